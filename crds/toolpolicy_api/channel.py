@@ -1,0 +1,134 @@
+"""The control channel's messages: one JSON object per WebSocket text frame, told apart by `type`.
+
+sidecar → operator: Hello, Ack, Nack, Report, Heartbeat. Operator → sidecar: Config.
+Times are Unix milliseconds by the sender's clock, for people to read; nothing is decided by them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL = 1
+PATH = "/v1/stream"
+AUDIENCE = "toolpolicy"
+HEARTBEAT_S = 10.0
+"""Mean interval of heartbeats; senders jitter it by ±20 %."""
+SILENCE_S = 30.0
+"""After this long without a heartbeat a pod's circuits are Unknown."""
+
+CircuitState = Literal["Closed", "Open", "HalfOpen", "Disabled"]
+
+LATENCY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 120_000)
+"""Upper bounds of the latency buckets that heartbeats carry; one more bucket holds what is above."""
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", rename="camel"):
+    """Unknown fields are ignored: a newer peer may say more."""
+
+
+class Hello(Message, tag="hello"):
+    """First frame of a sidecar. `hash` is what it enforces now, None when nothing."""
+
+    version: str
+    protocol: int = PROTOCOL
+    hash: str | None = None
+
+
+class Ack(Message, tag="ack"):
+    """The snapshot with this hash is enforced from now on."""
+
+    version: int
+    hash: str
+
+
+class Nack(Message, tag="nack"):
+    """The snapshot was refused and the last good one stays. `error` names where and why."""
+
+    version: int
+    hash: str
+    error: str
+
+
+class ToolKey(msgspec.Struct, frozen=True, rename="camel"):
+    """A circuit: the policy as namespace/name, the server and the tool (`*` for unlisted ones)."""
+
+    policy: str
+    server: str
+    tool: str
+
+
+class Transition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A circuit changed its state."""
+
+    key: ToolKey
+    before: CircuitState
+    after: CircuitState
+    reason: str
+    at_ms: int
+    open_until_ms: int | None = None
+    last_error: str | None = None
+
+
+class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A switch thrown by hand at one pod's admin API."""
+
+    action: Literal["disable"]
+    reason: str = ""
+    until_ms: int | None = None
+
+
+class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One circuit as it is now. Counts cover the last five minutes; `latency` has one count per bucket."""
+
+    key: ToolKey
+    state: CircuitState
+    calls: int = 0
+    errors: int = 0
+    latency: tuple[int, ...] = ()
+    last_transition_ms: int | None = None
+    reason: str | None = None
+    last_error: str | None = None
+    open_until_ms: int | None = None
+    override: Override | None = None
+
+
+class Report(Message, tag="report"):
+    """Sent at once when circuits change; `tools` has their full state after the change."""
+
+    transitions: tuple[Transition, ...]
+    tools: tuple[ToolReport, ...]
+
+
+class Heartbeat(Message, tag="heartbeat"):
+    """The full state of every circuit. Sent right after Hello, after every Ack, and then regularly."""
+
+    hash: str | None
+    tools: tuple[ToolReport, ...] = ()
+
+
+class Config(Message, tag="config"):
+    """`snapshot` is the canonical JSON whose SHA-256 is `hash`, byte for byte."""
+
+    version: int
+    hash: str
+    snapshot: msgspec.Raw
+
+
+FromSidecar = Hello | Ack | Nack | Report | Heartbeat
+FromOperator = Config
+
+encode = msgspec.json.encode
+_from_sidecar = msgspec.json.Decoder(FromSidecar)
+_from_operator = msgspec.json.Decoder(Config)
+
+
+def decode_from_sidecar(data: bytes | str) -> FromSidecar:
+    """Raises msgspec.DecodeError or ValidationError (both ValueError) on anything else."""
+    return _from_sidecar.decode(data)
+
+
+def decode_from_operator(data: bytes | str) -> FromOperator:
+    """Raises as `decode_from_sidecar` does."""
+    return _from_operator.decode(data)

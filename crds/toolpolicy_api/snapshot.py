@@ -1,0 +1,159 @@
+"""What a sidecar enforces: compiled policies, and the snapshot that one pod gets.
+
+All values are final: defaults are applied, durations are milliseconds. A snapshot is full state; its
+canonical JSON is what the SHA-256 hash covers, so equal hashes mean equal behaviour.
+"""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+UNLISTED = "*"
+"""The tool name under which calls of a server's unlisted tools are counted."""
+
+
+class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Immutable, strict on input, and without its defaults on the wire."""
+
+
+class Timeouts(Frozen):
+    total_ms: int
+    attempt_ms: int
+    connect_ms: int
+    idle_ms: int | None = None
+
+
+class FailureRate(Frozen):
+    """Exactly one of `window_ms` and `calls` is set."""
+
+    percent: int
+    minimum_calls: int
+    window_ms: int | None = None
+    calls: int | None = None
+
+
+class Breaker(Frozen):
+    open_for_ms: int
+    half_open_calls: int
+    mode: Literal["Auto", "ForcedOpen", "ForcedClosed", "Observe"] = "Auto"
+    consecutive_failures: int | None = None
+    failure_rate: FailureRate | None = None
+    count_tool_errors: bool = False
+    throttle_counts_as_failure: bool = False
+
+
+class Rules(Frozen):
+    """What applies to one tool. `breaker` None: calls are never refused for failing."""
+
+    timeouts: Timeouts
+    breaker: Breaker | None = None
+    enabled: bool = True
+    criticality: Literal["Critical", "Optional"] = "Critical"
+
+
+class McpMatch(Frozen, tag="mcp"):
+    """A tool name or a glob (`*`, `?`, `[…]`)."""
+
+    tool: str
+
+
+class HttpMatch(Frozen, tag="http"):
+    """`path` below the server's url, `{name}` for one segment. `methods` empty: all."""
+
+    path: str
+    methods: tuple[str, ...] = ()
+
+
+class Tool(Frozen):
+    """First match in the order of the policy wins."""
+
+    name: str
+    server: str
+    match: McpMatch | HttpMatch
+    rules: Rules
+
+
+class Server(Frozen):
+    """`unlisted` holds the rules for calls that no tool of the policy matches."""
+
+    name: str
+    protocol: Literal["MCP", "HTTP"]
+    url: str
+    unlisted: Rules
+
+
+class Pattern(Frozen):
+    name: str
+    regex: str
+    replace: str
+
+
+class Redaction(Frozen):
+    """`apply` is Request, Response or Both; the action is Mask."""
+
+    detectors: tuple[str, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
+    apply: Literal["Request", "Response", "Both"] = "Both"
+    on_unscannable: Literal["Refuse", "Pass"] = "Refuse"
+
+
+class Requirement(Frozen):
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+class Selector(Frozen):
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[Requirement, ...] = ()
+
+
+class Policy(Frozen):
+    """One compiled ToolPolicy. `created` is RFC 3339: of two policies with one claim, the older wins."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: str
+    selector: Selector
+    servers: tuple[Server, ...]
+    mode: Literal["Enforce", "Off"] = "Enforce"
+    tools: tuple[Tool, ...] = ()
+    redaction: Redaction | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Snapshot(Frozen):
+    """Everything one pod enforces. No server and no tool name appears twice."""
+
+    policies: tuple[Policy, ...] = ()
+
+
+class Bootstrap(Frozen):
+    """The durable form: every compiled policy of a namespace, for pods that start while the operator is away."""
+
+    policies: tuple[Policy, ...] = ()
+
+
+def encode(value: Snapshot | Bootstrap | Policy) -> bytes:
+    """Canonical JSON: fields in declared order, mappings sorted, no whitespace, defaults left out."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode_snapshot(data: bytes) -> Snapshot:
+    """Raises msgspec.ValidationError or msgspec.DecodeError (both ValueError) for anything else."""
+    return msgspec.json.decode(data, type=Snapshot)
+
+
+def decode_bootstrap(data: bytes) -> Bootstrap:
+    """Raises as `decode_snapshot` does."""
+    return msgspec.json.decode(data, type=Bootstrap)
