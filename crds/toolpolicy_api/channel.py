@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
     """Unknown fields are ignored: a newer peer may say more."""
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, tag="hello"):
     """First frame of a sidecar. `hash` is what it enforces now, None when nothing."""
 
     version: str
@@ -36,14 +36,14 @@ class Hello(Message, tag="hello"):
     hash: str | None = None
 
 
-class Ack(Message, tag="ack"):
+class Ack(Message, frozen=True, tag="ack"):
     """The snapshot with this hash is enforced from now on."""
 
     version: int
     hash: str
 
 
-class Nack(Message, tag="nack"):
+class Nack(Message, frozen=True, tag="nack"):
     """The snapshot was refused and the last good one stays. `error` names where and why."""
 
     version: int
@@ -94,21 +94,21 @@ class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     override: Override | None = None
 
 
-class Report(Message, tag="report"):
+class Report(Message, frozen=True, tag="report"):
     """Sent at once when circuits change; `tools` has their full state after the change."""
 
     transitions: tuple[Transition, ...]
     tools: tuple[ToolReport, ...]
 
 
-class Heartbeat(Message, tag="heartbeat"):
+class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """The full state of every circuit. Sent right after Hello, after every Ack, and then regularly."""
 
     hash: str | None
     tools: tuple[ToolReport, ...] = ()
 
 
-class Config(Message, tag="config"):
+class Config(Message, frozen=True, tag="config"):
     """`snapshot` is the canonical JSON whose SHA-256 is `hash`, byte for byte."""
 
     version: int
@@ -120,7 +120,7 @@ FromSidecar = Hello | Ack | Nack | Report | Heartbeat
 FromOperator = Config
 
 encode = msgspec.json.encode
-_from_sidecar = msgspec.json.Decoder(FromSidecar)
+_from_sidecar: msgspec.json.Decoder[FromSidecar] = msgspec.json.Decoder(FromSidecar)
 _from_operator = msgspec.json.Decoder(Config)
 
 

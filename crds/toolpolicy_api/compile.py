@@ -1,101 +1,157 @@
-"""Policies in, snapshots out: `compile_policy` applies defaults, `resolve` picks what one pod enforces.
+"""One ToolPolicy as the user wrote it → one compiled policy with every default applied."""
 
-`resolve` works on compiled policies and needs msgspec alone, so a sidecar that starts from the
-bootstrap ConfigMap comes to the same snapshot, and the same hash, as the operator.
-"""
+from typing import TypeVar
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
-
+from toolpolicy_api import policy as written
 from toolpolicy_api import snapshot as compiled
+from toolpolicy_api.duration import milliseconds
+
+T = TypeVar("T")
+
+TOTAL_MS = 30_000
+CONNECT_MS = 2_000
+CONSECUTIVE_FAILURES = 5
+MINIMUM_CALLS = 10
+OPEN_FOR_MS = 30_000
+HALF_OPEN_CALLS = 1
 
 
-class Conflict(NamedTuple):
-    """`loser` does not get the server or tool `name` on a pod, because the older `winner` claims it."""
-
-    loser: str
-    kind: Literal["Server", "Tool"]
-    name: str
-    winner: str
-
-
-class Resolution(NamedTuple):
-    snapshot: compiled.Snapshot
-    conflicts: tuple[Conflict, ...]
-
-
-def selects(selector: compiled.Selector, labels: Mapping[str, str]) -> bool:
-    """Kubernetes' own semantics: all must hold; NotIn and DoesNotExist hold for a missing key."""
-    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
-        return False
-    return all(_holds(requirement, labels) for requirement in selector.match_expressions)
-
-
-def _holds(requirement: compiled.Requirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value is not None and value in requirement.values
-        case "NotIn":
-            return value is None or value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-
-
-def resolve(policies: Iterable[compiled.Policy], labels: Mapping[str, str]) -> Resolution:
-    """The snapshot of a pod with these labels, and who lost which claim to whom.
-
-    Policies are ranked by creation time, then name. A server or tool name belongs to the first that
-    claims it. A policy that loses a server loses its tools on it; one that loses only a tool has that
-    tool's calls counted as unlisted.
-    """
-    ranked = sorted(
-        (policy for policy in policies if selects(policy.selector, labels)),
-        key=lambda policy: (policy.created, policy.namespace, policy.name),
-    )
-    server_owner: dict[str, str] = {}
-    tool_owner: dict[str, str] = {}
-    conflicts: list[Conflict] = []
-    effective: list[compiled.Policy] = []
-    for policy in ranked:
-        kept_servers = []
-        for server in policy.servers:
-            winner = server_owner.setdefault(server.name, policy.key)
-            if winner == policy.key:
-                kept_servers.append(server)
-            else:
-                conflicts.append(Conflict(policy.key, "Server", server.name, winner))
-        kept_names = {server.name for server in kept_servers}
-        kept_tools = []
-        for tool in policy.tools:
-            if tool.server not in kept_names:
-                continue
-            winner = tool_owner.setdefault(tool.name, policy.key)
-            if winner == policy.key:
-                kept_tools.append(tool)
-            else:
-                conflicts.append(Conflict(policy.key, "Tool", tool.name, winner))
-        if kept_servers:
-            effective.append(_narrowed(policy, tuple(kept_servers), tuple(kept_tools)))
-    return Resolution(compiled.Snapshot(policies=tuple(effective)), tuple(conflicts))
-
-
-def _narrowed(
-    policy: compiled.Policy, servers: tuple[compiled.Server, ...], tools: tuple[compiled.Tool, ...]
-) -> compiled.Policy:
-    if len(servers) == len(policy.servers) and len(tools) == len(policy.tools):
-        return policy
+def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
+    """Expects a policy that passed `check.check`: nothing is validated again here."""
+    spec = policy.spec
+    defaults = spec.defaults or written.Rules()
+    protocols = {server.name: server.protocol for server in spec.servers}
     return compiled.Policy(
-        namespace=policy.namespace,
-        name=policy.name,
-        uid=policy.uid,
-        generation=policy.generation,
-        created=policy.created,
-        selector=policy.selector,
-        servers=servers,
-        mode=policy.mode,
-        tools=tools,
-        redaction=policy.redaction,
+        namespace=policy.metadata.namespace,
+        name=policy.metadata.name,
+        uid=policy.metadata.uid,
+        generation=policy.metadata.generation,
+        created=policy.metadata.creation_timestamp,
+        selector=_selector(spec.selector),
+        mode="Off" if spec.mode == "Off" else "Enforce",
+        servers=tuple(
+            compiled.Server(
+                name=server.name,
+                protocol=server.protocol,
+                url=server.url,
+                unlisted=_rules(written.Rules(), defaults),
+            )
+            for server in spec.servers
+        ),
+        tools=tuple(
+            compiled.Tool(
+                name=tool.name,
+                server=tool.server,
+                match=_match(tool, protocols[tool.server]),
+                rules=_rules(tool, defaults),
+            )
+            for tool in spec.tools
+        ),
+        redaction=_redaction(spec.redaction),
     )
+
+
+def effective_timeouts(own: written.Timeout | None, default: written.Timeout | None) -> compiled.Timeouts:
+    """Field by field: the tool's own, else the policy's defaults, else the built-in ones."""
+    own, default = own or written.Timeout(), default or written.Timeout()
+    total_ms = _ms(own.total or default.total, TOTAL_MS)
+    attempt_ms = _ms(own.attempt or default.attempt, total_ms)
+    return compiled.Timeouts(
+        total_ms=total_ms,
+        attempt_ms=attempt_ms,
+        connect_ms=_ms(own.connect or default.connect, min(CONNECT_MS, attempt_ms)),
+        idle_ms=_ms_or_none(own.idle or default.idle),
+    )
+
+
+def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
+    return compiled.Rules(
+        timeouts=effective_timeouts(own.timeout, default.timeout),
+        breaker=_breaker(own.circuit_breaker, default.circuit_breaker),
+        enabled=_first(own.enabled, default.enabled, built_in=True),
+        criticality=own.criticality or default.criticality or "Critical",
+    )
+
+
+def _breaker(
+    own: written.CircuitBreaker | None, default: written.CircuitBreaker | None
+) -> compiled.Breaker | None:
+    if own is None and default is None:
+        return None
+    own, default = own or written.CircuitBreaker(), default or written.CircuitBreaker()
+    rate = own.failure_rate or default.failure_rate
+    consecutive = _first(own.consecutive_failures, default.consecutive_failures, built_in=None)
+    if consecutive is None and rate is None:
+        consecutive = CONSECUTIVE_FAILURES
+    return compiled.Breaker(
+        mode=own.mode or default.mode or "Auto",
+        consecutive_failures=consecutive,
+        failure_rate=_failure_rate(rate),
+        open_for_ms=_ms(own.open_for or default.open_for, OPEN_FOR_MS),
+        half_open_calls=_first(own.half_open_calls, default.half_open_calls, built_in=HALF_OPEN_CALLS),
+        count_tool_errors=_first(own.count_tool_errors, default.count_tool_errors, built_in=False),
+        throttle_counts_as_failure=_first(
+            own.throttle_counts_as_failure, default.throttle_counts_as_failure, built_in=False
+        ),
+    )
+
+
+def _failure_rate(rate: written.FailureRate | None) -> compiled.FailureRate | None:
+    if rate is None:
+        return None
+    minimum = rate.minimum_calls or min(MINIMUM_CALLS, rate.calls or MINIMUM_CALLS)
+    return compiled.FailureRate(
+        percent=rate.percent,
+        minimum_calls=minimum,
+        window_ms=_ms_or_none(rate.window),
+        calls=rate.calls,
+    )
+
+
+def _match(tool: written.Tool, protocol: str) -> compiled.McpMatch | compiled.HttpMatch:
+    match = tool.match or written.Match()
+    if protocol == "MCP":
+        return compiled.McpMatch(tool=match.tool or tool.name)
+    return compiled.HttpMatch(path=match.path or "/", methods=tuple(match.methods or ()))
+
+
+def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None:
+    if redaction is None or not (redaction.detectors or redaction.patterns):
+        return None
+    return compiled.Redaction(
+        detectors=tuple(redaction.detectors),
+        patterns=tuple(
+            compiled.Pattern(
+                name=pattern.name,
+                regex=pattern.regex,
+                replace=f"[redacted:{pattern.name}]" if pattern.replace is None else pattern.replace,
+            )
+            for pattern in redaction.patterns
+        ),
+        apply=redaction.apply,
+        on_unscannable=redaction.on_unscannable,
+    )
+
+
+def _selector(selector: written.Selector) -> compiled.Selector:
+    return compiled.Selector(
+        match_labels=dict(selector.match_labels),
+        match_expressions=tuple(
+            compiled.Requirement(key=item.key, operator=item.operator, values=tuple(item.values))
+            for item in selector.match_expressions
+        ),
+    )
+
+
+def _first(own: T | None, default: T | None, *, built_in: T) -> T:
+    if own is not None:
+        return own
+    return built_in if default is None else default
+
+
+def _ms(text: str | None, fallback_ms: int) -> int:
+    return fallback_ms if text is None else milliseconds(text)
+
+
+def _ms_or_none(text: str | None) -> int | None:
+    return None if text is None else milliseconds(text)

@@ -10,7 +10,9 @@ PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 
 _PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
 _UNIT_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_POSITIVE = [{"rule": "duration(self) > duration('0s')", "message": "must be longer than zero, such as 500ms or 8s"}]
+_POSITIVE = [
+    {"rule": "duration(self) > duration('0s')", "message": "must be longer than zero, such as 500ms or 8s"}
+]
 
 Duration = Annotated[
     str,

@@ -4,7 +4,7 @@ The CRD is generated from these models (`crd.py`). A field that this release can
 `not_yet`: it is part of the API, and refused at admission, never silently accepted.
 """
 
-from typing import Any, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -82,7 +82,10 @@ class Match(Model):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("has(self.tool) != has(self.path)", "set tool (MCP) or path with methods (HTTP), one of the two"),
+            (
+                "has(self.tool) != has(self.path)",
+                "set one of tool (MCP) and path (HTTP)",
+            ),
             ("!has(self.methods) || has(self.path)", "methods needs a path"),
         )
     )
@@ -119,7 +122,8 @@ class Timeout(Model):
                 "connect is longer than total; shorten connect or lengthen total",
             ),
             (
-                "!has(self.connect) || !has(self.attempt) || duration(self.connect) <= duration(self.attempt)",
+                "!has(self.connect) || !has(self.attempt)"
+                " || duration(self.connect) <= duration(self.attempt)",
                 "connect is longer than attempt; shorten connect or lengthen attempt",
             ),
         )
@@ -129,7 +133,8 @@ class Timeout(Model):
         Duration | None, Field(description="From the call's arrival to the end of its answer. Default 30s.")
     ] = None
     attempt: Annotated[
-        Duration | None, Field(description="From sending one attempt to the end of its answer. Default: total.")
+        Duration | None,
+        Field(description="From one attempt to the end of its answer. Default: total."),
     ] = None
     connect: Annotated[
         Duration | None, Field(description="DNS, TCP and TLS together. Default 2s, or less if total is.")
@@ -302,9 +307,7 @@ class Redaction(Model):
         ),
     ] = []
     patterns: Annotated[list[Pattern], Field(max_length=64, json_schema_extra=list_map("name"))] = []
-    fields: Annotated[
-        list[FieldRule] | None, Field(max_length=64, json_schema_extra=not_yet())
-    ] = None
+    fields: Annotated[list[FieldRule] | None, Field(max_length=64, json_schema_extra=not_yet())] = None
     apply: Annotated[
         Literal["Request", "Response", "Both"], Field(description="Which way. Default Both.")
     ] = "Both"

@@ -17,14 +17,14 @@ class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """Immutable, strict on input, and without its defaults on the wire."""
 
 
-class Timeouts(Frozen):
+class Timeouts(Frozen, frozen=True):
     total_ms: int
     attempt_ms: int
     connect_ms: int
     idle_ms: int | None = None
 
 
-class FailureRate(Frozen):
+class FailureRate(Frozen, frozen=True):
     """Exactly one of `window_ms` and `calls` is set."""
 
     percent: int
@@ -33,7 +33,7 @@ class FailureRate(Frozen):
     calls: int | None = None
 
 
-class Breaker(Frozen):
+class Breaker(Frozen, frozen=True):
     open_for_ms: int
     half_open_calls: int
     mode: Literal["Auto", "ForcedOpen", "ForcedClosed", "Observe"] = "Auto"
@@ -43,7 +43,7 @@ class Breaker(Frozen):
     throttle_counts_as_failure: bool = False
 
 
-class Rules(Frozen):
+class Rules(Frozen, frozen=True):
     """What applies to one tool. `breaker` None: calls are never refused for failing."""
 
     timeouts: Timeouts
@@ -52,20 +52,20 @@ class Rules(Frozen):
     criticality: Literal["Critical", "Optional"] = "Critical"
 
 
-class McpMatch(Frozen, tag="mcp"):
+class McpMatch(Frozen, frozen=True, tag="mcp"):
     """A tool name or a glob (`*`, `?`, `[…]`)."""
 
     tool: str
 
 
-class HttpMatch(Frozen, tag="http"):
+class HttpMatch(Frozen, frozen=True, tag="http"):
     """`path` below the server's url, `{name}` for one segment. `methods` empty: all."""
 
     path: str
     methods: tuple[str, ...] = ()
 
 
-class Tool(Frozen):
+class Tool(Frozen, frozen=True):
     """First match in the order of the policy wins."""
 
     name: str
@@ -74,7 +74,7 @@ class Tool(Frozen):
     rules: Rules
 
 
-class Server(Frozen):
+class Server(Frozen, frozen=True):
     """`unlisted` holds the rules for calls that no tool of the policy matches."""
 
     name: str
@@ -83,13 +83,13 @@ class Server(Frozen):
     unlisted: Rules
 
 
-class Pattern(Frozen):
+class Pattern(Frozen, frozen=True):
     name: str
     regex: str
     replace: str
 
 
-class Redaction(Frozen):
+class Redaction(Frozen, frozen=True):
     """`apply` is Request, Response or Both; the action is Mask."""
 
     detectors: tuple[str, ...] = ()
@@ -98,18 +98,18 @@ class Redaction(Frozen):
     on_unscannable: Literal["Refuse", "Pass"] = "Refuse"
 
 
-class Requirement(Frozen):
+class Requirement(Frozen, frozen=True):
     key: str
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     values: tuple[str, ...] = ()
 
 
-class Selector(Frozen):
+class Selector(Frozen, frozen=True):
     match_labels: dict[str, str] = {}
     match_expressions: tuple[Requirement, ...] = ()
 
 
-class Policy(Frozen):
+class Policy(Frozen, frozen=True):
     """One compiled ToolPolicy. `created` is RFC 3339: of two policies with one claim, the older wins."""
 
     namespace: str
@@ -128,14 +128,14 @@ class Policy(Frozen):
         return f"{self.namespace}/{self.name}"
 
 
-class Snapshot(Frozen):
+class Snapshot(Frozen, frozen=True):
     """Everything one pod enforces. No server and no tool name appears twice."""
 
     policies: tuple[Policy, ...] = ()
 
 
-class Bootstrap(Frozen):
-    """The durable form: every compiled policy of a namespace, for pods that start while the operator is away."""
+class Bootstrap(Frozen, frozen=True):
+    """The durable form: every compiled policy of a namespace, for pods that start without the operator."""
 
     policies: tuple[Policy, ...] = ()
 
