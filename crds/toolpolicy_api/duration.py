@@ -1,23 +1,12 @@
 """Durations as Kubernetes' Gateway API writes them (GEP-2257): `1h30m`, `8s`, `500ms`."""
 
 import re
-from typing import Annotated
 
-from pydantic import Field
-
-# GEP-2257: up to four number-unit pairs, at most five digits each, no sign, no fraction.
 PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+"""GEP-2257: up to four number-unit pairs, at most five digits each, no sign, no fraction."""
 
 _PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
 _UNIT_MS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
-_POSITIVE = [
-    {"rule": "duration(self) > duration('0s')", "message": "must be longer than zero, such as 500ms or 8s"}
-]
-
-Duration = Annotated[
-    str,
-    Field(pattern=PATTERN, max_length=32, json_schema_extra={"x-kubernetes-validations": _POSITIVE}),
-]
 
 
 def milliseconds(text: str) -> int:

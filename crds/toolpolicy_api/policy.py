@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from toolpolicy_api.duration import Duration
+from toolpolicy_api import duration
 
 GROUP = "toolpolicy.dev"
 VERSION = "v1alpha1"
@@ -41,6 +41,14 @@ class Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
 
 
+Duration = Annotated[
+    str,
+    Field(
+        pattern=duration.PATTERN,
+        max_length=24,
+        json_schema_extra=cel(("duration(self) > duration('0s')", "must be longer than zero")),
+    ),
+]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]*$", min_length=1, max_length=128)]
 Percent = Annotated[int, Field(ge=1, le=100)]
@@ -122,7 +130,7 @@ class Timeout(Model):
                 "connect is longer than total; shorten connect or lengthen total",
             ),
             (
-                "!has(self.connect) || !has(self.attempt)"
+                "!has(self.attempt) || !has(self.connect)"  # noqa: ISC004 -- one rule over two lines
                 " || duration(self.connect) <= duration(self.attempt)",
                 "connect is longer than attempt; shorten connect or lengthen attempt",
             ),

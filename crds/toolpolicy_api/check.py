@@ -1,0 +1,279 @@
+"""Is this ToolPolicy one that every part of toolpolicy will enforce as written?
+
+`check` says everything that the CRD's schema and CEL rules say, and what they cannot: patterns that do
+not compile, timeouts that contradict the defaults, tools that can never match. The validating webhook,
+the operator, `toolpolicy validate` and the sidecar's standalone mode all ask here.
+"""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import re2
+from pydantic import BaseModel, ValidationError
+
+from toolpolicy_api import policy as written
+from toolpolicy_api.compile import effective_timeouts
+from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
+from toolpolicy_api.duration import milliseconds, render
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong: the field as `spec.tools[0].timeout.total`, and what to do about it."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class Invalid(ValueError):  # noqa: N818 -- a verdict on a policy, not a failure of the program
+    """A ToolPolicy that will not be enforced. `findings` is never empty."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("; ".join(map(str, findings)))
+        self.findings = findings
+
+
+def check(document: Any) -> list[Finding]:
+    """Every finding of a whole object (parsed JSON or YAML), empty when there is none."""
+    try:
+        parse(document)
+    except Invalid as invalid:
+        return invalid.findings
+    return []
+
+
+def parse(document: Any) -> written.ToolPolicy:
+    """The typed policy. Raises Invalid."""
+    try:
+        policy = written.ToolPolicy.model_validate(document)
+    except ValidationError as error:
+        raise Invalid([_schema_finding(detail) for detail in error.errors()]) from None
+    findings = [*_not_yet(policy.spec, "spec"), *_semantic(policy.spec)]
+    if findings:
+        raise Invalid(findings)
+    return policy
+
+
+def _schema_finding(detail: Mapping[str, Any]) -> Finding:
+    field = _path(detail["loc"])
+    match detail["type"]:
+        case "extra_forbidden":
+            return Finding(field, "unknown field; remove it or correct its name")
+        case "missing":
+            return Finding(field, "required; add it")
+        case "string_pattern_mismatch" if detail["ctx"]["pattern"] == DURATION_PATTERN:
+            return Finding(field, f"{detail['input']!r} is no duration; write it like 500ms, 8s or 1h30m")
+        case _:
+            return Finding(field, detail["msg"][0].lower() + detail["msg"][1:])
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".") or "(document)"
+
+
+def _not_yet(model: BaseModel, path: str) -> Iterator[Finding]:
+    """Fields and values that are part of the API and not enforced by this release."""
+    for name, info in type(model).model_fields.items():
+        if name not in model.model_fields_set:
+            continue
+        value = getattr(model, name)
+        field = f"{path}.{info.alias or name}"
+        extra = info.json_schema_extra
+        marker = extra.get(written.NOT_YET) if isinstance(extra, dict) else None
+        if marker is True and value is not None:
+            yield Finding(field, "not supported yet; remove it")
+        elif isinstance(marker, list):
+            chosen = value if isinstance(value, list) else [value]
+            for item in chosen:
+                if item in marker:
+                    yield Finding(field, f"{item} is not supported yet; choose another value")
+        elif isinstance(value, BaseModel):
+            yield from _not_yet(value, field)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, BaseModel):
+                    yield from _not_yet(item, f"{field}[{index}]")
+
+
+def _semantic(spec: written.Spec) -> Iterator[Finding]:
+    yield from _selector(spec.selector)
+    yield from _servers(spec.servers)
+    if spec.defaults:
+        yield from _rules(spec.defaults, None, "spec.defaults")
+    yield from _tools(spec)
+    if spec.redaction:
+        yield from _patterns(spec.redaction.patterns)
+
+
+def _selector(selector: written.Selector) -> Iterator[Finding]:
+    for index, item in enumerate(selector.match_expressions):
+        field = f"spec.selector.matchExpressions[{index}].values"
+        if item.operator in {"In", "NotIn"} and not item.values:
+            yield Finding(field, f"{item.operator} needs at least one value")
+        if item.operator in {"Exists", "DoesNotExist"} and item.values:
+            yield Finding(field, f"{item.operator} takes no values; remove them")
+
+
+def _servers(servers: list[written.Server]) -> Iterator[Finding]:
+    names: dict[str, int] = {}
+    for index, server in enumerate(servers):
+        if names.setdefault(server.name, index) != index:
+            yield Finding(
+                f"spec.servers[{index}].name",
+                f"{server.name!r} is already spec.servers[{names[server.name]}]; give it a name of its own",
+            )
+        try:
+            parts = urlsplit(server.url)
+            valid = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            yield Finding(
+                f"spec.servers[{index}].url", "no valid host and port; write it like https://kb.internal/mcp"
+            )
+
+
+def _tools(spec: written.Spec) -> Iterator[Finding]:
+    protocols = {server.name: server.protocol for server in spec.servers}
+    names: dict[str, int] = {}
+    for index, tool in enumerate(spec.tools):
+        field = f"spec.tools[{index}]"
+        if names.setdefault(tool.name, index) != index:
+            yield Finding(
+                f"{field}.name",
+                f"{tool.name!r} is already spec.tools[{names[tool.name]}]; give it a name of its own",
+            )
+        protocol = protocols.get(tool.server)
+        if protocol is None:
+            known = ", ".join(sorted(protocols))
+            yield Finding(f"{field}.server", f"no server {tool.server!r} in spec.servers; known: {known}")
+        else:
+            yield from _match(tool.match, protocol, field)
+        yield from _rules(tool, spec.defaults, field)
+    yield from _unreachable(spec)
+
+
+def _match(match: written.Match | None, protocol: str, field: str) -> Iterator[Finding]:
+    if match is None:
+        if protocol == "HTTP":
+            yield Finding(
+                f"{field}.match", "an HTTP tool needs a path, such as {methods: [POST], path: /v1/tickets}"
+            )
+        return
+    if (match.tool is None) == (match.path is None):
+        yield Finding(f"{field}.match", "set one of tool (MCP) and path (HTTP)")
+    elif protocol == "HTTP" and match.tool is not None:
+        yield Finding(f"{field}.match.tool", "its server speaks HTTP; use path and methods")
+    elif protocol == "MCP" and match.path is not None:
+        yield Finding(f"{field}.match.path", "its server speaks MCP; use tool")
+    if match.methods and match.path is None:
+        yield Finding(f"{field}.match.methods", "needs a path")
+    for segment in (match.path or "").split("/"):
+        inner = segment[1:-1]
+        whole = segment.startswith("{") and segment.endswith("}") and inner.isidentifier()
+        if ("{" in segment or "}" in segment) and not whole:
+            yield Finding(
+                f"{field}.match.path", f"{segment!r}: a placeholder is one whole segment, such as {{id}}"
+            )
+        if segment in {".", ".."}:
+            yield Finding(
+                f"{field}.match.path", "has a dot segment, which no request keeps; write the path without"
+            )
+
+
+def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> Iterator[Finding]:
+    default_timeout = defaults.timeout if defaults else None
+    for owner, timeout in ((f"{field}.timeout", own.timeout),):
+        for name in ("total", "attempt", "connect", "idle"):
+            text = getattr(timeout, name, None)
+            if text is not None and milliseconds(text) == 0:
+                yield Finding(f"{owner}.{name}", "must be longer than zero")
+    if own.timeout:
+        times = effective_timeouts(own.timeout, default_timeout)
+        total, attempt, connect = (render(ms) for ms in (times.total_ms, times.attempt_ms, times.connect_ms))
+        if times.attempt_ms > times.total_ms:
+            yield Finding(
+                f"{field}.timeout.attempt",
+                f"{attempt} is longer than the total of {total}; shorten attempt or lengthen total",
+            )
+        elif times.connect_ms > times.attempt_ms:
+            yield Finding(
+                f"{field}.timeout.connect",
+                f"{connect} is longer than the attempt of {attempt}; shorten connect or lengthen attempt",
+            )
+    if own.circuit_breaker:
+        yield from _breaker(own.circuit_breaker, f"{field}.circuitBreaker")
+
+
+def _breaker(breaker: written.CircuitBreaker, field: str) -> Iterator[Finding]:
+    if breaker.open_for is not None and milliseconds(breaker.open_for) == 0:
+        yield Finding(f"{field}.openFor", "must be longer than zero")
+    rate = breaker.failure_rate
+    if rate is None:
+        return
+    if (rate.window is None) == (rate.calls is None):
+        yield Finding(f"{field}.failureRate", "set window (time) or calls (count), one of the two")
+    if rate.window is not None and milliseconds(rate.window) == 0:
+        yield Finding(f"{field}.failureRate.window", "must be longer than zero")
+    if rate.calls is not None and rate.minimum_calls is not None and rate.minimum_calls > rate.calls:
+        yield Finding(
+            f"{field}.failureRate.minimumCalls",
+            f"{rate.minimum_calls} is larger than calls ({rate.calls}), so the rate would never be evaluated",
+        )
+
+
+def _unreachable(spec: written.Spec) -> Iterator[Finding]:
+    """A tool that an earlier one covers gets no call: its rules would be accepted and not enforced."""
+    for index, tool in enumerate(spec.tools):
+        for earlier in spec.tools[:index]:
+            if earlier.server == tool.server and earlier.name != tool.name and _covers(earlier, tool):
+                yield Finding(
+                    f"spec.tools[{index}].match",
+                    f"every call of {tool.name!r} matches {earlier.name!r} first; move it above",
+                )
+                break
+
+
+def _covers(earlier: written.Tool, later: written.Tool) -> bool:
+    first, second = earlier.match or written.Match(), later.match or written.Match()
+    if first.path is not None or second.path is not None:
+        methods, wanted = set(first.methods or ()), set(second.methods or ())
+        covers_methods = not methods or (bool(wanted) and wanted <= methods)
+        return first.path == second.path and covers_methods
+    ours = second.tool or later.name
+    theirs = first.tool or earlier.name
+    return ours == theirs or (not set(ours) & set("*?[") and fnmatchcase(ours, theirs))
+
+
+def _patterns(patterns: list[written.Pattern]) -> Iterator[Finding]:
+    options = re2.Options()
+    options.log_errors = False
+    names: dict[str, int] = {}
+    for index, pattern in enumerate(patterns):
+        field = f"spec.redaction.patterns[{index}]"
+        if names.setdefault(pattern.name, index) != index:
+            yield Finding(
+                f"{field}.name", f"{pattern.name!r} is taken by patterns[{names[pattern.name]}]; rename it"
+            )
+        try:
+            compiled = re2.compile(pattern.regex, options)
+        except re2.error as error:
+            detail = error.args[0]
+            reason = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
+            yield Finding(
+                f"{field}.regex",
+                f"does not compile as RE2 ({reason}); RE2 has no lookaround or backreference",
+            )
+            continue
+        if compiled.search(""):
+            yield Finding(
+                f"{field}.regex",
+                "matches the empty text, so it would hit everywhere; make it match something",
+            )

@@ -1,0 +1,58 @@
+"""`toolpolicy`: one command, each verb loaded only when it is asked for."""
+
+import sys
+from importlib import import_module
+
+VERBS = {
+    "sidecar": ("toolpolicy_sidecar.command:run", "the proxy beside an agent"),
+    "operator": (
+        "toolpolicy_operator.command:operator",
+        "turns ToolPolicies into the sidecars' configuration",
+    ),
+    "webhook": ("toolpolicy_operator.command:webhook", "injects sidecars, validates ToolPolicies"),
+    "validate": ("toolpolicy_api.validate:run", "checks policy files as the cluster would"),
+    "crd": ("toolpolicy_api.validate:print_crd", "prints the CustomResourceDefinition"),
+}
+
+
+def usage() -> str:
+    lines = [f"  {verb:<10} {text}" for verb, (_, text) in VERBS.items()]
+    return (
+        "usage: toolpolicy VERB [OPTION…]\n\n" + "\n".join(lines) + "\n\n`toolpolicy VERB --help` tells more."
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb; returns its exit code. Exit 2: the command line was wrong."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(usage())  # noqa: T201 -- a command line tool prints
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from importlib.metadata import version  # noqa: PLC0415 -- costs start-up time that no other verb needs
+
+        print(f"toolpolicy {version('toolpolicy')}")  # noqa: T201 -- a command line tool prints
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"toolpolicy: no verb {verb!r}\n{usage()}", file=sys.stderr)  # noqa: T201 -- the same
+        return 2
+    module_name, function_name = VERBS[verb][0].split(":")
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as missing:
+        extra = {"toolpolicy_sidecar": "sidecar", "toolpolicy_operator": "operator"}.get(
+            module_name.split(".")[0]
+        )
+        if extra is None or (missing.name or "").startswith("toolpolicy_"):
+            raise
+        print(  # noqa: T201 -- the same
+            f"toolpolicy {verb}: {missing.name} is not installed; pip install 'toolpolicy[{extra}]'",
+            file=sys.stderr,
+        )
+        return 2
+    return int(getattr(module, function_name)(rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
