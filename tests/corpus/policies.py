@@ -1,0 +1,319 @@
+"""Policies that every gate must refuse, each with the field that the refusal has to name."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+GOOD: dict[str, Any] = {
+    "apiVersion": "toolpolicy.dev/v1alpha1",
+    "kind": "ToolPolicy",
+    "metadata": {"name": "agent", "namespace": "default"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "agent"}},
+        "servers": [
+            {"name": "kb", "protocol": "MCP", "url": "http://kb:8080/mcp"},
+            {"name": "tickets", "protocol": "HTTP", "url": "http://tickets:8080/api"},
+        ],
+        "defaults": {"timeout": {"total": "10s"}},
+        "tools": [
+            {"name": "search", "server": "kb", "match": {"tool": "search_*"}},
+            {
+                "name": "create",
+                "server": "tickets",
+                "match": {"methods": ["POST"], "path": "/v1/tickets/{id}"},
+            },
+        ],
+        "redaction": {"detectors": ["Email"], "patterns": [{"name": "ticket", "regex": "TCK-[0-9]+"}]},
+    },
+}
+
+
+class Bad(NamedTuple):
+    """`field` is how our own findings name it; `server_says` must be in the API server's message.
+
+    `server_says` None: neither schema nor CEL can know, the validating webhook refuses it.
+    """
+
+    name: str
+    spoil: Callable[[dict[str, Any]], None]
+    field: str
+    server_says: str | None
+
+    def policy(self) -> dict[str, Any]:
+        document = copy.deepcopy(GOOD)
+        self.spoil(document["spec"])
+        return document
+
+
+def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Sets `tools.0.timeout.total`-like paths; missing mappings are made."""
+
+    def spoil(spec: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        node: Any = spec
+        for part in parents:
+            node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
+        node[int(last) if last.isdigit() else last] = value
+
+    return spoil
+
+
+def add(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def spoil(spec: dict[str, Any]) -> None:
+        node: Any = spec
+        for part in path.split("."):
+            node = node[int(part)] if part.isdigit() else node[part]
+        node.append(value)
+
+    return spoil
+
+
+def drop(name: str) -> Callable[[dict[str, Any]], None]:
+    def spoil(spec: dict[str, Any]) -> None:
+        del spec[name]
+
+    return spoil
+
+
+TOOL = "spec.tools[0]"
+BAD = [
+    Bad("no selector", drop("selector"), "spec.selector", "spec.selector"),
+    Bad("no servers", drop("servers"), "spec.servers", "spec.servers"),
+    Bad("empty servers", put("servers", []), "spec.servers", "spec.servers"),
+    Bad("mode unknown", put("mode", "Sometimes"), "spec.mode", "spec.mode"),
+    Bad("mode Shadow", put("mode", "Shadow"), "spec.mode", "Shadow: not supported yet in mode"),
+    Bad(
+        "protocol unknown",
+        put("servers.0.protocol", "gRPC"),
+        "spec.servers[0].protocol",
+        "spec.servers[0].protocol",
+    ),
+    Bad("url without scheme", put("servers.0.url", "kb:8080"), "spec.servers[0].url", "spec.servers[0].url"),
+    Bad(
+        "url with user", put("servers.0.url", "http://u:p@kb/"), "spec.servers[0].url", "spec.servers[0].url"
+    ),
+    Bad(
+        "url with query", put("servers.0.url", "http://kb/?a=b"), "spec.servers[0].url", "spec.servers[0].url"
+    ),
+    Bad("url with impossible port", put("servers.0.url", "http://kb:99999/"), "spec.servers[0].url", None),
+    Bad(
+        "server name with capitals",
+        put("servers.0.name", "KB"),
+        "spec.servers[0].name",
+        "spec.servers[0].name",
+    ),
+    Bad(
+        "two servers with one name",
+        add("servers", {"name": "kb", "protocol": "MCP", "url": "http://other/mcp"}),
+        "spec.servers[2].name",
+        "spec.servers[2]",
+    ),
+    Bad(
+        "two tools with one name",
+        add("tools", {"name": "search", "server": "kb", "match": {"tool": "other"}}),
+        "spec.tools[2].name",
+        "spec.tools[2]",
+    ),
+    Bad("tool of no server", put("tools.0.server", "nowhere"), f"{TOOL}.server", "every tool's server"),
+    Bad("tool without name", put("tools.0", {"server": "kb"}), f"{TOOL}.name", f"{TOOL}.name"),
+    Bad("bad tool name", put("tools.0.name", "a b"), f"{TOOL}.name", f"{TOOL}.name"),
+    Bad(
+        "duration without unit",
+        put("tools.0.timeout.total", "8"),
+        f"{TOOL}.timeout.total",
+        f"{TOOL}.timeout.total",
+    ),
+    Bad(
+        "duration negative",
+        put("tools.0.timeout.total", "-8s"),
+        f"{TOOL}.timeout.total",
+        f"{TOOL}.timeout.total",
+    ),
+    Bad(
+        "duration in days",
+        put("tools.0.timeout.total", "1d"),
+        f"{TOOL}.timeout.total",
+        f"{TOOL}.timeout.total",
+    ),
+    Bad(
+        "duration a number", put("tools.0.timeout.total", 8), f"{TOOL}.timeout.total", f"{TOOL}.timeout.total"
+    ),
+    Bad("duration zero", put("tools.0.timeout.idle", "0s"), f"{TOOL}.timeout.idle", f"{TOOL}.timeout.idle"),
+    Bad(
+        "attempt longer than total",
+        put("tools.0.timeout", {"total": "1s", "attempt": "2s"}),
+        f"{TOOL}.timeout.attempt",
+        "attempt is longer than total",
+    ),
+    Bad(
+        "attempt longer than the default total",
+        put("tools.0.timeout", {"attempt": "20s"}),
+        f"{TOOL}.timeout.attempt",
+        None,
+    ),
+    Bad(
+        "connect longer than attempt",
+        put("tools.0.timeout", {"total": "9s", "attempt": "1s", "connect": "2s"}),
+        f"{TOOL}.timeout.connect",
+        "connect is longer than attempt",
+    ),
+    Bad("retry", put("tools.0.retry", {"maxAttempts": 3}), f"{TOOL}.retry", "retry is not supported yet"),
+    Bad("default retry", put("defaults.retry", {}), "spec.defaults.retry", "retry is not supported yet"),
+    Bad(
+        "concurrency",
+        put("tools.0.concurrency", {"max": 4}),
+        f"{TOOL}.concurrency",
+        "concurrency is not supported",
+    ),
+    Bad(
+        "fallback",
+        put("tools.0.fallback", {"message": "x"}),
+        f"{TOOL}.fallback",
+        "fallback is not supported yet",
+    ),
+    Bad(
+        "slow calls",
+        put("tools.0.circuitBreaker", {"slowCall": {"over": "5s", "percent": 80}}),
+        f"{TOOL}.circuitBreaker.slowCall",
+        "slowCall is not supported yet",
+    ),
+    Bad(
+        "maxOpenFor",
+        put("tools.0.circuitBreaker", {"maxOpenFor": "5m"}),
+        f"{TOOL}.circuitBreaker.maxOpenFor",
+        "maxOpenFor is not supported yet",
+    ),
+    Bad(
+        "breaker that opens at zero failures",
+        put("tools.0.circuitBreaker", {"consecutiveFailures": 0}),
+        f"{TOOL}.circuitBreaker.consecutiveFailures",
+        "circuitBreaker.consecutiveFailures",
+    ),
+    Bad(
+        "rate over 100 percent",
+        put("tools.0.circuitBreaker", {"failureRate": {"percent": 101, "calls": 10}}),
+        f"{TOOL}.circuitBreaker.failureRate.percent",
+        "failureRate.percent",
+    ),
+    Bad(
+        "rate of no window",
+        put("tools.0.circuitBreaker", {"failureRate": {"percent": 50}}),
+        f"{TOOL}.circuitBreaker.failureRate",
+        "set window (time) or calls (count)",
+    ),
+    Bad(
+        "rate of both windows",
+        put("tools.0.circuitBreaker", {"failureRate": {"percent": 50, "calls": 10, "window": "10s"}}),
+        f"{TOOL}.circuitBreaker.failureRate",
+        "set window (time) or calls (count)",
+    ),
+    Bad(
+        "rate never evaluated",
+        put("tools.0.circuitBreaker", {"failureRate": {"percent": 50, "calls": 10, "minimumCalls": 20}}),
+        f"{TOOL}.circuitBreaker.failureRate.minimumCalls",
+        "never be evaluated",
+    ),
+    Bad(
+        "breaker mode unknown",
+        put("tools.0.circuitBreaker", {"mode": "Broken"}),
+        f"{TOOL}.circuitBreaker.mode",
+        f"{TOOL}.circuitBreaker.mode",
+    ),
+    Bad(
+        "match of both kinds",
+        put("tools.0.match", {"tool": "a", "path": "/a"}),
+        f"{TOOL}.match",
+        "one of tool (MCP)",
+    ),
+    Bad("match of no kind", put("tools.0.match", {}), f"{TOOL}.match", "one of tool (MCP)"),
+    Bad("path on an MCP server", put("tools.0.match", {"path": "/a"}), f"{TOOL}.match.path", None),
+    Bad("glob on an HTTP server", put("tools.1.match", {"tool": "a"}), "spec.tools[1].match.tool", None),
+    Bad(
+        "HTTP tool without match",
+        put("tools.1", {"name": "c", "server": "tickets"}),
+        "spec.tools[1].match",
+        None,
+    ),
+    Bad(
+        "path without slash",
+        put("tools.1.match.path", "v1"),
+        "spec.tools[1].match.path",
+        "spec.tools[1].match.path",
+    ),
+    Bad(
+        "path with half a placeholder",
+        put("tools.1.match.path", "/a/x{id}"),
+        "spec.tools[1].match.path",
+        None,
+    ),
+    Bad("path with dot segments", put("tools.1.match.path", "/a/../b"), "spec.tools[1].match.path", None),
+    Bad(
+        "method unknown",
+        put("tools.1.match.methods", ["FETCH"]),
+        "spec.tools[1].match.methods[0]",
+        "methods[0]",
+    ),
+    Bad(
+        "a tool behind a wider one",
+        add("tools", {"name": "search_kb", "server": "kb"}),
+        "spec.tools[2].match",
+        None,
+    ),
+    Bad(
+        "detector unknown",
+        put("redaction.detectors", ["Mood"]),
+        "spec.redaction.detectors[0]",
+        "detectors[0]",
+    ),
+    Bad(
+        "detector to come",
+        put("redaction.detectors", ["IBAN"]),
+        "spec.redaction.detectors",
+        "not supported yet",
+    ),
+    Bad(
+        "action to come",
+        put("redaction.action", "Hash"),
+        "spec.redaction.action",
+        "not supported yet in action",
+    ),
+    Bad(
+        "fields to come",
+        put("redaction.fields", [{"path": "$.a", "action": "Drop"}]),
+        "spec.redaction.fields",
+        "fields is not supported yet",
+    ),
+    Bad(
+        "pattern that does not compile",
+        put("redaction.patterns.0.regex", "(unclosed"),
+        "spec.redaction.patterns[0].regex",
+        None,
+    ),
+    Bad(
+        "pattern with lookahead",
+        put("redaction.patterns.0.regex", "(?=a)b"),
+        "spec.redaction.patterns[0].regex",
+        None,
+    ),
+    Bad(
+        "pattern that matches nothing",
+        put("redaction.patterns.0.regex", "a*"),
+        "spec.redaction.patterns[0].regex",
+        None,
+    ),
+    Bad(
+        "two patterns with one name",
+        add("redaction.patterns", {"name": "ticket", "regex": "x"}),
+        "spec.redaction.patterns[1].name",
+        "spec.redaction.patterns[1]",
+    ),
+    Bad(
+        "selector In without values",
+        put("selector", {"matchExpressions": [{"key": "a", "operator": "In"}]}),
+        "spec.selector.matchExpressions[0].values",
+        None,
+    ),
+    Bad("unknown field of the spec", put("timeouts", {}), "spec.timeouts", "spec.timeouts"),
+    Bad("unknown field of a tool", put("tools.0.time", {}), f"{TOOL}.time", f"{TOOL}.time"),
+    Bad("unknown field deep down", put("tools.0.timeout", {"totl": "1s"}), f"{TOOL}.timeout.totl", "totl"),
+]

@@ -1,0 +1,149 @@
+"""Written policies become compiled ones; pods get what selects them; the oldest claim wins."""
+
+import copy
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.corpus.policies import GOOD, put
+from toolpolicy_api import snapshot
+from toolpolicy_api.check import parse
+from toolpolicy_api.compile import compile_policy
+from toolpolicy_api.resolve import Conflict, resolve, selects
+
+
+def compiled(name: str = "agent", created: str = "2026-01-01T00:00:00Z", **changes: Any) -> snapshot.Policy:
+    document = copy.deepcopy(GOOD)
+    document["metadata"] |= {
+        "name": name,
+        "creationTimestamp": created,
+        "uid": f"uid-{name}",
+        "generation": 1,
+    }
+    for path, value in changes.items():
+        put(path.replace("__", "."), value)(document["spec"])
+    return compile_policy(parse(document))
+
+
+def tool(policy: snapshot.Policy, name: str) -> snapshot.Tool:
+    return next(tool for tool in policy.tools if tool.name == name)
+
+
+def test_built_in_defaults() -> None:
+    policy = compiled(defaults={})
+    assert tool(policy, "search").rules == snapshot.Rules(
+        timeouts=snapshot.Timeouts(total_ms=30_000, attempt_ms=30_000, connect_ms=2_000)
+    )
+
+
+def test_a_tool_overrides_the_defaults_field_by_field() -> None:
+    policy = compiled(
+        defaults={
+            "timeout": {"total": "10s", "idle": "4s"},
+            "circuitBreaker": {"consecutiveFailures": 3, "openFor": "1m"},
+            "criticality": "Optional",
+        },
+        tools__0__timeout={"attempt": "2s"},
+        tools__0__circuitBreaker={"openFor": "5s"},
+    )
+    rules = tool(policy, "search").rules
+    assert rules.timeouts == snapshot.Timeouts(
+        total_ms=10_000, attempt_ms=2_000, connect_ms=2_000, idle_ms=4_000
+    )
+    assert rules.breaker == snapshot.Breaker(open_for_ms=5_000, half_open_calls=1, consecutive_failures=3)
+    assert rules.criticality == "Optional"
+    assert policy.servers[0].unlisted.timeouts.idle_ms == 4_000
+
+
+def test_connect_never_outlasts_a_short_total() -> None:
+    policy = compiled(tools__0__timeout={"total": "500ms"})
+    assert tool(policy, "search").rules.timeouts == snapshot.Timeouts(
+        total_ms=500, attempt_ms=500, connect_ms=500
+    )
+
+
+def test_a_breaker_without_thresholds_gets_the_default_one() -> None:
+    breaker = tool(compiled(tools__0__circuitBreaker={}), "search").rules.breaker
+    assert breaker == snapshot.Breaker(open_for_ms=30_000, half_open_calls=1, consecutive_failures=5)
+
+
+def test_a_rate_alone_adds_no_consecutive_threshold() -> None:
+    breaker = tool(
+        compiled(tools__0__circuitBreaker={"failureRate": {"percent": 50, "calls": 4}}), "search"
+    ).rules.breaker
+    assert breaker is not None
+    assert breaker.consecutive_failures is None
+    assert breaker.failure_rate == snapshot.FailureRate(percent=50, minimum_calls=4, calls=4)
+
+
+def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:
+    value = resolve([compiled()], {"app": "agent"}).snapshot
+    data = snapshot.encode(value)
+    assert snapshot.decode_snapshot(data) == value
+    assert snapshot.encode(snapshot.decode_snapshot(data)) == data
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"policies":{}}', b'{"nonsense":1}', b'{"policies":[{}]}']
+)
+def test_what_is_no_snapshot_is_refused(data: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        snapshot.decode_snapshot(data)
+
+
+def test_only_policies_that_select_the_pod() -> None:
+    assert resolve([compiled()], {"app": "other"}).snapshot.policies == ()
+
+
+def test_the_order_of_the_input_does_not_change_the_hash() -> None:
+    policies = [
+        compiled("a", servers=[{"name": "a", "protocol": "MCP", "url": "http://a/"}], tools=[]),
+        compiled("b", servers=[{"name": "b", "protocol": "MCP", "url": "http://b/"}], tools=[]),
+    ]
+    one, two = (resolve(order, {"app": "agent"}).snapshot for order in (policies, policies[::-1]))
+    assert snapshot.encode(one) == snapshot.encode(two)
+
+
+def test_the_older_policy_keeps_the_server() -> None:
+    old = compiled("zz", "2026-01-01T00:00:00Z")
+    new = compiled("aa", "2026-01-02T00:00:00Z")
+    resolution = resolve([new, old], {"app": "agent"})
+    assert resolution.snapshot.policies == (old,)
+    assert resolution.conflicts == (
+        Conflict("default/aa", "Server", "kb", "default/zz"),
+        Conflict("default/aa", "Server", "tickets", "default/zz"),
+    )
+
+
+def test_a_lost_tool_leaves_the_rest_of_the_policy() -> None:
+    old = compiled("old", "2026-01-01T00:00:00Z")
+    new = compiled(
+        "new",
+        "2026-01-02T00:00:00Z",
+        servers=[{"name": "other", "protocol": "MCP", "url": "http://other/mcp"}],
+        tools=[{"name": "search", "server": "other"}, {"name": "more", "server": "other"}],
+    )
+    resolution = resolve([old, new], {"app": "agent"})
+    assert [tool.name for tool in resolution.snapshot.policies[1].tools] == ["more"]
+    assert resolution.conflicts == (Conflict("default/new", "Tool", "search", "default/old"),)
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "labels", "expected"),
+    [
+        ("In", ("a", "b"), {"k": "a"}, True),
+        ("In", ("a",), {}, False),
+        ("NotIn", ("a",), {"k": "a"}, False),
+        ("NotIn", ("a",), {}, True),
+        ("Exists", (), {"k": ""}, True),
+        ("Exists", (), {}, False),
+        ("DoesNotExist", (), {}, True),
+        ("DoesNotExist", (), {"k": "a"}, False),
+    ],
+)
+def test_selector_expressions(
+    operator: Any, values: tuple[str, ...], labels: dict[str, str], expected: bool
+) -> None:
+    requirement = snapshot.Requirement(key="k", operator=operator, values=values)
+    assert selects(snapshot.Selector(match_expressions=(requirement,)), labels) is expected
