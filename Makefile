@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check generate bench cluster-up cluster-down clean
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+demo: .venv/.synced ## Starts a local Kubernetes, installs toolpolicy, breaks a tool and shows what kubectl says (root)
+	@$(BIN)/python -m examples.demo
+
+test: check ## Everything: checks, unit, integration on a real API server, end to end on a real node (root)
+	$(PYTEST) --cov --cov-report=term:skip-covered
+
+test-fast: .venv/.synced ## The inner loop: unit tests only, under 30 s
+	$(PYTEST) tests/unit -q
+
+check: .venv/.synced ## Format, lint, types, layers
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+
+generate: .venv/.synced ## Writes the CRD from the models
+	$(BIN)/toolpolicy crd > crds/toolpolicies.yaml.new
+	mv crds/toolpolicies.yaml.new crds/toolpolicies.yaml
+
+bench: .venv/.synced ## Prints benchmarks; asserts nothing
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+cluster-up: ## Starts the local cluster (root)
+	@$(PYTHON) -m localcluster up
+
+cluster-down: ## Ends it and leaves nothing behind
+	@$(PYTHON) -m localcluster down
+
+clean: ## Removes the virtual environment and caches of the tools
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache
+
+# Debian splits venv from Python; everything else comes from the lock file.
+.venv/.synced: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv is missing: installing Debian's python3-venv"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv sync --frozen --all-extras --quiet
+	@touch $@
