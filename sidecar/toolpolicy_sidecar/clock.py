@@ -1,0 +1,22 @@
+"""The two times there are. An argument everywhere, so that tests can turn the hands."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds. Everything is decided by this one."""
+        ...
+
+    def unix_ms(self) -> int:
+        """Milliseconds since 1970, for people to read."""
+        ...
+
+
+class SystemClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def unix_ms(self) -> int:
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,91 @@
+"""Why a call was refused, failed, or passed on with a remark: one vocabulary for the problem `reason`,
+MCP `_meta`, metric labels, log lines and status.
+"""
+
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+CallOutcome = Literal["success", "failure", "refused", "neutral"]
+"""`failure` and `refused` are what a user calls an error. `neutral` says nothing about the tool's health."""
+
+
+class Reason(StrEnum):
+    # Refused: the tool's server never saw the call.
+    UnknownServer = "UnknownServer"
+    MethodNotListed = "MethodNotListed"
+    ToolDisabled = "ToolDisabled"
+    CircuitOpen = "CircuitOpen"
+    NoPolicy = "NoPolicy"
+    MalformedRequest = "MalformedRequest"
+    BatchRefused = "BatchRefused"
+    HeaderMismatch = "HeaderMismatch"
+    BodyTooLarge = "BodyTooLarge"
+    HeaderTooLarge = "HeaderTooLarge"
+    UnsupportedEncoding = "UnsupportedEncoding"
+    RequestUnscannable = "RequestUnscannable"
+    RequestTimeout = "RequestTimeout"
+    Draining = "Draining"
+    # Failed: the call was tried and there is no answer to pass on.
+    NameNotResolved = "NameNotResolved"
+    ConnectRefused = "ConnectRefused"
+    TlsFailed = "TlsFailed"
+    ConnectTimeout = "ConnectTimeout"
+    AttemptTimeout = "AttemptTimeout"
+    TotalTimeout = "TotalTimeout"
+    IdleTimeout = "IdleTimeout"
+    ConnectionReset = "ConnectionReset"
+    IncompleteAnswer = "IncompleteAnswer"
+    MalformedAnswer = "MalformedAnswer"
+    AnswerTooLarge = "AnswerTooLarge"
+    AnswerUnscannable = "AnswerUnscannable"
+    InternalError = "InternalError"
+    # Passed on: the agent has the tool's own answer.
+    ServerError = "ServerError"
+    Throttled = "Throttled"
+    ClientError = "ClientError"
+    ToolError = "ToolError"
+    ClientGone = "ClientGone"
+
+
+class Meaning(NamedTuple):
+    """`status` is what an HTTP caller gets when the answer is ours; `title` is RFC 9457's."""
+
+    kind: Literal["refused", "failed", "passed"]
+    status: int
+    title: str
+
+
+MEANINGS: dict[Reason, Meaning] = {
+    Reason.UnknownServer: Meaning("refused", 404, "Unknown server"),
+    Reason.MethodNotListed: Meaning("refused", 405, "Method not listed"),
+    Reason.ToolDisabled: Meaning("refused", 503, "Tool disabled"),
+    Reason.CircuitOpen: Meaning("refused", 503, "Circuit open"),
+    Reason.NoPolicy: Meaning("refused", 503, "No policy"),
+    Reason.MalformedRequest: Meaning("refused", 400, "Malformed request"),
+    Reason.BatchRefused: Meaning("refused", 400, "Batch refused"),
+    Reason.HeaderMismatch: Meaning("refused", 400, "Header mismatch"),
+    Reason.BodyTooLarge: Meaning("refused", 413, "Body too large"),
+    Reason.HeaderTooLarge: Meaning("refused", 431, "Header too large"),
+    Reason.UnsupportedEncoding: Meaning("refused", 415, "Unsupported encoding"),
+    Reason.RequestUnscannable: Meaning("refused", 422, "Request cannot be scanned"),
+    Reason.RequestTimeout: Meaning("refused", 408, "Request timeout"),
+    Reason.Draining: Meaning("refused", 503, "Shutting down"),
+    Reason.NameNotResolved: Meaning("failed", 502, "Name not resolved"),
+    Reason.ConnectRefused: Meaning("failed", 502, "Connection refused"),
+    Reason.TlsFailed: Meaning("failed", 502, "TLS failed"),
+    Reason.ConnectTimeout: Meaning("failed", 504, "Connect timeout"),
+    Reason.AttemptTimeout: Meaning("failed", 504, "Attempt timeout"),
+    Reason.TotalTimeout: Meaning("failed", 504, "Total timeout"),
+    Reason.IdleTimeout: Meaning("failed", 504, "Idle timeout"),
+    Reason.ConnectionReset: Meaning("failed", 502, "Connection reset"),
+    Reason.IncompleteAnswer: Meaning("failed", 502, "Incomplete answer"),
+    Reason.MalformedAnswer: Meaning("failed", 502, "Malformed answer"),
+    Reason.AnswerTooLarge: Meaning("failed", 502, "Answer too large"),
+    Reason.AnswerUnscannable: Meaning("failed", 502, "Answer cannot be scanned"),
+    Reason.InternalError: Meaning("failed", 500, "Internal error"),
+    Reason.ServerError: Meaning("passed", 502, "Server error"),
+    Reason.Throttled: Meaning("passed", 429, "Throttled"),
+    Reason.ClientError: Meaning("passed", 400, "Client error"),
+    Reason.ToolError: Meaning("passed", 200, "Tool error"),
+    Reason.ClientGone: Meaning("passed", 499, "Client gone"),
+}

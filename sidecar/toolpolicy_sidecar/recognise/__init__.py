@@ -1,0 +1,1 @@
+"""Bytes in, a frozen `ToolCall` out, one module per protocol."""

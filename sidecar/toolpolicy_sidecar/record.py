@@ -1,0 +1,67 @@
+"""What is known about a call when it is over. Metrics, log and status are made of nothing else.
+
+Names come from the policy, never from the caller, so that no caller can make labels. Values of
+arguments and results never get here.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+from toolpolicy_api.channel import Transition
+from toolpolicy_sidecar.reasons import CallOutcome, Reason
+
+_NONE: Mapping[str, int] = {}
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of one tool. Recorded exactly once, after the last byte of the answer."""
+
+    policy: str
+    """namespace/name"""
+    server: str
+    tool: str
+    """The policy's name for the tool, `*` when it is not listed."""
+    protocol: Literal["HTTP", "MCP"]
+    outcome: CallOutcome
+    reason: Reason | None = None
+    """None for a plain success."""
+    status: int
+    """What the agent got as HTTP status; 499 when it hung up first."""
+    started_at_ms: int
+    """Unix milliseconds."""
+    duration_ms: float
+    """From the call's arrival to the end of its answer."""
+    upstream_ms: float | None = None
+    """From the first attempt to the end of the last one; None when nothing was tried."""
+    attempts: int = 0
+    argument_keys: tuple[str, ...] = ()
+    """MCP: names in `arguments`; HTTP: names in the query. At most 32, each cut to 64 characters."""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    redacted_request: Mapping[str, int] = _NONE
+    """Detector or pattern → hits."""
+    redacted_response: Mapping[str, int] = _NONE
+    session: str | None = None
+    """Mcp-Session-Id, for correlation: a log field, never a label."""
+    trace_id: str | None = None
+    """From `traceparent`, 32 hexadecimal digits: a log field, never a label."""
+    error: str | None = None
+    """One line on what went wrong, free of values."""
+
+
+class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was refused before it belonged to any tool: no policy name can be given."""
+
+    reason: Reason
+    status: int
+    error: str | None = None
+
+
+class Recorder(Protocol):
+    """Called on the event loop, from the hot path: must not block and must not raise."""
+
+    def call(self, record: CallRecord) -> None: ...
+    def refused(self, record: RefusedRequest) -> None: ...
+    def transition(self, transition: Transition) -> None: ...
