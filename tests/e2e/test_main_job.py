@@ -124,9 +124,8 @@ def test_the_circuit_opens_and_closes_in_front_of_kubectl(world: World) -> None:
     assert all(answer["status"] == 200 and '"isError":true' in answer["body"] for answer in refused)
     assert all("CircuitOpen" in answer["body"] for answer in refused)
     assert not [a for a in world.reached("search_knowledge_base") if "refused" in a["query"]]
-    print(
-        f"\nopen circuit: refused in {statistics.median(times):.2f} ms (median of {len(times)}), none reached the tool"
-    )
+    median = statistics.median(times)
+    print(f"\nopen circuit: refused in {median:.2f} ms (median of {len(times)}), none reached the tool")
     print(f"kubectl showed the open circuit {shown_open_s:.2f} s after the third failure was answered")
     print(world.table())
 

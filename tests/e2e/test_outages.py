@@ -162,9 +162,7 @@ def test_a_killed_sidecar_is_back_with_its_policy_before_the_first_call(world: W
         return world.execute(pod, "python", "-c", code).strip()
 
     answer = first_answer()
-    print(
-        f"\nsidecar killed: the next call got through after {time.monotonic() - killed:.1f} s, redacted: {answer!r}"
-    )
+    print(f"\nsidecar killed: a call got through after {time.monotonic() - killed:.1f} s: {answer!r}")
     assert answer == "Jane Doe <[redacted:Email]>, card [redacted:CreditCard], token [redacted:token]"
     world.until_programmed()
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from typing import Self
 
 import pytest
 
@@ -35,7 +36,7 @@ class Steady:
                 if answer.error:
                     self.errors.append(answer.text)
 
-    def __enter__(self) -> "Steady":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
