@@ -2,17 +2,28 @@
 
 from pathlib import Path
 
+from localcluster.images import Image
 from localcluster.kube import Kube
 
 ROOT = Path(__file__).parents[1]
 RELEASE = "toolpolicy"
 NAMESPACE = "toolpolicy-system"
-IMAGE = "toolpolicy:dev"
-DEMO_IMAGE = "toolpolicy-demo:dev"
 DEMO = ROOT / "examples" / "demo"
 
-# Both images are built from the repository's root or the demo's folder.
-IMAGES = {IMAGE: (ROOT, ROOT / "Dockerfile"), DEMO_IMAGE: (DEMO, DEMO / "Dockerfile")}
+IMAGES = (
+    Image(
+        tag="toolpolicy:dev",
+        context=ROOT,
+        dockerfile=ROOT / "Dockerfile",
+        inputs=("pyproject.toml", "uv.lock", "README.md", "LICENSE", "crds", "sidecar", "operator"),
+    ),
+    Image(
+        tag="toolpolicy-demo:dev",
+        context=DEMO,
+        dockerfile=DEMO / "Dockerfile",
+        inputs=("agent.py", "tool_server.py"),
+    ),
+)
 
 
 def install(kube: Kube, *values: str) -> None:

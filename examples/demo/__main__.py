@@ -69,7 +69,7 @@ def main() -> None:
     headline("1. A Kubernetes of its own")
     kube = localcluster.up()
     for image in product.IMAGES:
-        localcluster.load_image(image, *product.IMAGES[image])
+        localcluster.load_image(image)
 
     headline("2. helm install, and three agents in a namespace labelled toolpolicy.dev/inject=enabled")
     product.install(kube)
