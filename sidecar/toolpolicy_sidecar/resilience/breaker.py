@@ -1,0 +1,250 @@
+"""A circuit breaker that is exact under concurrency, late results and reloads.
+
+    Closed ── threshold reached ──▶ Open ── first acquire after open_for ──▶ HalfOpen
+      ▲                              ▲  ◀── a probe failed, or never settled ──┘ │
+      └──────────────────────────────┼──── half_open_calls probes succeeded ─────┘
+
+Every permit carries the generation it was given in; each change of state begins a new one, and results
+of an older generation are ignored. So a call that began before the circuit opened can neither close it
+nor open it a second time, and it cannot free the slot of a probe that it never was.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Literal
+
+from toolpolicy_api import snapshot
+from toolpolicy_sidecar.resilience.failure_rate import FailureRate
+
+State = Literal["Closed", "Open", "HalfOpen"]
+
+LEASE_GRACE_S = 1.0
+"""A probe's slot is held this long past its deadline. The caller enforces the deadline and reports in
+time; a lease that runs out belongs to a permit that got lost."""
+
+
+class Outcome(Enum):
+    """How an attempt ended. NEUTRAL says nothing about the tool: the agent hung up, a 4xx, a 429."""
+
+    SUCCESS = auto()
+    FAILURE = auto()
+    NEUTRAL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """`at` and `open_until` are monotonic seconds; `open_until` None while open: until told otherwise."""
+
+    before: State
+    after: State
+    reason: str
+    at: float
+    open_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is true of a circuit at a moment."""
+
+    state: State
+    reason: str | None
+    since: float | None
+    open_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """`retry_after_s` None: nobody knows. `changes` are those that acquire found due, in order."""
+
+    reason: str
+    retry_after_s: float | None
+    changes: tuple[StateChange, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Permit:
+    """The right to one attempt. Settle it with `record`, whatever happens; a second time has no effect.
+
+    `would_reject` (mode Observe only) is what mode Auto would have answered.
+    """
+
+    generation: int
+    changes: tuple[StateChange, ...] = ()
+    would_reject: Rejected | None = None
+    settled: bool = field(default=False, init=False)
+
+
+class CircuitBreaker:
+    def __init__(self, config: snapshot.Breaker) -> None:
+        self._config = config
+        self._generation = 0
+        self._failures_in_row = 0
+        self._rate = FailureRate(config.failure_rate) if config.failure_rate else None
+        self._leases: dict[Permit, float] = {}  # probes in flight, and when each is given up
+        self._probes_succeeded = 0
+        self._state: State = "Closed"
+        self._reason: str | None = None
+        self._since: float | None = None
+        self._open_until: float | None = None
+        if config.mode == "ForcedOpen":
+            self._state, self._reason = "Open", "forced open by policy"
+        elif config.mode == "ForcedClosed":
+            self._reason = "forced closed by policy"
+
+    @property
+    def state(self) -> State:
+        """As of the last call of a method. For a report, ask `state_at`."""
+        return self._state
+
+    @property
+    def open_until(self) -> float | None:
+        return self._open_until
+
+    def acquire(self, now: float, *, deadline: float) -> Permit | Rejected:
+        """Asks for one attempt, which the caller ends at `deadline` at the latest."""
+        if self._config.mode == "ForcedClosed":
+            return Permit(self._generation)
+        changes = self._expire(now)
+        if self._state == "Open" and self._open_until is not None and now >= self._open_until:
+            changes += (self._change("HalfOpen", "open time over", now),)
+        refused = self._refusal(now, changes)
+        if refused is None:
+            permit = Permit(self._generation, changes)
+            if self._state == "HalfOpen":
+                self._leases[permit] = deadline + LEASE_GRACE_S
+            return permit
+        if self._config.mode == "Observe":
+            return Permit(self._generation, changes, would_reject=refused)
+        return refused
+
+    def record(self, permit: Permit, outcome: Outcome, now: float, *, cause: str = "") -> StateChange | None:
+        """Settles a permit. `cause` (such as `AttemptTimeout`) goes into the reason of a failed probe."""
+        if permit.settled:
+            return None
+        permit.settled = True
+        if self._config.mode in {"ForcedOpen", "ForcedClosed"}:
+            return None
+        expired = self._expire(now)
+        if permit.generation != self._generation:
+            return expired[0] if expired else None
+        if self._state == "HalfOpen":
+            return self._probed(permit, outcome, now, cause)
+        if self._state == "Closed" and outcome is not Outcome.NEUTRAL:
+            return self._sampled(now, failed=outcome is Outcome.FAILURE)
+        return None
+
+    def reconfigure(self, config: snapshot.Breaker, now: float) -> tuple[StateChange, ...]:
+        """Takes new limits. State, samples, probes in flight and the reopen deadline stay; a limit
+        applies from the next record, the mode at once. A circuit that is forced no longer starts Closed,
+        without samples."""
+        changes = self._expire(now)
+        mode_before = self._config.mode
+        if config.failure_rate is None:
+            self._rate = None
+        elif self._rate is None:
+            self._rate = FailureRate(config.failure_rate)
+        else:
+            self._rate.reconfigure(config.failure_rate)
+        self._config = config
+        if config.mode == mode_before:
+            return changes
+        if config.mode == "ForcedOpen":
+            return (*changes, *self._move("Open", "forced open by policy", now))
+        if config.mode == "ForcedClosed":
+            return (*changes, *self._move("Closed", "forced closed by policy", now))
+        if mode_before in {"ForcedOpen", "ForcedClosed"}:
+            return (*changes, *self._move("Closed", "no longer forced by policy", now))
+        return changes
+
+    def reset(self, now: float) -> tuple[StateChange, ...]:
+        """Closes the circuit and forgets its samples. What the policy forces stays forced."""
+        if self._config.mode in {"ForcedOpen", "ForcedClosed"}:
+            return ()
+        return (*self._expire(now), *self._move("Closed", "reset by hand", now))
+
+    def state_at(self, now: float) -> Standing:
+        """The truth at `now` without a call: an Open circuit whose time is over is HalfOpen, a HalfOpen
+        one whose probe got lost is Open again. Changes nothing; acquire and record report the change."""
+        state, reason, since, until = self._state, self._reason, self._since, self._open_until
+        lost_at = self._lost_at(now)
+        if lost_at is not None:
+            state, reason, since, until = "Open", _LOST, lost_at, lost_at + self._open_for_s
+        if state == "Open" and until is not None and now >= until:
+            state, reason, since, until = "HalfOpen", "open time over", until, None
+        return Standing(state, reason, since, until)
+
+    @property
+    def _open_for_s(self) -> float:
+        return self._config.open_for_ms / 1000
+
+    def _refusal(self, now: float, changes: tuple[StateChange, ...]) -> Rejected | None:
+        if self._state == "Open":
+            retry_after_s = None if self._open_until is None else self._open_until - now
+            return Rejected(self._reason or "open", retry_after_s, changes)
+        if self._state == "HalfOpen":
+            # Never zero: a limit lowered to what has already succeeded still needs one more record.
+            wanted = max(1, self._config.half_open_calls - self._probes_succeeded)
+            if len(self._leases) >= wanted:
+                until = max(self._leases.values())
+                return Rejected("half-open, and every probe is in flight", until - now, changes)
+        return None
+
+    def _probed(self, permit: Permit, outcome: Outcome, now: float, cause: str) -> StateChange | None:
+        if self._leases.pop(permit, None) is None:  # passed by Observe, beside the probes
+            return None
+        if outcome is Outcome.FAILURE:
+            return self._change("Open", f"probe failed: {cause}" if cause else "probe failed", now)
+        if outcome is Outcome.SUCCESS:
+            self._probes_succeeded += 1
+            if self._probes_succeeded >= self._config.half_open_calls:
+                count = self._probes_succeeded
+                return self._change(
+                    "Closed", "probe succeeded" if count == 1 else f"{count} probes succeeded", now
+                )
+        return None
+
+    def _sampled(self, now: float, *, failed: bool) -> StateChange | None:
+        self._failures_in_row = self._failures_in_row + 1 if failed else 0
+        if self._rate:
+            self._rate.add(now, failed=failed)
+        limit = self._config.consecutive_failures
+        if failed and limit is not None and self._failures_in_row >= limit:
+            count = self._failures_in_row
+            return self._change("Open", f"{count} consecutive failure{'s' if count > 1 else ''}", now)
+        reason = self._rate.exceeded() if self._rate else None
+        return self._change("Open", reason, now) if reason else None
+
+    def _lost_at(self, now: float) -> float | None:
+        if self._state != "HalfOpen" or not self._leases:
+            return None
+        first = min(self._leases.values())
+        return first if now >= first else None
+
+    def _expire(self, now: float) -> tuple[StateChange, ...]:
+        lost_at = self._lost_at(now)
+        return () if lost_at is None else (self._change("Open", _LOST, lost_at),)
+
+    def _move(self, after: State, reason: str, now: float) -> tuple[StateChange, ...]:
+        """A change from outside. It begins a new generation even when the state is the wanted one."""
+        before, since = self._state, self._since
+        change = self._change(after, reason, now)
+        if before != after:
+            return (change,)
+        self._since = since
+        return ()
+
+    def _change(self, after: State, reason: str, at: float) -> StateChange:
+        before, self._state = self._state, after
+        self._reason, self._since = reason, at
+        forced = self._config.mode == "ForcedOpen"
+        self._open_until = at + self._open_for_s if after == "Open" and not forced else None
+        self._generation += 1
+        self._leases.clear()
+        self._probes_succeeded = 0
+        self._failures_in_row = 0
+        if self._rate:
+            self._rate.clear()
+        return StateChange(before, after, reason, at, self._open_until)
+
+
+_LOST = "probe failed: it never ended"
