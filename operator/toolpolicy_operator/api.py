@@ -1,0 +1,111 @@
+"""The API server, from asyncio: each request runs in a thread, bounded in number and in time."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from kubernetes import client, config
+
+from toolpolicy_api.policy import GROUP, PLURAL, VERSION
+
+CONNECT_S, READ_S = 3.0, 10.0
+THREADS = 8
+FIELD_MANAGER = "toolpolicy-operator"
+POLICIES = f"/apis/{GROUP}/{VERSION}"
+
+
+class ApiError(Exception):
+    """The API server said no (`status` is its HTTP status), or could not be reached (`status` 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status or 'unreachable'}: {message}")
+        self.status = status
+
+
+class Api:
+    def __init__(self) -> None:
+        try:
+            config.load_incluster_config()
+        except config.ConfigException:
+            config.load_kube_config()
+        self._client = client.ApiClient()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+
+    async def get(self, path: str) -> Any:
+        return await self._run("GET", path, None, "application/json")
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> Any:
+        return await self._run("POST", path, body, "application/json")
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> Any:
+        return await self._run("PUT", path, body, "application/json")
+
+    async def merge(self, path: str, body: Mapping[str, Any]) -> Any:
+        return await self._run("PATCH", path, body, "application/merge-patch+json")
+
+    async def json_patch(self, path: str, body: list[Mapping[str, Any]]) -> Any:
+        return await self._run("PATCH", path, body, "application/json-patch+json")
+
+    async def apply(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Server-side apply, by force: these objects are the operator's alone."""
+        query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
+        return await self._run("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
+
+    async def delete(self, path: str) -> Any:
+        return await self._run("DELETE", path, None, "application/json")
+
+    async def _run(self, method: str, path: str, body: Any, content_type: str) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._request, method, path, body, content_type)
+
+    def _request(self, method: str, path: str, body: Any, content_type: str) -> Any:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            response = self._client.call_api(
+                method,
+                self._client.configuration.host + path,
+                header_params=headers,
+                body=body,
+                _request_timeout=(CONNECT_S, READ_S),
+            )
+            data = response.read()
+        except client.ApiException as error:
+            raise ApiError(error.status or 0, str(error.reason)) from error
+        except Exception as error:  # urllib3 has a dozen of its own; all mean the same here
+            raise ApiError(0, str(error)) from error
+        if response.status >= 400:
+            raise ApiError(response.status, _message(data))
+        return json.loads(data) if data else None
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _message(data: bytes) -> str:
+    try:
+        return str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return data[:300].decode(errors="replace")
+
+
+def core(kind: str, name: str = "", namespace: str = "") -> str:
+    """Path of a core/v1 object or list."""
+    return _path("/api/v1", kind, name, namespace)
+
+
+def named(group_version: str, kind: str, name: str = "", namespace: str = "") -> str:
+    """Path of an object or list of a named API group."""
+    return _path(f"/apis/{group_version}", kind, name, namespace)
+
+
+def policy_path(namespace: str, name: str) -> str:
+    return _path(POLICIES, PLURAL, name, namespace)
+
+
+def _path(base: str, kind: str, name: str, namespace: str) -> str:
+    where = f"/namespaces/{quote(namespace)}" if namespace else ""
+    return f"{base}{where}/{kind}" + (f"/{quote(name)}" if name else "")

@@ -1,0 +1,58 @@
+"""kopf's side: events in, the index changed. Nothing is decided here, nothing is written to objects."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import kopf
+
+from toolpolicy_api.policy import GROUP, PLURAL, VERSION
+from toolpolicy_operator.index import INJECTED_LABEL
+
+SERVER_TIMEOUT_S = 300
+CLIENT_TIMEOUT_S = 330
+CONNECT_TIMEOUT_S = 10
+REQUEST_TIMEOUT_S = 30
+BATCH_WINDOW_S = 0.005
+"""kopf waits this long for more events of the same object; ours are levels, so there is nothing to wait for."""
+WORKERS = 64
+
+
+class Reconciler(Protocol):
+    """What the handlers tell."""
+
+    async def policy(self, event: str | None, document: Any) -> None: ...
+    async def pod(self, event: str | None, document: Any) -> None: ...
+    async def namespace(self, event: str | None, document: Any) -> None: ...
+
+
+def settings() -> kopf.OperatorSettings:
+    """Bounded watches, no peering, no Events or annotations of kopf's own."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.watching.server_timeout = SERVER_TIMEOUT_S
+    chosen.watching.client_timeout = CLIENT_TIMEOUT_S
+    chosen.watching.connect_timeout = CONNECT_TIMEOUT_S
+    chosen.networking.request_timeout = REQUEST_TIMEOUT_S
+    chosen.queueing.worker_limit = WORKERS
+    chosen.batching.batch_window = BATCH_WINDOW_S
+    return chosen
+
+
+def registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
+    """All handlers, wired to one reconciler."""
+    wired = kopf.OperatorRegistry()
+    login: Any = kopf.login_via_client
+    kopf.on.login(registry=wired)(login)  # type: ignore[arg-type]  # kopf's own login function, typed loosely there
+
+    def wire(handle: Callable[[str | None, Any], Awaitable[None]], *resource: str, **filters: Any) -> None:
+        async def on_event(event: Any, **_: Any) -> None:
+            await handle(event["type"], event["object"])
+
+        kopf.on.event(*resource, registry=wired, id=resource[-1], **filters)(on_event)
+
+    wire(reconciler.policy, GROUP, VERSION, PLURAL)
+    wire(reconciler.pod, "v1", "pods", labels={INJECTED_LABEL: "true"})
+    wire(reconciler.namespace, "v1", "namespaces")
+    return wired

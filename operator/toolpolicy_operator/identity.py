@@ -1,0 +1,69 @@
+"""Who is calling: a sidecar's ServiceAccount token, checked by the API server."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from toolpolicy_api.channel import AUDIENCE
+from toolpolicy_operator.api import Api
+
+POD_NAME = "authentication.kubernetes.io/pod-name"
+POD_UID = "authentication.kubernetes.io/pod-uid"
+REMEMBERED_S = 5.0
+"""A reconnect storm does not become a storm of TokenReviews; a revoked token is refused seconds later."""
+REMEMBERED = 4096
+
+
+class Caller(NamedTuple):
+    """The pod that the token is bound to, by the API server's word."""
+
+    namespace: str
+    pod: str
+    uid: str
+
+
+class Refused(Exception):  # noqa: N818 -- a verdict on the caller
+    """Not a sidecar of this cluster; the message says why, without the token."""
+
+
+class Identities:
+    def __init__(self, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._clock = clock
+        self._known: dict[bytes, tuple[float, Caller]] = {}
+
+    async def of(self, authorization: str | None) -> Caller:
+        """Raises Refused, or ApiError when the API server cannot be asked."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Refused("no bearer token")
+        digest = hashlib.sha256(token.encode()).digest()
+        now = self._clock()
+        remembered = self._known.get(digest)
+        if remembered and remembered[0] > now:
+            return remembered[1]
+        caller = await self._review(token)
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[digest] = (now + REMEMBERED_S, caller)
+        return caller
+
+    async def _review(self, token: str) -> Caller:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        status = (await self._api.create("/apis/authentication.k8s.io/v1/tokenreviews", body))["status"]
+        if not status.get("authenticated"):
+            raise Refused("the API server does not accept the token")
+        if AUDIENCE not in (status.get("audiences") or ()):
+            raise Refused(f"the token is not for the audience {AUDIENCE}")
+        user = status.get("user") or {}
+        extra = user.get("extra") or {}
+        kind, _, account = str(user.get("username", "")).partition(":serviceaccount:")
+        names, uids = extra.get(POD_NAME) or (), extra.get(POD_UID) or ()
+        if kind != "system" or len(names) != 1 or len(uids) != 1:
+            raise Refused("the token is not bound to a pod")
+        return Caller(account.partition(":")[0], names[0], uids[0])

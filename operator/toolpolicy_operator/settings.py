@@ -1,0 +1,72 @@
+"""How an operator process is told what it is and where it runs: flags, each with an environment variable."""
+
+import argparse
+import os
+from typing import NamedTuple
+
+
+class Settings(NamedTuple):
+    """Names of this release's objects in the cluster; nothing is guessed."""
+
+    namespace: str
+    pod: str
+    release: str
+    owner: str
+    certificates: str
+    channel_port: int
+    health_port: int
+    log_level: str
+    resync_s: float
+
+    @property
+    def service(self) -> str:
+        return f"{self.release}-operator"
+
+    @property
+    def webhook_service(self) -> str:
+        return f"{self.release}-webhook"
+
+
+def parse(argv: list[str]) -> Settings:
+    """Exits with 2 and one clear line when something needed is missing."""
+    parser = argparse.ArgumentParser(
+        prog="toolpolicy operator", description="Runs one replica of the operator."
+    )
+
+    def flag(name: str, text: str, default: str | None = None) -> None:
+        variable = f"TOOLPOLICY_{name.upper().replace('-', '_')}"
+        given = os.environ.get(variable, default)
+        parser.add_argument(
+            f"--{name}",
+            default=given,
+            required=given is None,
+            help=f"{text} (also {variable}; default {default})",
+        )
+
+    flag("namespace", "namespace of the release")
+    flag("pod", "name of this pod, to hold the Lease as")
+    flag("release", "prefix of the release's Services, Secrets and webhook configurations", "toolpolicy")
+    flag("owner", "ClusterRole whose deletion takes everything along that the operator made", "")
+    flag("certificates", "own: make and rotate them; given: Secrets are made by cert-manager", "own")
+    flag("channel-port", "where sidecars connect", "8443")
+    flag("health-port", "metrics and probes", "9090")
+    flag("log-level", "debug, info, warning or error", "info")
+    flag("resync", "seconds between full lists, since a watch can end unnoticed", "300")
+    options = parser.parse_args(argv)
+    if options.certificates not in {"own", "given"}:
+        parser.error(f"--certificates is own or given, not {options.certificates!r}")
+    try:
+        ports = int(options.channel_port), int(options.health_port)
+        resync_s = float(options.resync)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    return Settings(
+        options.namespace,
+        options.pod,
+        options.release,
+        options.owner,
+        options.certificates,
+        *ports,
+        options.log_level,
+        resync_s,
+    )

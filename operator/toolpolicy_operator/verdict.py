@@ -1,0 +1,323 @@
+"""The status of one policy: a pure function of what the cluster and the sidecars say."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from toolpolicy_api import snapshot, status
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, ToolReport
+from toolpolicy_api.resolve import selects
+from toolpolicy_operator.fleet import Fleet, View
+from toolpolicy_operator.index import Index, PodEntry, PolicyEntry
+
+NAMES_SHOWN = 5
+WORST_PODS = 20
+MESSAGE_CHARACTERS = 1000
+
+Truth = Literal["True", "False", "Unknown"]
+
+
+class Member(NamedTuple):
+    """A pod that the policy selects, and what is known of it."""
+
+    pod: PodEntry
+    view: View
+    wanted: str
+
+    @property
+    def up_to_date(self) -> bool:
+        return self.view.connected and self.view.hash == self.wanted
+
+    @property
+    def refused(self) -> bool:
+        nack = self.view.nack
+        return self.view.connected and nack is not None and nack.hash == self.wanted
+
+
+def members(entry: PolicyEntry, index: Index, fleet: Fleet, now: float) -> list[Member]:
+    if entry.compiled is None:
+        return []
+    selector = entry.compiled.selector
+    return [
+        Member(pod, fleet.view(pod.uid, now), index.assignment(pod).hash)
+        for pod in sorted(index.pods_of(entry.namespace), key=lambda pod: pod.name)
+        if selects(selector, dict(pod.labels))
+    ]
+
+
+def status_of(entry: PolicyEntry, index: Index, fleet: Fleet, now: float, wall: dt.datetime) -> status.Status:
+    """`wall` is stamped on what changes; conditions that stay keep the time in `entry.status`."""
+    found = members(entry, index, fleet, now)
+    tools = _tools(entry, index, found)
+    digest = snapshot.sha256(snapshot.encode(entry.compiled)) if entry.compiled else None
+    conditions = (
+        _accepted(entry, index, found),
+        _programmed(entry, found, digest),
+        _healthy(entry, found, tools),
+    )
+    calls, errors = sum(tool.calls for tool in tools), sum(tool.errors for tool in tools)
+    up_to_date = sum(member.up_to_date for member in found)
+    return status.Status(
+        observed_generation=entry.generation,
+        observed_time=rfc3339(wall),
+        hash=digest,
+        conditions=tuple(_dated(condition, entry, wall) for condition in conditions),
+        pods=status.Pods(
+            matched=len(found),
+            connected=sum(member.view.connected for member in found),
+            up_to_date=up_to_date,
+        ),
+        ready=f"{up_to_date}/{len(found)}",
+        open=_open_column(tools, len(found)),
+        calls=calls,
+        error_percent=_percent(errors, calls) or "0",
+        reason=_urgent(conditions, tools),
+        tools=tuple(tools),
+    )
+
+
+class Claim(NamedTuple):
+    """A condition before it is dated."""
+
+    type: str
+    status: Truth
+    reason: str
+    message: str
+
+
+def _accepted(entry: PolicyEntry, index: Index, found: Sequence[Member]) -> Claim:
+    if entry.findings:
+        return Claim("Accepted", "False", "Invalid", _cut("; ".join(map(str, entry.findings))))
+    lost = sorted(
+        {
+            conflict
+            for member in found
+            for conflict in index.assignment(member.pod).resolution.conflicts
+            if conflict.loser == entry.key
+        }
+    )
+    if lost:
+        said = "; ".join(f"{c.kind.lower()} {c.name} belongs to the older {c.winner}" for c in lost)
+        return Claim("Accepted", "True", "Conflict", _cut(f"not in effect: {said}"))
+    return Claim("Accepted", "True", "Accepted", "every field is enforced")
+
+
+def _programmed(entry: PolicyEntry, found: Sequence[Member], digest: str | None) -> Claim:
+    if digest is None:
+        return Claim("Programmed", "False", "Invalid", "not sent to any pod; see Accepted")
+    if not found:
+        return Claim("Programmed", "Unknown", "NoPods", "the selector matches no injected pod")
+    done = sum(member.up_to_date for member in found)
+    what = f"{done}/{len(found)} pods enforce {digest[:8]} (generation {entry.generation})"
+    refused = [member for member in found if member.refused]
+    if refused:
+        error = refused[0].view.nack.error if refused[0].view.nack else ""
+        return Claim("Programmed", "False", "Nacked", _cut(f"{what}; refused by {_names(refused)}: {error}"))
+    if done == len(found):
+        return Claim("Programmed", "True", "Programmed", what)
+    away = [member for member in found if not member.view.connected]
+    if away:
+        return Claim("Programmed", "Unknown", "Disconnected", _cut(f"{what}; not connected: {_names(away)}"))
+    return Claim("Programmed", "False", "Pending", what)
+
+
+def _healthy(entry: PolicyEntry, found: Sequence[Member], tools: Sequence[status.Tool]) -> Claim:
+    if entry.findings:
+        return Claim("Healthy", "Unknown", "Invalid", "not in force; see Accepted")
+    bad = [tool for tool in tools if tool.pods.open or tool.pods.half_open]
+    if bad:
+        said = "; ".join(f"{tool.name}: {tool.last_error or tool.reason or tool.state}" for tool in bad)
+        return Claim("Healthy", "False", "CircuitOpen", _cut(said))
+    unknown = [member for member in found if member.view.tools is None]
+    if unknown:
+        return Claim("Healthy", "Unknown", "Unheard", _cut(f"nothing is known of {_names(unknown)}"))
+    if not found:
+        return Claim("Healthy", "Unknown", "NoPods", "the selector matches no injected pod")
+    return Claim("Healthy", "True", "Healthy", "no circuit is open")
+
+
+def _dated(claim: Claim, entry: PolicyEntry, wall: dt.datetime) -> status.Condition:
+    since = rfc3339(wall)
+    for old in entry.status.get("conditions", ()):
+        if old.get("type") == claim.type and old.get("status") == claim.status:
+            since = old.get("lastTransitionTime", since)
+    return status.Condition(
+        type=claim.type,
+        status=claim.status,
+        reason=claim.reason,
+        message=claim.message,
+        last_transition_time=since,
+        observed_generation=entry.generation,
+    )
+
+
+def _tools(entry: PolicyEntry, index: Index, found: Sequence[Member]) -> list[status.Tool]:
+    """The tools of the policy in its order, then unlisted ones (`*`) that were called."""
+    if entry.compiled is None:
+        return []
+    keys = [ToolKey(entry.key, tool.server, tool.name) for tool in entry.compiled.tools]
+    for server in entry.compiled.servers:
+        key = ToolKey(entry.key, server.name, snapshot.UNLISTED)
+        if any(
+            (report := _report(member, key)) and (report.calls or report.state != "Closed")
+            for member in found
+        ):
+            keys.append(key)
+    return [_tool(key, [member for member in found if _has(index, member, key)]) for key in keys]
+
+
+def _has(index: Index, member: Member, key: ToolKey) -> bool:
+    """A pod on which an older policy has the tool does not count: it is not this policy's there."""
+    for policy in index.assignment(member.pod).resolution.snapshot.policies:
+        if policy.key == key.policy:
+            if key.tool == snapshot.UNLISTED:
+                return any(server.name == key.server for server in policy.servers)
+            return any(tool.name == key.tool for tool in policy.tools)
+    return False
+
+
+def _report(member: Member, key: ToolKey) -> ToolReport | None:
+    return member.view.tools.get(key) if member.view.tools is not None else None
+
+
+def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
+    known = [(member, report) for member in found if (report := _report(member, key))]
+    count = {
+        state: sum(report.state == state for _, report in known)
+        for state in ("Closed", "Open", "HalfOpen", "Disabled")
+    }
+    unknown = len(found) - len(known)
+    calls, errors = sum(report.calls for _, report in known), sum(report.errors for _, report in known)
+    last = max((report for _, report in known if report.last_transition_ms), key=_moment, default=None)
+    failing = [report for _, report in known if report.last_error and report.state != "Closed"]
+    until = [report.open_until_ms for _, report in known if report.state == "Open" and report.open_until_ms]
+    bad = sorted(
+        ((member, report) for member, report in known if report.state != "Closed"),
+        key=lambda pair: (-pair[1].errors, pair[0].pod.name),
+    )
+    return status.Tool(
+        name=key.tool,
+        server=key.server,
+        state=_state(count, unknown),
+        pods=status.CircuitPods(
+            closed=count["Closed"],
+            open=count["Open"],
+            half_open=count["HalfOpen"],
+            disabled=count["Disabled"],
+            unknown=unknown,
+        ),
+        calls=calls,
+        errors=errors,
+        error_percent=_percent(errors, calls),
+        p95_milliseconds=_p95([report for _, report in known]),
+        last_transition_time=_time(last.last_transition_ms) if last else None,
+        reason=_cut(last.reason) if last and last.reason else None,
+        last_error=_cut(max(failing, key=_moment).last_error) if failing else None,
+        open_until=_time(max(until)) if until else None,
+        worst_pods=tuple(
+            status.WorstPod(
+                pod=member.pod.name, state=report.state, errors=report.errors, reason=_cut(report.reason)
+            )
+            for member, report in bad[:WORST_PODS]
+        ),
+        overrides=tuple(
+            status.Override(
+                pod=member.pod.name,
+                action=report.override.action,
+                reason=_cut(report.override.reason) or None,
+                until=_time(report.override.until_ms),
+            )
+            for member, report in known
+            if report.override
+        )[:WORST_PODS],
+    )
+
+
+def _moment(report: ToolReport) -> int:
+    return report.last_transition_ms or 0
+
+
+def _state(count: Mapping[str, int], unknown: int) -> status.ToolState:
+    seen: list[status.ToolState] = [
+        state
+        for state in ("Closed", "Open", "HalfOpen", "Disabled")
+        if count[state]  # type: ignore[misc]  # literals
+    ]
+    if unknown:
+        seen.append("Unknown")
+    if not seen:
+        return "Unknown"
+    return seen[0] if len(seen) == 1 else "Mixed"
+
+
+def _p95(reports: Iterable[ToolReport]) -> int | None:
+    """Upper bound of the bucket in which the 95th percentile lies; above the last bound, that bound."""
+    total = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+    for report in reports:
+        for bucket, amount in enumerate(report.latency[: len(total)]):
+            total[bucket] += amount
+    wanted = sum(total) * 0.95
+    if not wanted:
+        return None
+    seen = 0
+    for bound, amount in zip((*LATENCY_BOUNDS_MS, LATENCY_BOUNDS_MS[-1]), total, strict=True):
+        seen += amount
+        if seen >= wanted:
+            return bound
+    return None
+
+
+def _open_column(tools: Sequence[status.Tool], pods: int) -> str:
+    said = [
+        f"{tool.name}({tool.pods.open + tool.pods.half_open}/{pods})"
+        for tool in tools
+        if tool.pods.open or tool.pods.half_open
+    ]
+    return _cut(",".join(said))
+
+
+def _urgent(conditions: Sequence[Claim], tools: Sequence[status.Tool]) -> str:
+    by_type = {claim.type: claim for claim in conditions}
+    for kind, reasons in (
+        ("Accepted", {"Invalid"}),
+        ("Programmed", {"Nacked"}),
+        ("Healthy", {"CircuitOpen"}),
+        ("Accepted", {"Conflict"}),
+        ("Programmed", {"Disconnected", "Pending", "NoPods"}),
+        ("Healthy", {"Unheard"}),
+    ):
+        claim = by_type[kind]
+        if claim.reason in reasons:
+            return _cut(f"{claim.reason}: {claim.message}", 200)
+    off = [tool.name for tool in tools if tool.state == "Disabled"]
+    return _cut(f"Disabled: {', '.join(off)}", 200) if off else ""
+
+
+def _percent(errors: int, calls: int) -> str | None:
+    return f"{errors * 100 / calls:.1f}".removesuffix(".0") if calls else None
+
+
+def _names(found: Sequence[Member]) -> str:
+    names = [member.pod.name for member in found]
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _cut(text: str | None, characters: int = MESSAGE_CHARACTERS) -> str:
+    text = text or ""
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+def _time(unix_ms: int | None) -> str | None:
+    if unix_ms is None:
+        return None
+    return rfc3339(dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC))
+
+
+def rfc3339(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def document(value: status.Status) -> dict[str, Any]:
+    """As the API server takes it: camelCase, absent instead of null."""
+    return value.model_dump(by_alias=True, exclude_none=True, mode="json")
