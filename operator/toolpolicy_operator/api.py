@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -46,7 +46,7 @@ class Api:
     async def merge(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._run("PATCH", path, body, "application/merge-patch+json")
 
-    async def json_patch(self, path: str, body: list[Mapping[str, Any]]) -> Any:
+    async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> Any:
         return await self._run("PATCH", path, body, "application/json-patch+json")
 
     async def apply(self, path: str, body: Mapping[str, Any]) -> Any:

@@ -44,7 +44,7 @@ def registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
     """All handlers, wired to one reconciler."""
     wired = kopf.OperatorRegistry()
     login: Any = kopf.login_via_client
-    kopf.on.login(registry=wired)(login)  # type: ignore[arg-type]  # kopf's own login function, typed loosely there
+    kopf.on.login(registry=wired)(login)
 
     def wire(handle: Callable[[str | None, Any], Awaitable[None]], *resource: str, **filters: Any) -> None:
         async def on_event(event: Any, **_: Any) -> None:

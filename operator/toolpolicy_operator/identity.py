@@ -63,7 +63,8 @@ class Identities:
         user = status.get("user") or {}
         extra = user.get("extra") or {}
         kind, _, account = str(user.get("username", "")).partition(":serviceaccount:")
-        names, uids = extra.get(POD_NAME) or (), extra.get(POD_UID) or ()
+        names: list[str] = extra.get(POD_NAME) or []
+        uids: list[str] = extra.get(POD_UID) or []
         if kind != "system" or len(names) != 1 or len(uids) != 1:
             raise Refused("the token is not bound to a pod")
         return Caller(account.partition(":")[0], names[0], uids[0])

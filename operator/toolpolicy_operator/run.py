@@ -49,7 +49,7 @@ async def run(settings: Settings) -> int:
             try:
                 await _lead(settings, api, health, lease, owner, stop)
             except* Lost as lost:
-                log.error("the Lease is lost: stopping", extra={"why": str(lost.exceptions[0])})
+                log.error("the Lease is lost: stopping", extra={"why": str(lost.exceptions[0])})  # noqa: TRY400 -- no bug
                 code = 1
             if not code:
                 await lease.release()
@@ -61,7 +61,7 @@ async def run(settings: Settings) -> int:
     return code
 
 
-async def _lead(
+async def _lead(  # noqa: PLR0917 -- each is one thing a leader needs
     settings: Settings,
     api: Api,
     health: Health,
@@ -194,7 +194,7 @@ async def _persist(what: str, attempt: Any) -> None:
         try:
             await attempt()
         except ApiError as error:
-            log.warning(f"{what}: not yet", extra={"why": str(error)})
+            log.warning("not yet", extra={"what": what, "why": str(error)})
             await asyncio.sleep(RETRY_S)
         else:
             return

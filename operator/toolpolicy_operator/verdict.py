@@ -239,9 +239,7 @@ def _moment(report: ToolReport) -> int:
 
 def _state(count: Mapping[str, int], unknown: int) -> status.ToolState:
     seen: list[status.ToolState] = [
-        state
-        for state in ("Closed", "Open", "HalfOpen", "Disabled")
-        if count[state]  # type: ignore[misc]  # literals
+        state for state in ("Closed", "Open", "HalfOpen", "Disabled") if count[state]
     ]
     if unknown:
         seen.append("Unknown")

@@ -108,11 +108,11 @@ class Writer:
             self._due[key] = min(self._due.get(key, float("inf")), now + pause_s)
             return
         self._busy.add(key)
-        task = asyncio.ensure_future(self._write(key, entry.uid, known, new))
+        task = asyncio.ensure_future(self._write(key, entry.uid, new))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _write(self, key: str, uid: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def _write(self, key: str, uid: str, new: dict[str, Any]) -> None:
         """A merge patch: lists are replaced whole, and what is gone must be said to be null."""
         namespace, _, name = key.partition("/")
         gone = {field: None for field in _FIELDS if field not in new}
