@@ -30,6 +30,7 @@ check: .venv/.synced ## Format, lint, types, layers
 generate: .venv/.synced ## Writes the CRD from the models
 	$(BIN)/toolpolicy crd > crds/toolpolicies.yaml.new
 	mv crds/toolpolicies.yaml.new crds/toolpolicies.yaml
+	cp crds/toolpolicies.yaml charts/toolpolicy/files/toolpolicies.yaml
 
 bench: .venv/.synced ## Prints benchmarks; asserts nothing
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
