@@ -1,0 +1,39 @@
+"""Calls, errors and latencies of one tool over the last five minutes, in ten slots of thirty seconds."""
+
+from array import array
+from bisect import bisect_left
+
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS
+
+SLOTS = 10
+SLOT_S = 30.0
+_BUCKETS = len(LATENCY_BOUNDS_MS) + 1
+_WIDTH = 2 + _BUCKETS
+
+
+class Tally:
+    """About 700 bytes. Time is monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._counts = array("I", bytes(4 * SLOTS * _WIDTH))
+        self._newest = 0
+
+    def add(self, now: float, *, error: bool, latency_ms: float) -> None:
+        self._advance(now)
+        base = (self._newest % SLOTS) * _WIDTH
+        self._counts[base] += 1
+        self._counts[base + 1] += error
+        self._counts[base + 2 + bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
+
+    def sums(self, now: float) -> tuple[int, int, tuple[int, ...]]:
+        """Calls, errors, and one count per latency bucket."""
+        self._advance(now)
+        total = [sum(self._counts[column::_WIDTH]) for column in range(_WIDTH)]
+        return total[0], total[1], tuple(total[2:])
+
+    def _advance(self, now: float) -> None:
+        index = int(now // SLOT_S)
+        for slot in range(self._newest + 1, min(index, self._newest + SLOTS) + 1):
+            base = (slot % SLOTS) * _WIDTH
+            self._counts[base : base + _WIDTH] = array("I", bytes(4 * _WIDTH))
+        self._newest = max(self._newest, index)

@@ -1,0 +1,294 @@
+"""One connection: bytes of a request out, parsed pieces of a response in, with back-pressure both ways."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import httptools
+
+from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.failure import (
+    AnswerHeaderTooLarge,
+    ConnectionReset,
+    MalformedAnswer,
+    UpstreamFailure,
+)
+from toolpolicy_sidecar.upstream.headers import Header, end_to_end, refuse_unsendable
+from toolpolicy_sidecar.upstream.origin import Origin
+
+HIGH_WATER_BYTES = 64 * 1024
+"""Beyond this much unread body the server is not read from until the reader catches up."""
+HEADER_BYTES = 64 * 1024
+HEADER_COUNT = 256
+INTERIM_RESPONSES = 16
+
+
+class Connection(asyncio.Protocol):
+    """`on_idle(connection, reusable)` is called once an exchange is over, `on_lost` when the socket is gone."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        on_idle: Callable[["Connection"], None],
+        on_lost: Callable[["Connection"], None],
+    ) -> None:
+        self.origin = origin
+        self.idle_since = 0.0
+        self._on_idle, self._on_lost = on_idle, on_lost
+        self._transport: asyncio.Transport | None = None
+        self._lost = False
+        self._writable: asyncio.Future[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._head: asyncio.Future[Response] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._headers: list[Header] = []
+        self._header_bytes = 0
+        self._reason = b""
+        self._interim = 0
+        self._complete = False
+        self._keep_alive = False
+        self._failure: UpstreamFailure | None = None
+        self._method = ""
+        self._sending: asyncio.Task[None] | None = None
+        self.busy = False
+
+    @property
+    def usable(self) -> bool:
+        return not self._lost and self._transport is not None and not self._transport.is_closing()
+
+    # one exchange
+    async def exchange(self, request: Request) -> Response:
+        """The response's head; its body is pulled. Raises UpstreamFailure, UnsendableRequest."""
+        head = _head(request)
+        transport = self._transport
+        if transport is None or not self.usable:
+            raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
+        self.busy = True
+        self._method = request.method
+        self._head = asyncio.get_running_loop().create_future()
+        try:
+            if isinstance(request.body, bytes):
+                transport.write(head + request.body)
+            else:
+                transport.write(head)
+                if request.body is not None:
+                    self._sending = asyncio.ensure_future(self._send(request.body, chunked=_chunked(request)))
+            return await self._head
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _send(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        """A reader of the request's body that fails ends the exchange: half a body is no body."""
+        transport = cast("asyncio.Transport", self._transport)
+        try:
+            async for piece in body:
+                if not piece:
+                    continue
+                transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if self._writable is not None:
+                    await self._writable
+            if chunked:
+                transport.write(b"0\r\n\r\n")
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever the body's source raises ends this exchange
+            self._fail(
+                ConnectionReset(self.origin, f"request body: {error}", sent=True, response_started=False)
+            )
+
+    async def read(self) -> bytes:
+        """The next piece of the body; b"" at its end."""
+        while not self._pieces:
+            if self._failure:
+                raise self._failure
+            if self._complete:
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            except BaseException:
+                self.abort()
+                raise
+            finally:
+                self._waiter = None
+        piece = self._pieces.popleft()
+        self._buffered -= len(piece)
+        if self._paused and self._buffered < HIGH_WATER_BYTES // 2:
+            self._paused = False
+            if self._transport and not self._lost:
+                self._transport.resume_reading()
+        return piece
+
+    def done(self) -> None:
+        """Back to the pool, if the exchange has ended cleanly on both sides."""
+        if not self.busy:
+            return
+        sent = self._sending is None or self._sending.done()
+        if (
+            self._complete
+            and self._keep_alive
+            and sent
+            and not self._failure
+            and not self._pieces
+            and self.usable
+        ):
+            self._begin()
+            self._on_idle(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        self.busy = False
+        if self._sending:
+            self._sending.cancel()
+        if self._transport and not self._lost:
+            self._transport.abort()
+
+    # asyncio.Protocol
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy:  # nothing was asked: whatever this is, the next exchange must not see it
+            self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(MalformedAnswer(self.origin, "the server switched protocols unasked", sent=True))
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._fail(
+                cause
+                if isinstance(cause, UpstreamFailure)
+                else MalformedAnswer(self.origin, str(error), sent=True)
+            )
+        except httptools.HttpParserError as error:
+            self._fail(MalformedAnswer(self.origin, str(error), sent=True))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self.resume_writing()
+        if self.busy and not self._complete:
+            started = self._head is not None and self._head.done()
+            if started and not exc and not self._framed():
+                self._keep_alive = False
+                self._finish()
+            else:
+                detail = str(exc) if exc else "closed by the server"
+                self._fail(ConnectionReset(self.origin, detail, sent=True, response_started=started))
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    # httptools
+    def on_status(self, status: bytes) -> None:
+        self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_BYTES or len(self._headers) >= HEADER_COUNT:
+            raise AnswerHeaderTooLarge(self.origin, f"header section over {HEADER_BYTES} bytes", sent=True)
+        if self._head is not None and not self._head.done():  # what follows a body is a trailer: dropped
+            if b"\0" in value:
+                raise MalformedAnswer(self.origin, "NUL in a header", sent=True)
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim += 1
+            self._headers.clear()
+            self._reason = b""
+            if status == 101 or self._interim > INTERIM_RESPONSES:
+                raise MalformedAnswer(
+                    self.origin, f"{self._interim} interim responses, last {status}", sent=True
+                )
+            return
+        if self._head is None or self._head.done():
+            raise MalformedAnswer(self.origin, "a second response to one request", sent=True)
+        self._keep_alive = self._parser.should_keep_alive()
+        response = Response(status, self._reason, tuple(end_to_end(self._headers)), self)
+        self._head.set_result(response)
+        if self._method == "HEAD":  # the parser cannot know that no body follows
+            self._keep_alive = False
+            self._finish()
+
+    def on_body(self, body: bytes) -> None:
+        if self._complete:
+            return
+        self._pieces.append(body)
+        self._buffered += len(body)
+        if self._buffered > HIGH_WATER_BYTES and not self._paused and self._transport:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() >= 200:
+            self._finish()
+
+    def _framed(self) -> bool:
+        names = {name.lower() for name, _ in self._headers}
+        return b"content-length" in names or b"transfer-encoding" in names
+
+    def _finish(self) -> None:
+        self._complete = True
+        self._wake()
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        if self._complete:
+            return
+        self._failure = self._failure or failure
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(self._failure)
+        self._wake()
+        if self._transport and not self._lost:
+            self._transport.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _chunked(request: Request) -> bool:
+    return not any(name.lower() == b"content-length" for name, _ in request.headers)
+
+
+def _head(request: Request) -> bytes:
+    """Host first; Content-Length by what is sent, or kept from the caller for a streamed body."""
+    target, method = request.target.encode("ascii"), request.method.encode("ascii")
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, request.origin.authority.encode("ascii"))]
+    fixed = not (request.body is not None and not isinstance(request.body, bytes))
+    for name, value in end_to_end(request.headers):
+        lower = name.lower()
+        if lower in {b"host", b"expect"} or (fixed and lower == b"content-length"):
+            continue
+        lines.append(b"%b: %b" % (name, value))
+    if isinstance(request.body, bytes) and (
+        request.body or request.method not in {"GET", "HEAD", "DELETE", "OPTIONS"}
+    ):
+        lines.append(b"Content-Length: %d" % len(request.body))
+    elif not fixed and _chunked(request):
+        lines.append(b"Transfer-Encoding: chunked")
+    refuse_unsendable([target, method, *lines[1:]])
+    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -1,0 +1,64 @@
+"""One request and its response, as the pipeline sees them."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple, Protocol
+
+from toolpolicy_sidecar.upstream.headers import Header
+from toolpolicy_sidecar.upstream.origin import Origin
+
+
+class Request(NamedTuple):
+    """`target` is the origin-form path and query. Host, framing and connection headers are the pool's business."""
+
+    origin: Origin
+    method: str
+    target: str
+    headers: tuple[Header, ...]
+    body: bytes | AsyncIterator[bytes] | None = None
+
+
+class BodyTooLarge(Exception):  # noqa: N818 -- names what happened
+    """More bytes than the reader wanted; the rest was not read."""
+
+
+class Source(Protocol):
+    """Where a response's body comes from: its connection."""
+
+    async def read(self) -> bytes: ...
+    def done(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Response:
+    """Pull it: `read` until b"". `release` when it was read to its end, `abort` otherwise; both may be repeated."""
+
+    def __init__(self, status: int, reason: bytes, headers: tuple[Header, ...], source: Source) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self._source = source
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first of this (lower-case) name."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    async def read(self) -> bytes:
+        """The next piece; b"" at the clean end. Raises UpstreamFailure."""
+        return await self._source.read()
+
+    async def body(self, limit_bytes: int) -> bytes:
+        """All of it. Raises BodyTooLarge (the connection is closed then) or UpstreamFailure."""
+        pieces, size = [], 0
+        while piece := await self.read():
+            size += len(piece)
+            if size > limit_bytes:
+                self.abort()
+                raise BodyTooLarge
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def release(self) -> None:
+        self._source.done()
+
+    def abort(self) -> None:
+        self._source.abort()

@@ -1,0 +1,51 @@
+"""Where a server is: scheme, host and port, and the path in front of every call."""
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Connections are pooled by it."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """As the Host header has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+class Place(NamedTuple):
+    """A server's url: `prefix` has no slash at its end."""
+
+    origin: Origin
+    prefix: str
+
+
+def parse(url: str) -> Place:
+    """Raises ValueError for what is no absolute http(s) URL with a host."""
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in _DEFAULT_PORTS
+        or not parts.hostname
+        or parts.username
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError(f"{url!r} is no http(s) URL of a server, such as https://kb.internal/mcp")
+    host = parts.hostname
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    return Place(
+        Origin(parts.scheme, host.lower(), parts.port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/")
+    )
