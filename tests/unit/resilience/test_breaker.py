@@ -157,6 +157,30 @@ def test_as_many_probes_as_configured_are_admitted_and_needed() -> None:
     assert change.reason == "3 probes succeeded"
 
 
+def test_probes_that_succeeded_before_a_reopening_do_not_count_after_it() -> None:
+    breaker = opened(half_open_calls=2)
+    succeed(breaker, 30.0)
+    fail(breaker, 30.0)
+    assert succeed(breaker, 60.0) is None
+    assert succeed(breaker, 60.0) is not None
+
+
+def test_samples_from_before_an_opening_do_not_count_after_closing() -> None:
+    rate = snapshot.FailureRate(percent=50, minimum_calls=4, calls=10)
+    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    fail(breaker, 0, times=4)
+    succeed(breaker, 30.0)
+    assert breaker.state == "Closed"
+    assert fail(breaker, 31.0, times=3) is None
+
+
+def test_the_first_lease_to_expire_reopens() -> None:
+    breaker = opened(half_open_calls=2)
+    breaker.acquire(30.0, deadline=31.0)
+    breaker.acquire(30.0, deadline=90.0)
+    assert breaker.state_at(32.0).since == 32.0
+
+
 def test_one_failed_probe_of_several_reopens_and_the_rest_are_late() -> None:
     breaker = opened(half_open_calls=3)
     probes = [admitted(breaker, 30.0) for _ in range(3)]
@@ -445,7 +469,8 @@ def test_state_at_tells_the_truth_without_a_call() -> None:
 
 
 def test_time_that_goes_back_is_survived() -> None:
-    rate = snapshot.FailureRate(percent=100, minimum_calls=2, window_ms=1_000)
+    rate = snapshot.FailureRate(percent=100, minimum_calls=3, window_ms=1_000)
     breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
     fail(breaker, 10.0)
-    assert fail(breaker, 1.0) is not None
+    fail(breaker, 9.0)
+    assert fail(breaker, 10.0) is not None

@@ -1,0 +1,251 @@
+"""The breaker against a small model of it, written another way: lists of everything that happened,
+looked through again at every question, and no counters, rings, generations or lazily found changes."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from toolpolicy_api import snapshot
+from toolpolicy_sidecar.resilience.breaker import (
+    LEASE_GRACE_S,
+    CircuitBreaker,
+    Outcome,
+    Permit,
+    StateChange,
+)
+from toolpolicy_sidecar.resilience.failure_rate import BUCKETS
+
+RATES = st.one_of(
+    st.none(),
+    st.builds(
+        lambda percent, minimum, more: snapshot.FailureRate(
+            percent=percent, minimum_calls=minimum, calls=minimum + more
+        ),
+        st.integers(1, 100),
+        st.integers(1, 6),
+        st.integers(0, 4),
+    ),
+    st.builds(
+        snapshot.FailureRate,
+        percent=st.integers(1, 100),
+        minimum_calls=st.integers(1, 6),
+        window_ms=st.sampled_from([20_000, 40_000]),  # buckets of one and two seconds
+    ),
+)
+CONFIGS = st.builds(
+    snapshot.Breaker,
+    open_for_ms=st.sampled_from([1_000, 10_000]),
+    half_open_calls=st.integers(1, 3),
+    mode=st.sampled_from(["Auto", "Auto", "Auto", "Observe", "ForcedOpen", "ForcedClosed"]),
+    consecutive_failures=st.one_of(st.none(), st.integers(1, 5)),
+    failure_rate=RATES,
+)
+# Quarters of a second are exact in binary, so the model and the breaker see the same boundaries.
+STEPS_S = st.sampled_from([0.0, 0.0, 0.25, 1.0, 3.0, 10.0, 11.0, 70.0])
+DEADLINES_S = st.sampled_from([0.0, 1.0, 5.0])
+
+
+@dataclass
+class Call:
+    """One attempt: in which of the model's eras it began, and until when it may count as a probe."""
+
+    permit: Permit
+    era: int
+    lease: float | None
+    settled: bool = False
+
+
+@dataclass
+class Model:
+    config: snapshot.Breaker
+    state: str = "Closed"
+    open_until: float | None = None
+    era: int = 0
+    row: list[bool] = field(default_factory=list)
+    by_calls: list[bool] = field(default_factory=list)
+    by_time: list[tuple[float, bool]] = field(default_factory=list)
+    probes: list[Call] = field(default_factory=list)
+    succeeded: int = 0
+
+    def enter(self, state: str, at: float) -> None:
+        self.state, self.era, self.succeeded = state, self.era + 1, 0
+        self.row, self.by_calls, self.by_time, self.probes = [], [], [], []
+        timed = state == "Open" and self.config.mode != "ForcedOpen"
+        self.open_until = at + self.config.open_for_ms / 1000 if timed else None
+
+    def lose_probes(self, now: float) -> None:
+        lost = [call.lease for call in self.probes if call.lease is not None and call.lease <= now]
+        if self.state == "HalfOpen" and lost:
+            self.enter("Open", min(lost))
+
+    def admits(self, now: float) -> tuple[bool, bool]:
+        """(passes, counts)"""
+        if self.config.mode == "ForcedClosed":
+            return True, True
+        self.lose_probes(now)
+        if self.state == "Open" and self.open_until is not None and self.open_until <= now:
+            self.enter("HalfOpen", now)
+        free = self.state == "Closed"
+        if self.state == "HalfOpen":
+            in_flight = len(self.probes)
+            free = in_flight == 0 or in_flight + self.succeeded < self.config.half_open_calls
+        return free or self.config.mode == "Observe", free
+
+    def settle(self, call: Call, outcome: Outcome, now: float) -> None:
+        if self.config.mode.startswith("Forced"):
+            return
+        self.lose_probes(now)
+        if call.era != self.era:
+            return
+        failed = outcome is Outcome.FAILURE
+        if self.state == "HalfOpen" and call in self.probes:
+            self.probes.remove(call)
+            self.succeeded += outcome is Outcome.SUCCESS
+            if failed:
+                self.enter("Open", now)
+            elif outcome is Outcome.SUCCESS and self.succeeded >= self.config.half_open_calls:
+                self.enter("Closed", now)
+        elif self.state == "Closed" and outcome is not Outcome.NEUTRAL:
+            self.row.append(failed)
+            self.by_calls.append(failed)
+            self.by_time.append((now, failed))
+            if self.row_too_long(failed=failed) or self.rate_too_high(now):
+                self.enter("Open", now)
+
+    def row_too_long(self, *, failed: bool) -> bool:
+        length = 0
+        while length < len(self.row) and self.row[-1 - length]:
+            length += 1
+        limit = self.config.consecutive_failures
+        return failed and limit is not None and length >= limit
+
+    def rate_too_high(self, now: float) -> bool:
+        rate = self.config.failure_rate
+        if rate is None:
+            return False
+        if rate.calls is not None:
+            sample = self.by_calls[-rate.calls :]
+        else:
+            assert rate.window_ms is not None
+            width = rate.window_ms / 1000 / BUCKETS
+            sample = [failed for at, failed in self.by_time if now // width - at // width < BUCKETS]
+        return len(sample) >= rate.minimum_calls and sum(sample) * 100 >= rate.percent * len(sample)
+
+    def reconfigure(self, config: snapshot.Breaker, now: float) -> None:
+        self.lose_probes(now)
+        before, self.config = self.config, config
+        if config.mode != before.mode:
+            if config.mode == "ForcedOpen":
+                self.enter("Open", now)
+            elif config.mode == "ForcedClosed" or before.mode.startswith("Forced"):
+                self.enter("Closed", now)
+        # What the breaker keeps across a change of the window (see FailureRate.reconfigure).
+        old, new = before.failure_rate, config.failure_rate
+        if old is None or new is None or (old.calls is None) != (new.calls is None):
+            self.by_calls, self.by_time = [], []
+        elif new.calls is not None and old.calls is not None:
+            self.by_calls = self.by_calls[-min(new.calls, old.calls) :]
+        elif old.window_ms is not None and old.window_ms != new.window_ms:
+            width = old.window_ms / 1000 / BUCKETS
+            latest = max((at // width for at, _ in self.by_time), default=0.0)
+            self.by_time = [
+                (at // width * width, failed) for at, failed in self.by_time if latest - at // width < BUCKETS
+            ]
+
+    def seen_at(self, now: float) -> str:
+        state, until = self.state, self.open_until
+        if state == "HalfOpen" and any(call.lease is not None and call.lease <= now for call in self.probes):
+            lost_at = min(call.lease for call in self.probes if call.lease is not None)
+            state, until = "Open", lost_at + self.config.open_for_ms / 1000
+        return "HalfOpen" if state == "Open" and until is not None and until <= now else state
+
+
+class BreakerAgainstModel(RuleBasedStateMachine):
+    calls: Bundle[Call] = Bundle("calls")
+
+    @initialize(config=CONFIGS)
+    def start(self, config: snapshot.Breaker) -> None:
+        self.now = 1000.0
+        self.breaker = CircuitBreaker(config)
+        self.model = Model(config)
+        if config.mode == "ForcedOpen":
+            self.model.state = "Open"
+        self.reported: str = self.model.state
+
+    def saw(self, *changes: StateChange | None) -> None:
+        """Reported changes form one unbroken chain, so nobody who follows it is ever wrong."""
+        for change in changes:
+            if change is not None:
+                assert change.before == self.reported
+                assert change.after != change.before
+                assert change.at <= self.now
+                self.reported = change.after
+
+    @rule(step_s=STEPS_S)
+    def wait(self, step_s: float) -> None:
+        self.now += step_s
+
+    @rule(target=calls, deadline_s=DEADLINES_S)
+    def one_call(self, deadline_s: float) -> Call:
+        return self.acquire(deadline_s)
+
+    def acquire(self, deadline_s: float) -> Call:
+        deadline = self.now + deadline_s
+        passes, counts = self.model.admits(self.now)
+        verdict = self.breaker.acquire(self.now, deadline=deadline)
+        self.saw(*verdict.changes)
+        assert isinstance(verdict, Permit) == passes
+        if not isinstance(verdict, Permit):
+            assert verdict.retry_after_s is None or verdict.retry_after_s > 0
+            nobodys = Permit(-1)
+            nobodys.settled = True
+            return Call(nobodys, era=-1, lease=None, settled=True)
+        assert (verdict.would_reject is None) == counts
+        probe = counts and self.model.state == "HalfOpen"
+        call = Call(verdict, self.model.era, deadline + LEASE_GRACE_S if probe else None)
+        if probe:
+            self.model.probes.append(call)
+        return call
+
+    @rule(call=calls, outcome=st.sampled_from(Outcome))
+    def one_result(self, call: Call, outcome: Outcome) -> None:
+        self.record(call, outcome)
+
+    def record(self, call: Call, outcome: Outcome) -> None:
+        if call.settled:
+            assert self.breaker.record(call.permit, outcome, self.now) is None
+            return
+        call.settled = True
+        self.model.settle(call, outcome, self.now)
+        self.saw(self.breaker.record(call.permit, outcome, self.now))
+
+    @rule(times=st.integers(1, 6), outcome=st.sampled_from(Outcome), step_s=STEPS_S)
+    def calls_in_a_row(self, times: int, outcome: Outcome, step_s: float) -> None:
+        """Gets a circuit through its states faster than single steps at random would."""
+        self.now += step_s
+        for _ in range(times):
+            self.record(self.acquire(1.0), outcome)
+
+    @rule(config=CONFIGS)
+    def reconfigure(self, config: snapshot.Breaker) -> None:
+        self.model.reconfigure(config, self.now)
+        self.saw(*self.breaker.reconfigure(config, self.now))
+
+    @rule()
+    def reset(self) -> None:
+        if not self.model.config.mode.startswith("Forced"):
+            self.model.enter("Closed", self.now)
+        self.saw(*self.breaker.reset(self.now))
+
+    @invariant()
+    def agree(self) -> None:
+        assert self.breaker.state == self.model.state == self.reported
+        assert self.breaker.open_until == self.model.open_until
+        assert self.breaker.state_at(self.now).state == self.model.seen_at(self.now)
+        assert len(self.breaker._leases) == len(self.model.probes)
+
+
+BreakerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestBreakerAgainstModel = BreakerAgainstModel.TestCase
