@@ -7,7 +7,10 @@ from typing import NamedTuple
 def luhn(text: str) -> bool:
     """The check digit of ISO/IEC 7812-1, over the digits of the text."""
     digits = [int(character) for character in text if character.isdigit()]
-    doubled = [digit if index % 2 == 0 else digit * 2 - 9 * (digit > 4) for index, digit in enumerate(reversed(digits))]
+    doubled = [
+        digit if index % 2 == 0 else digit * 2 - 9 * (digit > 4)
+        for index, digit in enumerate(reversed(digits))
+    ]
     return sum(doubled) % 10 == 0
 
 
@@ -46,7 +49,13 @@ DETECTORS = {
             description="Payment card numbers: issuer's form, length and check digit (ISO/IEC 7812).",
             regex=r"\b[2-6](?:[ -]?[0-9]){12,18}\b",
             examples=("4111111111111111", "4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"),
-            others=("4111111111111112", "1234567890123456", "4444444444444444", "41111111", "2026-11-21 10:00:00"),
+            others=(
+                "4111111111111112",
+                "1234567890123456",
+                "4444444444444444",
+                "41111111",
+                "2026-11-21 10:00:00",
+            ),
             check=payment_card,
         ),
     )

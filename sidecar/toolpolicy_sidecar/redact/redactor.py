@@ -68,7 +68,9 @@ class Redactor:
             detector = DETECTORS.get(name)
             if detector is None:
                 raise InvalidPattern(name, "this sidecar has no such detector")
-            rules.append(_Rule(name, re2.compile(detector.regex, options), f"[redacted:{name}]", detector.check))
+            rules.append(
+                _Rule(name, re2.compile(detector.regex, options), f"[redacted:{name}]", detector.check)
+            )
         return cls(rules, redaction)
 
     def text(self, text: str) -> Redacted[str]:

@@ -1,0 +1,26 @@
+"""`toolpolicy sidecar`."""
+
+import asyncio
+import sys
+
+
+def run(argv: list[str]) -> int:
+    """Until TERM. Exit 0 after TERM, 2 when the command line or the policies are wrong."""
+    import uvloop  # noqa: PLC0415 -- `--help` need not load it
+
+    from toolpolicy_sidecar.config.files import BadPolicies  # noqa: PLC0415 -- the same
+    from toolpolicy_sidecar.log import configure  # noqa: PLC0415 -- the same
+    from toolpolicy_sidecar.process import serve  # noqa: PLC0415 -- the same
+    from toolpolicy_sidecar.settings import parse  # noqa: PLC0415 -- the same
+
+    settings = parse(argv)
+    configure(settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(settings))
+    except BadPolicies as bad:
+        print(bad, file=sys.stderr)  # noqa: T201 -- a command line tool prints
+        return 2
+    except OSError as error:
+        print(f"toolpolicy sidecar: {error}", file=sys.stderr)  # noqa: T201 -- the same
+        return 1

@@ -1,0 +1,111 @@
+"""Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from toolpolicy_api.channel import ToolKey, Transition
+from toolpolicy_sidecar.record import CallRecord, RefusedRequest
+from toolpolicy_sidecar.runtime import Current
+
+_KEY = ["policy", "server", "tool"]
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_STATES = {"Closed": 0, "HalfOpen": 1, "Open": 2, "Disabled": 3}
+
+
+class Metrics:
+    """One registry of its own; `text` is what /metrics answers."""
+
+    def __init__(self, current: Current) -> None:
+        self.registry = CollectorRegistry()
+        self._calls = Counter(
+            "toolpolicy_tool_calls_total", "Tool calls.", [*_KEY, "outcome", "reason"], registry=self.registry
+        )
+        self._durations = Histogram(
+            "toolpolicy_tool_call_duration_seconds",
+            "From a call's arrival to the end of its answer.",
+            _KEY,
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._upstream = Histogram(
+            "toolpolicy_upstream_duration_seconds",
+            "From the first attempt to the end of the last one.",
+            _KEY,
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._transitions = Counter(
+            "toolpolicy_circuit_transitions_total",
+            "Changes of circuits.",
+            [*_KEY, "to"],
+            registry=self.registry,
+        )
+        self._redactions = Counter(
+            "toolpolicy_redactions_total",
+            "Texts taken out.",
+            [*_KEY, "detector", "direction"],
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "toolpolicy_requests_refused_total",
+            "Requests refused before they belonged to a tool.",
+            ["reason"],
+            registry=self.registry,
+        )
+        in_flight = Gauge("toolpolicy_requests_in_flight", "Requests being answered.", registry=self.registry)
+        in_flight.set_function(lambda: current.in_flight)
+        self.nacks = Gauge("toolpolicy_config_nacks_total", "Configurations refused.", registry=self.registry)
+        self.connected = Gauge(
+            "toolpolicy_channel_connected", "1: the operator is connected.", registry=self.registry
+        )
+        self.registry.register(_InForce(current))
+        ProcessCollector(registry=self.registry)
+
+    def call(self, record: CallRecord) -> None:
+        key = (record.policy, record.server, record.tool)
+        self._calls.labels(*key, record.outcome, record.reason or "").inc()
+        self._durations.labels(*key).observe(record.duration_ms / 1000)
+        if record.upstream_ms is not None:
+            self._upstream.labels(*key).observe(record.upstream_ms / 1000)
+        for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):
+            for detector, count in hits.items():
+                self._redactions.labels(*key, detector, direction).inc(count)
+
+    def refused(self, record: RefusedRequest) -> None:
+        self._refused.labels(record.reason).inc()
+
+    def transition(self, transition: Transition) -> None:
+        key = transition.key
+        self._transitions.labels(key.policy, key.server, key.tool, transition.after).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _InForce(Collector):
+    """Read at the scrape: circuits of the policies in force, and which configuration that is."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+
+    def collect(self) -> Iterator[Metric]:
+        states = GaugeMetricFamily(
+            "toolpolicy_circuit_state", "0 Closed, 1 HalfOpen, 2 Open, 3 Disabled.", labels=_KEY
+        )
+        config = GaugeMetricFamily(
+            "toolpolicy_config_info", "The configuration in force.", labels=["hash", "source"]
+        )
+        runtime = self._current.runtime
+        if runtime:
+            config.add_metric([runtime.hash, runtime.source], 1)
+            for report in runtime.reports():
+                states.add_metric(_labels(report.key), _STATES[report.state])
+        yield states
+        yield config
+
+
+def _labels(key: ToolKey) -> list[str]:
+    return [key.policy, key.server, key.tool]

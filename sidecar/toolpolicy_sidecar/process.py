@@ -1,0 +1,205 @@
+"""A sidecar from start to end: find a configuration, open the listener, serve, drain."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from aiohttp import web
+
+from toolpolicy_sidecar.admin import Admin
+from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.config import bootstrap, files, persisted
+from toolpolicy_sidecar.health import Health
+from toolpolicy_sidecar.listeners.reverse import ReverseListener
+from toolpolicy_sidecar.log import LogRecorder
+from toolpolicy_sidecar.metrics import Metrics
+from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.recorders import Recorders, TransitionsOnly
+from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
+from toolpolicy_sidecar.settings import Address, Settings
+from toolpolicy_sidecar.upstream.pool import Pool
+
+log = logging.getLogger("toolpolicy")
+
+OPERATOR_WITHIN_S = 1.0
+"""At start the operator's word is waited for this long when there is something to fall back on."""
+OPERATOR_AT_ALL_S = 5.0
+"""And this long when there is nothing."""
+LOOK_EVERY_S = 0.5
+
+
+class Sidecar:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        clock = SystemClock()
+        limits = Limits(body_bytes=settings.max_body_bytes)
+        recorders = Recorders()
+        self.current = Current(recorder=recorders, clock=clock, cold_start=settings.cold_start)
+        self.metrics = Metrics(self.current)
+        self.health = Health(self.metrics)
+        self.pool = Pool()
+        self.pipeline = Pipeline(self.pool, limits, clock, recorders)
+        self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
+        recorders.all += [LogRecorder(), self.metrics]
+        self._recorders = recorders
+        self._runners: list[web.AppRunner] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
+        await self._listen(self.health.app(), self.settings.metrics)
+        await self._listen(Admin(self.current).app(), self.settings.admin)
+        if self.settings.policies:
+            self._from_files(self.settings.policies)
+        else:
+            await self._from_cluster(self.settings.operator or "")
+        await self.listener.start(*self.settings.reverse)
+        self.health.started = True
+        log.info("serving", extra={"reverse": f"{self.settings.reverse.host}:{self.settings.reverse.port}"})
+
+    async def stop(self) -> None:
+        self.health.draining = True
+        await self.listener.drain(self.settings.drain_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pipeline.close()
+        await self.pool.close()
+        for runner in self._runners:
+            await runner.cleanup()
+
+    async def _listen(self, app: web.Application, address: Address) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, address.host, address.port).start()
+
+    def _install(self, data: bytes, source: str) -> bool:
+        try:
+            runtime = self.current.install(data, source)
+        except InvalidSnapshot as invalid:
+            log.error("config refused", extra={"source": source, "why": str(invalid)})  # noqa: TRY400 -- no bug
+            return False
+        self._say_applied()
+        return runtime is not None
+
+    def _say_applied(self) -> None:
+        runtime = self.current.runtime
+        if runtime:
+            generations = {policy.key: policy.generation for policy in runtime.policies}
+            fields = {"hash": runtime.hash, "source": runtime.source, "generations": generations}
+            log.info("config applied", extra=fields)
+
+    # standalone
+    def _from_files(self, where: Path) -> None:
+        found = files.content(where)
+        data = files.compile_files(found)
+        if not self._install(data, "files"):
+            raise files.BadPolicies([f"{where}: this release cannot enforce it; see the log"])
+        self._tasks.append(asyncio.ensure_future(self._watch_files(where, found)))
+
+    async def _watch_files(self, where: Path, known: list[tuple[Path, bytes]]) -> None:
+        """A bad change keeps the last good policies, and says so."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                found = files.content(where)
+                if found == known:
+                    continue
+                known = found
+                self._install(files.compile_files(found), "files")
+            except files.BadPolicies as bad:
+                if known or bad.lines:
+                    self.metrics.nacks.inc()
+                    log.error("policies refused, the last good ones stay", extra={"why": bad.lines})  # noqa: TRY400 -- no bug
+                    known = _or_nothing(where)
+
+    # in a cluster
+    async def _from_cluster(self, operator: str) -> None:
+        # aiohttp's client is not needed without a cluster.
+        from toolpolicy_sidecar.config.channel import ControlChannel, Where  # noqa: PLC0415 -- see above
+
+        where = Where(operator, self.settings.token_file, self.settings.ca_file)
+        channel = ControlChannel(where, self.current, self._installed)
+        self._recorders.all.append(TransitionsOnly(channel.transition))
+        self.metrics.connected.set_function(lambda: channel.connected)
+        self.metrics.nacks.set_function(lambda: channel.nacks)
+        self._tasks.append(asyncio.ensure_future(channel.run()))
+        fallback = self._fallback()
+        try:
+            async with asyncio.timeout(OPERATOR_WITHIN_S if fallback else OPERATOR_AT_ALL_S):
+                await channel.configured.wait()
+        except TimeoutError:
+            if fallback and self.current.runtime is None:
+                self._install(*fallback)
+            if self.current.runtime is None:
+                log.warning("no configuration", extra={"cold_start": self.settings.cold_start})
+                self._tasks.append(asyncio.ensure_future(self._watch_bootstrap()))
+
+    def _installed(self, data: bytes) -> None:
+        """A snapshot of the operator is in force: say so, and keep it for the next start."""
+        self._say_applied()
+        if self.settings.state_dir:
+            try:
+                persisted.save(self.settings.state_dir, data)
+            except OSError as error:
+                log.warning("config not persisted", extra={"why": str(error)})
+
+    def _fallback(self) -> tuple[bytes, str] | None:
+        """The last good snapshot, else the bootstrap ConfigMap."""
+        if self.settings.state_dir:
+            kept = persisted.load(self.settings.state_dir)
+            if kept is not None:
+                return kept, "persisted"
+        if self.settings.bootstrap_dir:
+            try:
+                found = bootstrap.load(self.settings.bootstrap_dir, self.settings.labels_file)
+            except bootstrap.Unusable as unusable:
+                log.error("bootstrap not usable", extra={"why": str(unusable)})  # noqa: TRY400 -- no bug
+            else:
+                if found is not None:
+                    return found, "bootstrap"
+        return None
+
+    async def _watch_bootstrap(self) -> None:
+        """The kubelet may bring the ConfigMap later than the pod."""
+        while self.current.runtime is None:
+            await asyncio.sleep(LOOK_EVERY_S)
+            fallback = self._fallback()
+            if fallback and self.current.runtime is None:
+                self._install(*fallback)
+
+
+def _or_nothing(where: Path) -> list[tuple[Path, bytes]]:
+    try:
+        return files.content(where)
+    except files.BadPolicies:
+        return []
+
+
+async def serve(settings: Settings) -> int:
+    """Until TERM; a second one ends it at once. Raises BadPolicies, OSError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if stop.is_set():
+            raise SystemExit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    sidecar = Sidecar(settings)
+    try:
+        starting = asyncio.ensure_future(sidecar.start())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        await stopping
+        starting.cancel()
+    finally:
+        await sidecar.stop()
+    log.info("stopped")
+    return 0

@@ -1,0 +1,102 @@
+"""What a sidecar process is told: flags, each with an environment variable of the same name."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+
+class Settings(NamedTuple):
+    """Either `policies` (standalone) or `operator` with its files."""
+
+    policies: Path | None
+    operator: str | None
+    token_file: Path
+    ca_file: Path
+    bootstrap_dir: Path | None
+    labels_file: Path | None
+    state_dir: Path | None
+    reverse: Address
+    admin: Address
+    metrics: Address
+    cold_start: Literal["Deny", "Passthrough"]
+    max_body_bytes: int
+    drain_s: float
+    log_level: str
+
+
+def parse(argv: list[str]) -> Settings:
+    """Exits with 2 and one clear line when something is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="toolpolicy sidecar",
+        description="The proxy beside an agent. Calls of http://REVERSE/<server>/… go to that server of the policies.",
+        epilog="Each option may also be given as an environment variable: --state-dir as TOOLPOLICY_STATE_DIR.",
+    )
+
+    def option(name: str, text: str, default: str = "") -> None:
+        variable = f"TOOLPOLICY_{name.upper().replace('-', '_')}"
+        shown = f" (default {default})" if default else ""
+        parser.add_argument(
+            f"--{name}", default=os.environ.get(variable, default), metavar="…", help=text + shown
+        )
+
+    option("policies", "standalone: a file or folder of ToolPolicies; read again when it changes")
+    option("operator", "in a cluster: the operator's address, such as wss://toolpolicy-operator.ns.svc:443")
+    option("token-file", "token for the operator", "/var/run/toolpolicy/token")
+    option("ca-file", "the operator's CA certificates", "/var/run/toolpolicy/ca.crt")
+    option("bootstrap-dir", "folder with the bootstrap ConfigMap's files")
+    option("labels-file", "the pod's labels, as the downward API writes them")
+    option("state-dir", "folder that keeps the last good configuration")
+    option("reverse", "where the agent's calls come in", "127.0.0.1:19001")
+    option("admin", "where the admin API answers; loopback only", "127.0.0.1:19000")
+    option("metrics", "where metrics and probes answer", "127.0.0.1:19090")
+    option("cold-start", "without any configuration: Deny refuses calls, Passthrough lets them go", "Deny")
+    option("max-body-bytes", "largest body that is read whole", str(10 * 1024 * 1024))
+    option("drain-seconds", "on TERM, how long calls in flight may take to end", "5")
+    option("log-level", "debug, info, warning or error", "info")
+    given = parser.parse_args(argv)
+    if bool(given.policies) == bool(given.operator):
+        parser.error("give either --policies (standalone) or --operator (in a cluster)")
+    if given.cold_start not in {"Deny", "Passthrough"}:
+        parser.error(f"--cold-start is Deny or Passthrough, not {given.cold_start!r}")
+    if given.log_level not in {"debug", "info", "warning", "error"}:
+        parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
+    try:
+        addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
+        max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    if addresses[1].host not in {"127.0.0.1", "::1", "localhost"}:
+        parser.error(f"--admin must be on loopback, not {addresses[1].host}: it switches tools off")
+    return Settings(
+        policies=_path(given.policies),
+        operator=given.operator or None,
+        token_file=Path(given.token_file),
+        ca_file=Path(given.ca_file),
+        bootstrap_dir=_path(given.bootstrap_dir),
+        labels_file=_path(given.labels_file),
+        state_dir=_path(given.state_dir),
+        reverse=addresses[0],
+        admin=addresses[1],
+        metrics=addresses[2],
+        cold_start=given.cold_start,
+        max_body_bytes=max_body_bytes,
+        drain_s=drain_s,
+        log_level=given.log_level,
+    )
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is no HOST:PORT")
+    return Address(host.strip("[]") or "127.0.0.1", int(port))
