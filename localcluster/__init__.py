@@ -51,11 +51,10 @@ def down() -> None:
         _down(Node())
 
 
-def load_image(image: Image) -> None:
-    """Makes the image known to the cluster's nodes, built anew only when its content has changed."""
+def load_image(image: Image) -> str:
+    """Makes the image known to the cluster's nodes, built anew only when its content has changed; returns its tag."""
     if _theirs() is None:
-        images.load(Node(), image)
-        return
+        return images.load(Node(), image)
     loader = os.environ.get("TOOLPOLICY_IMAGE_LOADER", "kind load docker-image")
     with step(f"building and loading {image.tag} with docker and `{loader}`"):
         for command in (
@@ -63,6 +62,7 @@ def load_image(image: Image) -> None:
             [*shlex.split(loader), image.tag],
         ):
             subprocess.run(command, check=True)
+    return image.tag.partition(":")[2]
 
 
 def _theirs() -> Kube | None:

@@ -66,9 +66,7 @@ def _do(verb: str, rest: list[str]) -> int:
             print(localcluster.up().kubeconfig)
         case "install":
             kube = localcluster.up()
-            for image in product.IMAGES:
-                localcluster.load_image(image)
-            product.install(kube)
+            product.install(kube, product.load_images())
         case "logs":
             print(Node().processes.tail(rest[0] if rest else "kubelet", 20_000))
         case "kubectl" | "helm":

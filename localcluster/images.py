@@ -40,17 +40,20 @@ class Image(NamedTuple):
             yield from (f for f in found if f.is_file() and "__pycache__" not in f.parts)
 
 
-def load(node: Node, image: Image) -> None:
-    """Builds the image when its content is new, and loads it into the node when that does not have it."""
+def load(node: Node, image: Image) -> str:
+    """Builds the image when its content is new, loads it into the node when that lacks it; returns its tag there."""
     digest = image.digest()
     marks = node.folder / "images.json"
     loaded = json.loads(marks.read_text()) if marks.exists() else {}
     if loaded.get(image.tag) == digest:
-        return
+        return digest
     archive = build(image, digest)
     with step(f"loading {image.tag} into the node"):
         node.ctr("images", "import", str(archive))
+        name = f"docker.io/library/{image.tag}"
+        node.ctr("images", "tag", "--force", name, f"{name.rpartition(':')[0]}:{digest}")
     marks.write_text(json.dumps({**loaded, image.tag: digest}))
+    return digest
 
 
 def build(image: Image, digest: str) -> Path:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import localcluster
 from localcluster.images import Image
 from localcluster.kube import Kube
+from localcluster.progress import step
 
 ROOT = Path(__file__).parents[1]
 RELEASE = "toolpolicy"
@@ -26,23 +28,22 @@ IMAGES = (
 )
 
 
-def install(kube: Kube, *values: str) -> None:
+def load_images() -> str:
+    """Both images, built when they have changed; returns the product's tag."""
+    tags = [localcluster.load_image(image) for image in IMAGES]
+    return tags[0]
+
+
+def install(kube: Kube, tag: str, *values: str) -> None:
     """`helm upgrade --install`; `values` are `key=value` as of `--set`. Waits until all is ready."""
-    sets = ("image.repository=toolpolicy", "image.tag=dev", "image.pullPolicy=IfNotPresent", *values)
-    kube.helm(
-        "upgrade",
-        "--install",
-        RELEASE,
-        str(ROOT / "charts" / "toolpolicy"),
-        "--namespace",
-        NAMESPACE,
-        "--create-namespace",
-        "--wait",
-        "--timeout",
-        "3m",
-        *(part for value in sets for part in ("--set", value)),
-        timeout_s=240,
-    )
+    sets = ("image.repository=toolpolicy", f"image.tag={tag}", "image.pullPolicy=IfNotPresent", *values)
+    with step("helm upgrade --install toolpolicy"):
+        kube.helm(
+            "upgrade", "--install", RELEASE, str(ROOT / "charts" / "toolpolicy"),
+            "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "3m",
+            *(part for value in sets for part in ("--set-string" if "tag" in value else "--set", value)),
+            timeout_s=240,
+        )  # fmt: skip
 
 
 def uninstall(kube: Kube) -> None:

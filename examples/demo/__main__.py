@@ -68,11 +68,10 @@ def main() -> None:
     started = time.monotonic()
     headline("1. A Kubernetes of its own")
     kube = localcluster.up()
-    for image in product.IMAGES:
-        localcluster.load_image(image)
+    tag = product.load_images()
 
     headline("2. helm install, and three agents in a namespace labelled toolpolicy.dev/inject=enabled")
-    product.install(kube)
+    product.install(kube, tag)
     product.deploy_demo(kube)
     fault(kube, "none")
     wait_until(

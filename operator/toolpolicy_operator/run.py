@@ -107,6 +107,7 @@ async def _lead(  # noqa: PLR0917 -- each is one thing a leader needs
                 watching = kopf.operator(
                     registry=handlers.registry(reconcile),
                     settings=handlers.settings(),
+                    identity=settings.pod,  # kopf would ask for a user name, which our numeric user has none of
                     standalone=True,
                     clusterwide=True,
                     stop_flag=kopf_stops,

@@ -58,7 +58,7 @@ def left_behind(kube: Kube) -> list[str]:
 
 def test_upgrade_and_rollback_break_no_running_agent(world: World) -> None:
     with Steady(world) as steady:
-        product.install(world.kube, "operator.logLevel=debug")
+        product.install(world.kube, world.tag, "operator.logLevel=debug")
         world.kube.helm("rollback", product.RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "3m")
         world.until_programmed(seconds=60)
     print(f"\nupgrade and rollback: {steady.calls} calls meanwhile, {len(steady.errors)} failed")
@@ -74,7 +74,7 @@ def test_uninstall_leaves_nothing_and_the_agents_go_on(world: World) -> None:
         (answer,) = world.call("lookup_customer", ticket="1")
     assert "[redacted:Email]" in answer.text, "the last policy stays in force"
     assert steady.errors == []
-    product.install(world.kube)
+    product.install(world.kube, world.tag)
     world.kube.apply(policy)
     world.until_programmed(seconds=90)
     assert world.status()["pods"] == {"matched": 3, "connected": 3, "upToDate": 3}

@@ -41,8 +41,8 @@ class Answer(NamedTuple):
 
 
 class World:
-    def __init__(self, kube: Kube) -> None:
-        self.kube = kube
+    def __init__(self, kube: Kube, tag: str) -> None:
+        self.kube, self.tag = kube, tag
 
     # agents
     def agents(self) -> list[str]:
