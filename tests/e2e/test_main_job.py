@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,10 +13,13 @@ pytestmark = pytest.mark.e2e
 SECRET = "sk-e2e-abcdefgh12345678"
 
 
+TOOLS = ("search_knowledge_base", "recommend_article", "lookup_customer", "create_ticket")
+
+
 @pytest.fixture(autouse=True)
-def healthy(world: World) -> None:
-    """Every test begins with working tools and closed circuits."""
-    for tool in ("search_knowledge_base", "recommend_article", "lookup_customer", "create_ticket"):
+def healthy(world: World) -> Iterator[None]:
+    """Every test begins with working tools and closed circuits, and leaves none broken."""
+    for tool in TOOLS:
         world.fault(tool, "none")
 
     def closed() -> bool:
@@ -27,6 +31,9 @@ def healthy(world: World) -> None:
 
     wait_until(closed, seconds=60, what="all circuits closed", every_s=0.5)
     world.forget_calls()
+    yield
+    for tool in TOOLS:
+        world.fault(tool, "none")
 
 
 def test_the_pod_was_injected_as_a_native_sidecar(world: World) -> None:

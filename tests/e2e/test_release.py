@@ -53,7 +53,7 @@ def left_behind(kube: Kube) -> list[str]:
         f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}"
         for item in json.loads(namespaced)["items"]
     ]
-    return [name for name in [*cluster, *names] if "toolpolicy" in name]
+    return [name for name in [*cluster, *names] if "toolpolicy" in name.rpartition("/")[2]]
 
 
 def test_upgrade_and_rollback_break_no_running_agent(world: World) -> None:

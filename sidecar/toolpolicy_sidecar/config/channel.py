@@ -17,7 +17,7 @@ from toolpolicy_sidecar.runtime import Current, InvalidSnapshot
 
 log = logging.getLogger(__name__)
 
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 5.0
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 3.0
 STABLE_S = 10.0
 """A connection that has held this long was a good one: the next back-off starts from the beginning."""
 CONNECT_WITHIN_S = 5.0

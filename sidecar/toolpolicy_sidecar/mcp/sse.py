@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-_END = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
@@ -33,11 +33,7 @@ class Splitter:
         start = 0
         for match in _END.finditer(self._pending):
             # A CR at the very end may be the first half of CRLF: the blank line is complete with the next piece.
-            if (
-                match.end() == len(self._pending)
-                and self._pending.endswith(b"\r")
-                and match.group() != b"\r\r"
-            ):
+            if match.end() == len(self._pending) and self._pending.endswith(b"\r"):
                 break
             events.append(event(self._pending[start : match.end()]))
             start = match.end()
