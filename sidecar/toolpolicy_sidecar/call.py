@@ -1,74 +1,125 @@
-"""One request of an agent, recognised: a tool call, or something that passes."""
+"""One request of an agent, as it came and as it was recognised; and the agent's side of the connection."""
 
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple, Protocol
 
-from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.tool import ServerState, ToolState
 from toolpolicy_sidecar.upstream.headers import Header
 
+NOTED = frozenset(
+    {
+        b"accept",
+        b"content-encoding",
+        b"content-type",
+        b"host",
+        b"mcp-method",
+        b"mcp-name",
+        b"mcp-protocol-version",
+        b"mcp-session-id",
+        b"traceparent",
+    }
+)
+"""The headers that the sidecar itself reads."""
+
+
+class Body(Protocol):
+    """The agent's request body. A read that fails leaves its `problem` for whoever sees a consequence."""
+
+    length: int | None
+    """Content-Length; 0 for no body, None for chunks of unknown number."""
+    problem: Problem | None
+    waiting: bool
+    """The agent is being waited for, now."""
+
+    async def whole(self, deadline: float | None = None) -> bytes:
+        """All of it. Raises Stopped: over the limit, too slow, malformed."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """As it comes. Raises Stopped, as `whole` does."""
+        ...
+
+
+class Reply(Protocol):
+    """The answer to the agent. Either `whole`, or `start`, `write`…, and `finish` or `abort`."""
+
+    started: bool
+    sent_bytes: int
+    """Of body."""
+    waiting: bool
+    """The agent is being waited for, now: it reads more slowly than the tool writes."""
+
+    async def whole(self, status: int, headers: Iterable[Header], body: bytes) -> None: ...
+    async def start(
+        self, status: int, reason: bytes, headers: Iterable[Header], length: int | None
+    ) -> None: ...
+    async def write(self, piece: bytes) -> None: ...
+    async def finish(self) -> None: ...
+    def abort(self) -> None: ...
+
 
 class Incoming(NamedTuple):
-    """A request as it was read. `path` is what follows `/<server>`; `arrived` is monotonic seconds."""
+    """A request whose head was read. `path` is what follows `/<server>`, canonical; `query` None: no `?`."""
 
     method: str
     path: str
-    query: str
+    query: str | None
     headers: tuple[Header, ...]
-    body: bytes
+    noted: dict[bytes, bytes]
+    """The first value of each header in NOTED that is there."""
+    repeated: frozenset[bytes]
+    """Of NOTED, what was given more than once."""
+    body: Body
     arrived: float
+    """Monotonic seconds, when the head was complete."""
     arrived_ms: int
 
-    def header(self, name: bytes) -> bytes | None:
-        """The first of this (lower-case) name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
-
-    def text_header(self, name: bytes) -> str:
-        return (self.header(name) or b"").decode("latin-1")
+    def text(self, name: bytes) -> str:
+        """One of NOTED, "" when it is missing."""
+        return self.noted.get(name, b"").decode("latin-1")
 
 
 class McpCall(NamedTuple):
-    """`identifier` is the request's id as raw JSON. `modern`: closing the stream cancels."""
+    """`identifier` is the request's id as raw JSON. `modern`: closing the stream cancels the call."""
 
     identifier: bytes
     name: str
     modern: bool
-    session: str
+    body: bytes
+    """The message, decoded from its Content-Encoding."""
 
 
 class ToolCall(NamedTuple):
-    """A call of one tool. `mcp` None: plain HTTP."""
+    """A call of one tool. `mcp` None: plain HTTP. `allow`: the path is listed, with these methods only."""
 
     incoming: Incoming
     server: ServerState
     tool: ToolState
     argument_keys: tuple[str, ...]
     mcp: McpCall | None = None
+    allow: tuple[str, ...] = ()
 
 
 class Passing(NamedTuple):
-    """No tool call: goes through untouched, without a total timeout."""
+    """No tool call: goes through untouched, without a total timeout. `pushes`: an event stream of the server,
+    on which results and notifications may come. `body` None: streamed from the agent."""
 
     incoming: Incoming
     server: ServerState
-
-
-class Refused(NamedTuple):
-    """A verdict before anything was sent. `extra` headers go with the answer."""
-
-    reason: Reason
-    detail: str
-    retry_after_s: float | None = None
-    extra: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
-    """A ready JSON body (a JSON-RPC error), where the protocol wants one."""
+    pushes: bool = False
 
 
 ARGUMENT_KEYS = 32
 KEY_CHARACTERS = 64
 
 
-def argument_keys(names: object) -> tuple[str, ...]:
+def argument_keys(names: Iterable[str]) -> tuple[str, ...]:
     """Names come from the caller: bounded in number and length."""
-    if not isinstance(names, dict | list | tuple):
-        return ()
-    return tuple(str(name)[:KEY_CHARACTERS] for name in list(names)[:ARGUMENT_KEYS])
+    keys = []
+    for name in names:
+        keys.append(name[:KEY_CHARACTERS])
+        if len(keys) == ARGUMENT_KEYS:
+            break
+    return tuple(keys)

@@ -17,10 +17,17 @@ class Class(NamedTuple):
 
 SUCCESS = Class("success", Outcome.SUCCESS)
 CLIENT_GONE = Class("neutral", Outcome.NEUTRAL, Reason.ClientGone)
+RESUMABLE = Class("neutral", Outcome.NEUTRAL)
+"""The server ended the stream after an event with an id: the agent goes on with it by GET."""
+
+_OURS = {Reason.AnswerTooLarge, Reason.AnswerUnscannable, Reason.InternalError}
+"""Failures that say nothing about the tool."""
 
 
 def of_status(status: int, rules: Rules) -> Class:
     """501 says that the server works and lacks the method; other 4xx are the caller's fault."""
+    if status < 400:
+        return SUCCESS
     if status >= 500:
         if status == 501:
             return Class("failure", Outcome.NEUTRAL, Reason.ServerError)
@@ -28,25 +35,19 @@ def of_status(status: int, rules: Rules) -> Class:
     if status == 429:
         counts = rules.breaker is not None and rules.breaker.throttle_counts_as_failure
         return Class("failure", Outcome.FAILURE if counts else Outcome.NEUTRAL, Reason.Throttled)
-    if status >= 400:
-        return Class("neutral", Outcome.NEUTRAL, Reason.ClientError)
-    return SUCCESS
+    return Class("neutral", Outcome.NEUTRAL, Reason.ClientError)
 
 
-def of_mcp(result: object, error: object, rules: Rules) -> Class:
-    """A JSON-RPC answer: an error object is the caller's or the protocol's, `isError` the tool's own."""
-    if error is not None:
-        return Class("failure", Outcome.NEUTRAL, Reason.ToolError)
-    if isinstance(result, dict) and result.get("isError") is True:
-        counts = rules.breaker is not None and rules.breaker.count_tool_errors
-        return Class("failure", Outcome.FAILURE if counts else Outcome.NEUTRAL, Reason.ToolError)
-    return SUCCESS
+def of_tool_error(rules: Rules) -> Class:
+    """A JSON-RPC error, or a result with `isError`: the tool answered, and said no."""
+    counts = rules.breaker is not None and rules.breaker.count_tool_errors
+    return Class("failure", Outcome.FAILURE if counts else Outcome.NEUTRAL, Reason.ToolError)
 
 
-def of_reason(reason: Reason) -> Class:
-    """A call that we refused or that failed without an answer."""
-    kind = MEANINGS[reason].kind
-    if kind == "refused":
+def of_reason(reason: Reason, *, agent_waited_for: bool = False) -> Class:
+    """A call that we refused or that failed without an answer. `agent_waited_for`: time ran out while the agent
+    was slow to send or to read, which is not the tool's fault."""
+    if MEANINGS[reason].kind == "refused":
         return Class("refused", Outcome.NEUTRAL, reason)
-    answer_refused = {Reason.AnswerTooLarge, Reason.AnswerUnscannable}
-    return Class("failure", Outcome.NEUTRAL if reason in answer_refused else Outcome.FAILURE, reason)
+    neutral = agent_waited_for or reason in _OURS
+    return Class("failure", Outcome.NEUTRAL if neutral else Outcome.FAILURE, reason)

@@ -1,88 +1,214 @@
-"""Redaction of a call's request and of its answer. Pure; what cannot be read goes by the policy's word."""
+"""Redaction of a call's request and of its answer. Pure; the policy says what to do with what cannot be read."""
 
+import base64
+import binascii
+import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from toolpolicy_sidecar.call import Incoming, ToolCall
+import msgspec
+
+from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.encoding import TooLarge, decode
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor, Unscannable
-from toolpolicy_sidecar.render import Problem
 from toolpolicy_sidecar.upstream.headers import Header
 
+ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _TEXT = ("text/", "application/xml", "application/yaml", "application/javascript", "application/x-ndjson")
+_FROM_AGENT = ("arguments", "inputResponses")
+_TO_AGENT = ("result", "error", "params")
+_OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
+"""Tokens of the protocol: changed by a byte they would be worthless."""
+_DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 
 
-class Unclean(Exception):  # noqa: N818 -- names what happened
-    """The request or answer must not go on."""
+class HttpRequest(NamedTuple):
+    """What may be sent to an HTTP tool."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail)
-        self.problem = problem
-
-
-class Cleansed(NamedTuple):
     path: str
-    query: str
+    query: str | None
     headers: tuple[Header, ...]
     body: bytes
     hits: Mapping[str, int]
 
 
-def request(call: ToolCall, limit_bytes: int) -> Cleansed:
-    """What may be sent to the tool. Raises Unclean."""
-    incoming, redactor = call.incoming, call.tool.redactor
-    path, query, headers, body = incoming.path, incoming.query, incoming.headers, incoming.body
-    if redactor is None or not redactor.on_request:
-        return Cleansed(path, query, headers, body, {})
+def http_request(  # noqa: PLR0917 -- the parts of a request
+    redactor: Redactor,
+    path: str,
+    query: str | None,
+    headers: tuple[Header, ...],
+    body: bytes,
+    kind: str,
+    encoding: str,
+    limit_bytes: int,
+) -> HttpRequest:
+    """Every segment of the path, the query's words, and the body. Raises Stopped."""
     hits = Counter[str]()
-    encoding = incoming.text_header(b"content-encoding")
+    encoding = encoding.strip().lower()
+    if encoding not in ENCODINGS and redactor.on_unscannable == "Refuse":
+        text = "its Content-Encoding is none of gzip and deflate"
+        raise Stopped(Problem(Reason.UnsupportedEncoding, text))
     try:
-        if encoding:
-            body = decode(body, encoding, limit_bytes)
-            headers = tuple(header for header in headers if header[0].lower() != b"content-encoding")
-        if call.mcp is None:
-            new_path, new_query = redactor.path(path), redactor.query(query)
-            hits.update(new_path.hits)
-            hits.update(new_query.hits)
-            path, query = new_path.value, new_query.value
-        else:
-            headers = _parameters(headers, redactor, hits)
+        clean_path = redactor.path(path)
+        hits.update(clean_path.hits)
+        clean_query = redactor.query(query) if query else None
+        if clean_query:
+            hits.update(clean_query.hits)
+        clean_body = body
         if body:
-            kind = "application/json" if call.mcp else incoming.text_header(b"content-type")
-            new_body = _body(redactor, body, kind)
-            hits.update(new_body.hits)
-            body = new_body.value
+            plain = decode(body, encoding, limit_bytes)
+            found = _body(redactor, plain, kind)
+            if found.hits:
+                clean_body = found.value
+                hits.update(found.hits)
+                headers = without(headers, b"content-encoding")
     except TooLarge:
-        raise Unclean(Problem(Reason.BodyTooLarge, f"the decoded body is over {limit_bytes} bytes")) from None
+        text = f"its decoded body is over {limit_bytes} bytes"
+        raise Stopped(Problem(Reason.BodyTooLarge, text)) from None
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
-            raise Unclean(Problem(Reason.RequestUnscannable, str(error))) from None
-        return Cleansed(incoming.path, incoming.query, incoming.headers, incoming.body, {})
-    return Cleansed(path, query, headers, body, hits)
+            raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
+        return HttpRequest(path, query, headers, body, {})
+    return HttpRequest(
+        clean_path.value, clean_query.value if clean_query else query, headers, clean_body, hits
+    )
 
 
-def answer(
-    redactor: Redactor, body: bytes, content_type: str, encoding: str, limit_bytes: int
-) -> Redacted[bytes] | None:
-    """The decoded, redacted body; None: it cannot be read, and the policy lets it pass as it is. Raises Unclean."""
+def mcp_request(
+    redactor: Redactor, body: bytes, headers: tuple[Header, ...]
+) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
+    """Arguments, answers to the server's questions, and the headers that mirror arguments. Raises Stopped."""
+    hits = Counter[str]()
     try:
-        plain = decode(body, encoding, limit_bytes)
-        return _body(redactor, plain, content_type) if plain else Redacted(plain, {})
-    except TooLarge:
-        raise Unclean(
-            Problem(Reason.AnswerTooLarge, f"its decoded answer is over {limit_bytes} bytes")
-        ) from None
+        members = jsonrpc.members_of(body) or {}
+        params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
+        for name in _FROM_AGENT:
+            if name in params:
+                found = redactor.json(bytes(params[name]))
+                if found.hits:
+                    hits.update(found.hits)
+                    params[name] = msgspec.Raw(found.value)
+        if hits:
+            members["params"] = msgspec.Raw(msgspec.json.encode(params))
+            body = msgspec.json.encode(members)
+        headers = _mirrors(headers, redactor, hits)
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
-            raise Unclean(Problem(Reason.AnswerUnscannable, str(error))) from None
+            raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
+    return body, headers, hits
+
+
+def mcp_message(redactor: Redactor, data: bytes) -> Redacted[bytes]:
+    """What a server says: results, errors, and the params of its notifications and questions. Raises Stopped."""
+    try:
+        members = jsonrpc.members_of(data)
+        if members is None:
+            raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
+        hits = Counter[str]()
+        for name in _TO_AGENT:
+            if name in members:
+                found = _member(redactor, bytes(members[name]))
+                if found.hits:
+                    hits.update(found.hits)
+                    members[name] = msgspec.Raw(found.value)
+    except Unscannable as error:
+        if redactor.on_unscannable == "Refuse":
+            raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
+        return Redacted(data, {})
+    return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(data, {})
+
+
+def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
+    """A decoded body. Raises Stopped."""
+    return _or_stopped(redactor, body, lambda: _body(redactor, body, kind))
+
+
+def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
+    """An event's data from an HTTP tool: JSON if it reads as JSON, else text. Raises Stopped."""
+    return _or_stopped(redactor, data, lambda: _body(redactor, data, ""))
+
+
+def _or_stopped(redactor: Redactor, data: bytes, scan: Callable[[], Redacted[bytes]]) -> Redacted[bytes]:
+    try:
+        return scan()
+    except Unscannable as error:
+        if redactor.on_unscannable == "Refuse":
+            raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
+        return Redacted(data, {})
+
+
+def plain(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
+    """An answer without its Content-Encoding; None: it cannot be decoded. Raises Stopped beyond the limit."""
+    try:
+        return decode(body, encoding, limit_bytes)
+    except TooLarge:
+        text = f"decoded it is over {limit_bytes} bytes"
+        raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
+    except Unscannable:
         return None
 
 
+class Inflater:
+    """Undoes the Content-Encoding of a stream as it comes; no step gives more than the limit. Raises Stopped."""
+
+    def __init__(self, encoding: str, limit_bytes: int) -> None:
+        name = encoding.strip().lower()
+        self._limit_bytes = limit_bytes
+        self._decoder = None
+        if name in {"gzip", "x-gzip"}:
+            self._decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        elif name == "deflate":
+            self._decoder = zlib.decompressobj(zlib.MAX_WBITS)
+        elif name not in {"", "identity"}:
+            raise Stopped(
+                Problem(Reason.AnswerUnscannable, "its Content-Encoding is none of gzip and deflate")
+            )
+
+    @property
+    def idle(self) -> bool:
+        return self._decoder is None
+
+    def feed(self, piece: bytes) -> bytes:
+        if self._decoder is None:
+            return piece
+        try:
+            out = self._decoder.decompress(piece, self._limit_bytes)
+        except zlib.error:
+            raise Stopped(Problem(Reason.MalformedAnswer, "its Content-Encoding is broken")) from None
+        if self._decoder.unconsumed_tail:
+            text = f"a piece of it is over {self._limit_bytes} bytes when decoded"
+            raise Stopped(Problem(Reason.AnswerTooLarge, text))
+        return out
+
+
+def without(headers: tuple[Header, ...], *names: bytes) -> tuple[Header, ...]:
+    return tuple(header for header in headers if header[0].lower() not in names)
+
+
+def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    """Headers that say nothing about the bytes of the body."""
+    return tuple(
+        header
+        for header in headers
+        if (name := header[0].lower()) not in _DIGESTS
+        and name not in {b"content-encoding", b"content-length"}
+    )
+
+
+def asking_for_plain(headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    """Asks for an answer that can be read."""
+    return (*without(headers, b"accept-encoding"), (b"Accept-Encoding", b"identity"))
+
+
 def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]:
-    """By its declared type; what declares none is JSON when it reads as JSON, else text."""
-    kind = content_type.partition(";")[0].strip().lower()
+    """By its declared type; what declares none is JSON when it reads as JSON, else text. Raises Unscannable."""
+    if not body:
+        return Redacted(body, {})
+    kind, _, parameters = content_type.partition(";")
+    kind = kind.strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         return redactor.json(body)
     if kind == "application/x-www-form-urlencoded":
@@ -92,31 +218,52 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
     try:
         return redactor.json(body)
     except Unscannable:
-        return _text(redactor, body)
+        return _text(redactor, body, "latin-1" if "8859-1" in parameters else "utf-8")
 
 
-def _text(redactor: Redactor, body: bytes) -> Redacted[bytes]:
+def _text(redactor: Redactor, body: bytes, charset: str) -> Redacted[bytes]:
     try:
-        found = redactor.text(body.decode())
-    except UnicodeDecodeError:
-        raise Unscannable("text that is not UTF-8") from None
-    return Redacted(found.value.encode(), found.hits)
+        found = redactor.text(body.decode(charset))
+        return Redacted(found.value.encode(charset), found.hits) if found.hits else Redacted(body, {})
+    except UnicodeError:
+        raise Unscannable("text that is not in its charset") from None
 
 
-def _parameters(headers: tuple[Header, ...], redactor: Redactor, hits: Counter[str]) -> tuple[Header, ...]:
+def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
+    """One member of a message, the protocol's own tokens in it untouched."""
+    members = jsonrpc.members_of(raw) if any(name.encode() in raw for name in _OPAQUE) else None
+    if members is None:
+        return redactor.json(raw)
+    hits = Counter[str]()
+    for name, value in members.items():
+        if name not in _OPAQUE:
+            found = redactor.json(bytes(value))
+            if found.hits:
+                hits.update(found.hits)
+                members[name] = msgspec.Raw(found.value)
+    return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(raw, {})
+
+
+def _mirrors(headers: tuple[Header, ...], redactor: Redactor, hits: Counter[str]) -> tuple[Header, ...]:
     """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there."""
-    cleaned = []
-    for name, value in headers:
-        if name.lower().startswith(b"mcp-param-"):
-            found = redactor.text(value.decode("latin-1"))
-            hits.update(found.hits)
-            cleaned.append((name, found.value.encode("latin-1", errors="replace") if found.hits else value))
-        else:
-            cleaned.append((name, value))
-    return tuple(cleaned)
+    if not any(name[:10].lower() == b"mcp-param-" for name, _ in headers):
+        return headers
+    return tuple(
+        (name, _mirror(value, redactor, hits)) if name[:10].lower() == b"mcp-param-" else (name, value)
+        for name, value in headers
+    )
 
 
-def target(incoming: Incoming, prefix: str, path: str, query: str) -> str:
-    """The origin-form target at the tool's server."""
-    whole = f"{prefix}{path}" or "/"
-    return f"{whole}?{query}" if query or incoming.query else whole
+def _mirror(value: bytes, redactor: Redactor, hits: Counter[str]) -> bytes:
+    wrapped = value.startswith(b"=?base64?") and value.endswith(b"?=")
+    try:
+        text = base64.b64decode(value[9:-2], validate=True).decode() if wrapped else value.decode("latin-1")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unscannable("a Mcp-Param header that cannot be decoded") from None
+    found = redactor.text(text)
+    if not found.hits:
+        return value
+    hits.update(found.hits)
+    if wrapped or not (found.value.isascii() and found.value.isprintable()):
+        return b"=?base64?" + base64.b64encode(found.value.encode()) + b"?="
+    return found.value.encode("ascii")

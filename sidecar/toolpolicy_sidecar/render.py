@@ -6,45 +6,72 @@ from typing import NamedTuple
 import msgspec
 
 from toolpolicy_sidecar.call import McpCall, ToolCall
+from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import MEANINGS, Reason
+from toolpolicy_sidecar.upstream.headers import Header
 
-PROBLEM = "application/problem+json"
 TYPE_BASE = "https://toolpolicy.dev/reasons/"
+_JSON = (b"Content-Type", b"application/json")
+_PROBLEM_JSON = (b"Content-Type", b"application/problem+json")
 
 _WORDS: dict[Reason, str] = {
+    Reason.MethodNotListed: "The tool was not called: {detail}.",
     Reason.ToolDisabled: "The tool {tool} is disabled: {detail}. It was not called.",
-    Reason.CircuitOpen: "The tool {tool} is failing and is not called for now ({detail}).",
-    Reason.ConnectTimeout: "The tool {tool} could not be reached in time: {detail}.",
+    Reason.CircuitOpen: "The tool {tool} has been failing and is not called for now ({detail}).",
+    Reason.BodyTooLarge: "The tool {tool} was not called: {detail}.",
+    Reason.MalformedRequest: "The tool {tool} was not called: {detail}.",
+    Reason.UnsupportedEncoding: "The tool {tool} was not called: {detail}.",
+    Reason.RequestTimeout: "The tool {tool} was not called: {detail}.",
+    Reason.RequestUnscannable: "The tool {tool} was not called, since its arguments cannot be checked: {detail}.",
+    Reason.NameNotResolved: "The tool {tool} could not be reached: {detail}. It was not called.",
+    Reason.ConnectRefused: "The tool {tool} could not be reached: {detail}. It was not called.",
+    Reason.TlsFailed: "The tool {tool} could not be reached securely: {detail}. It was not called.",
+    Reason.ConnectTimeout: "The tool {tool} could not be reached in time: {detail}. It was not called.",
     Reason.AttemptTimeout: "The tool {tool} did not answer in time: {detail}. It may have acted all the same.",
     Reason.TotalTimeout: "The tool {tool} did not answer in time: {detail}. It may have acted all the same.",
-    Reason.IdleTimeout: "The tool {tool} stopped in the middle of its answer: {detail}.",
+    Reason.IdleTimeout: "The tool {tool} stopped while it answered: {detail}. It may have acted all the same.",
+    Reason.ConnectionReset: "The connection to the tool {tool} broke: {detail}. It may have acted all the same.",
+    Reason.IncompleteAnswer: "The answer of the tool {tool} broke off: {detail}. It may have acted all the same.",
+    Reason.MalformedAnswer: "The answer of the tool {tool} cannot be understood: {detail}.",
+    Reason.AnswerTooLarge: "The answer of the tool {tool} is too large: {detail}. Ask for less.",
+    Reason.AnswerUnscannable: "The answer of the tool {tool} was withheld, since it cannot be checked: {detail}.",
     Reason.ServerError: "The tool {tool} failed: {detail}.",
-    Reason.RequestUnscannable: "The call of {tool} was not sent, since its arguments cannot be checked: {detail}.",
-    Reason.AnswerUnscannable: "The answer of {tool} was withheld, since it cannot be checked: {detail}.",
+    Reason.InternalError: "The tool {tool} could not be used: {detail}.",
 }
-_OTHERWISE = "The tool {tool} could not be used: {detail}."
 
-
-class Problem(NamedTuple):
-    """Why there is no answer of the tool. `detail` is free of values."""
-
-    reason: Reason
-    detail: str
-    retry_after_s: float | None = None
+_NOT_AGAIN = frozenset(
+    {
+        Reason.MethodNotListed,
+        Reason.ToolDisabled,
+        Reason.BodyTooLarge,
+        Reason.MalformedRequest,
+        Reason.UnsupportedEncoding,
+        Reason.RequestUnscannable,
+        Reason.AnswerTooLarge,
+        Reason.AnswerUnscannable,
+        Reason.TlsFailed,
+    }
+)
+"""The same call would end the same way."""
 
 
 class Rendered(NamedTuple):
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[Header, ...]
     body: bytes
 
 
 def sentence(call: ToolCall, problem: Problem) -> str:
-    """For a model: what happened to which tool, and what to do."""
-    name = call.mcp.name if call.mcp and call.tool.name == "*" else call.tool.name
-    text = _WORDS.get(problem.reason, _OTHERWISE).format(tool=name, detail=problem.detail)
+    """For a model: what happened to which tool, whether to try again and when, and whether it matters."""
+    name = call.mcp.name[:128] if call.mcp else call.tool.name
+    text = _WORDS[problem.reason].replace("{tool}", name).replace("{detail}", problem.detail)
     if problem.retry_after_s is not None:
-        text += f" Try again in {math.ceil(problem.retry_after_s)} s at the earliest."
+        text += f" Try again in {_seconds(problem)} s at the earliest."
+    elif problem.reason in _NOT_AGAIN:
+        text += " Trying the same call again will not help."
+    elif MEANINGS[problem.reason].kind == "failed":
+        text += " You may try again once."
     if call.tool.rules.criticality == "Optional":
         text += " This tool is optional: go on without it."
     return text
@@ -52,27 +79,27 @@ def sentence(call: ToolCall, problem: Problem) -> str:
 
 def of_call(call: ToolCall, problem: Problem) -> Rendered:
     if call.mcp is not None:
-        return Rendered(200, (("Content-Type", "application/json"),), mcp_result(call, call.mcp, problem))
-    body = {
-        **_problem(problem.reason, sentence(call, problem)),
+        return Rendered(200, (_JSON,), mcp_result(call, call.mcp, problem))
+    document = {
+        **_document(problem, sentence(call, problem)),
         "policy": call.server.policy,
         "server": call.server.name,
         "tool": call.tool.name,
         "criticality": call.tool.rules.criticality,
     }
-    headers = [("Content-Type", PROBLEM), *_retry_after(problem)]
-    return Rendered(MEANINGS[problem.reason].status, tuple(headers), msgspec.json.encode(body))
+    headers = (_PROBLEM_JSON, *_headers(problem))
+    return Rendered(MEANINGS[problem.reason].status, headers, msgspec.json.encode(document))
 
 
 def mcp_result(call: ToolCall, mcp: McpCall, problem: Problem) -> bytes:
-    """HTTP 200 and a result: the one form that every MCP client shows to its model."""
+    """HTTP 200 and a result: the one form that every MCP client shows to its model. Never structuredContent."""
     meta: dict[str, object] = {
         "toolpolicy.dev/reason": problem.reason,
         "toolpolicy.dev/policy": call.server.policy,
         "toolpolicy.dev/tool": call.tool.name,
     }
     if problem.retry_after_s is not None:
-        meta["toolpolicy.dev/retryAfterSeconds"] = math.ceil(problem.retry_after_s)
+        meta["retryAfterSeconds"] = _seconds(problem)
     result = {
         "content": [{"type": "text", "text": sentence(call, problem)}],
         "isError": True,
@@ -82,30 +109,40 @@ def mcp_result(call: ToolCall, mcp: McpCall, problem: Problem) -> bytes:
     return msgspec.json.encode({"jsonrpc": "2.0", "id": msgspec.Raw(mcp.identifier), "result": result})
 
 
-def of_request(
-    problem: Problem, extra: tuple[tuple[str, str], ...] = (), body: bytes | None = None
-) -> Rendered:
-    """For what belongs to no tool. `body`: a JSON-RPC error, where the protocol wants one."""
+def of_request(problem: Problem, **about: str) -> Rendered:
+    """For what belongs to no tool. `about`: further members of the problem, such as server."""
     status = MEANINGS[problem.reason].status
-    if body is not None:
-        return Rendered(status, (("Content-Type", "application/json"), *extra), body)
-    document = _problem(problem.reason, problem.detail)
-    headers = (("Content-Type", PROBLEM), *extra, *_retry_after(problem))
-    return Rendered(status, headers, msgspec.json.encode(document))
+    document = {**_document(problem, problem.detail), **about}
+    if problem.code is not None:
+        text = problem.detail[:1].upper() + problem.detail[1:]
+        body = jsonrpc.error(problem.code, text, problem.identifier, {"reason": problem.reason})
+        return Rendered(status, (_JSON, *_headers(problem)), body)
+    return Rendered(status, (_PROBLEM_JSON, *_headers(problem)), msgspec.json.encode(document))
 
 
-def _problem(reason: Reason, detail: str) -> dict[str, object]:
-    meaning = MEANINGS[reason]
-    return {
-        "type": f"{TYPE_BASE}{reason}",
+def _document(problem: Problem, detail: str) -> dict[str, object]:
+    meaning = MEANINGS[problem.reason]
+    document: dict[str, object] = {
+        "type": f"{TYPE_BASE}{problem.reason}",
         "title": meaning.title,
         "status": meaning.status,
         "detail": detail,
-        "reason": reason,
+        "reason": problem.reason,
     }
+    if problem.retry_after_s is not None:
+        document["retryAfterSeconds"] = _seconds(problem)
+    return document
 
 
-def _retry_after(problem: Problem) -> list[tuple[str, str]]:
-    if problem.retry_after_s is None:
-        return []
-    return [("Retry-After", str(max(1, math.ceil(problem.retry_after_s))))]
+def _headers(problem: Problem) -> tuple[Header, ...]:
+    headers: tuple[Header, ...] = ()
+    if problem.retry_after_s is not None:
+        headers = ((b"Retry-After", b"%d" % _seconds(problem)),)
+    if problem.allow:
+        headers = (*headers, (b"Allow", ", ".join(problem.allow).encode()))
+    return headers
+
+
+def _seconds(problem: Problem) -> int:
+    """Rounded up: a second too late is no harm, one too early is a refusal more."""
+    return max(1, math.ceil(problem.retry_after_s or 0))

@@ -2,35 +2,45 @@
 
 from collections.abc import Callable
 
-from toolpolicy_sidecar.call import Refused, ToolCall
+from toolpolicy_sidecar.call import ToolCall
+from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 
-Rule = Callable[[ToolCall, float], Refused | None]
+Rule = Callable[[ToolCall, float], Problem | None]
+"""Of a call and now (monotonic seconds): why it is refused, None lets it pass."""
 
 
-def switched_off_by_policy(call: ToolCall, _now: float) -> Refused | None:
+def method_listed(call: ToolCall, _now: float) -> Problem | None:
+    if not call.allow:
+        return None
+    text = f"{call.incoming.method} is not listed for this path of {call.server.name}"
+    return Problem(Reason.MethodNotListed, text, allow=call.allow)
+
+
+def switched_on_by_policy(call: ToolCall, _now: float) -> Problem | None:
     if call.tool.rules.enabled:
         return None
-    return Refused(Reason.ToolDisabled, "it is switched off in the policy")
+    return Problem(Reason.ToolDisabled, "it is switched off in the policy")
 
 
-def switched_off_by_hand(call: ToolCall, now: float) -> Refused | None:
+def not_switched_off_by_hand(call: ToolCall, now: float) -> Problem | None:
     override = call.tool.circuit.disabled(now)
     if override is None:
         return None
     left_s = None if override.until is None else max(0.0, override.until - now)
-    return Refused(Reason.ToolDisabled, "it was switched off by hand", left_s)
+    return Problem(Reason.ToolDisabled, "it was switched off by hand", left_s)
 
 
 RULES: tuple[Rule, ...] = (
-    switched_off_by_policy,
-    switched_off_by_hand,
+    method_listed,
+    switched_on_by_policy,
+    not_switched_off_by_hand,
 )
 """In order; the first refusal stands. The circuit breaker comes after these, for each attempt."""
 
 
-def decide(call: ToolCall, now: float) -> Refused | None:
-    if call.tool.mode == "Off":
+def decide(call: ToolCall, now: float) -> Problem | None:
+    if not call.tool.enforced:
         return None
     for rule in RULES:
         refused = rule(call, now)

@@ -1,16 +1,21 @@
 """A snapshot made ready to serve, and the one that is in force."""
 
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, ToolReport
+from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
-from toolpolicy_sidecar.tool import Circuit, HttpTools, McpTools, ServerState, ToolState
+from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState
 from toolpolicy_sidecar.upstream.origin import Place, parse
+
+_URL_PATH = "/%:@!$&'()*+,;=-._~[]"
+"""What stays as it is in a url's path; anything else is percent-encoded."""
 
 
 class InvalidSnapshot(ValueError):  # noqa: N818 -- a verdict on input, not a failure of the program
@@ -26,14 +31,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     body_bytes: int = 10 * 1024 * 1024
     """Of a request, and of an answer or event that must be read whole."""
-    header_bytes: int = 64 * 1024
-    """Of one header line."""
+    header_bytes: int = 32 * 1024
+    """Of the request line, and of each header."""
+    header_count: int = 128
     request_s: float = 30.0
     """For the agent to send its whole request."""
+    keep_alive_s: float = 75.0
+    """For the next request of an agent to come, or the first one to be complete in its head."""
 
 
 class Runtime:
-    """Built whole, swapped whole. Circuits whose key stays go on as they are."""
+    """Built whole, swapped whole. Circuits whose key and upstream stay go on as they are."""
 
     def __init__(
         self, digest: str, source: str, policies: tuple[snapshot.Policy, ...], applied_ms: int
@@ -57,53 +65,40 @@ class Runtime:
         clock: Clock,
     ) -> "Runtime":
         """Raises InvalidSnapshot, before anything of `previous` is touched."""
-        redactors = [_redactor(policy, f"policies[{i}]") for i, policy in enumerate(value.policies)]
+        plan = _Plan(value)
         runtime = cls(digest, source, value.policies, clock.unix_ms())
         kept = previous.circuits if previous else {}
-        places = {
-            (p, s): _place(server.url, f"policies[{p}].servers[{s}].url")
-            for p, policy in enumerate(value.policies)
-            for s, server in enumerate(policy.servers)
-        }
 
-        def circuit(policy: snapshot.Policy, server: str, tool: str, rules: snapshot.Rules) -> Circuit:
-            key = ToolKey(policy.key, server, tool)
-            if key in runtime.circuits:
-                raise InvalidSnapshot(f"tool {tool!r} of {policy.key} appears twice")
+        def circuit(key: ToolKey, place: Place, rules: snapshot.Rules) -> Circuit:
+            """The one that is, if it stands for the same tool at the same place."""
             found = kept.get(key)
-            if found:
+            if found is not None and found.place == place:
                 found.reload(rules)
             else:
-                found = Circuit(key, rules, clock, recorder.transition)
+                found = Circuit(key, place, rules, clock, recorder.transition)
             runtime.circuits[key] = found
             return found
 
         for p, policy in enumerate(value.policies):
-            for s, server in enumerate(policy.servers):
-                if server.name in runtime.servers:
-                    raise InvalidSnapshot(f"policies[{p}].servers[{s}]: {server.name!r} appears twice")
-                states = [
-                    (
-                        tool.match,
-                        ToolState(
-                            tool.name,
-                            tool.rules,
-                            circuit(policy, server.name, tool.name, tool.rules),
-                            redactors[p],
-                            policy.mode,
-                        ),
+            for server in policy.servers:
+                place = plan.places[server.name]
+                tools = {
+                    name: ToolState(
+                        name,
+                        rules,
+                        circuit(ToolKey(policy.key, server.name, name), place, rules),
+                        plan.redactors[p],
+                        policy.mode,
                     )
-                    for tool in policy.tools
-                    if tool.server == server.name
-                ]
-                rest = circuit(policy, server.name, snapshot.UNLISTED, server.unlisted)
-                unlisted = ToolState(snapshot.UNLISTED, server.unlisted, rest, redactors[p], policy.mode)
-                tools: McpTools | HttpTools
-                if server.protocol == "MCP":
-                    tools = McpTools([(m.tool, t) for m, t in states if isinstance(m, snapshot.McpMatch)])
-                else:
-                    tools = HttpTools([(m, t) for m, t in states if isinstance(m, snapshot.HttpMatch)])
-                runtime.servers[server.name] = ServerState(server, places[p, s], unlisted, tools, policy.key)
+                    for name, rules in _rules(policy, server)
+                }
+                found = _matching(policy, server, tools)
+                runtime.servers[server.name] = ServerState(
+                    server, place, tools[snapshot.UNLISTED], found, policy.key
+                )
+        for key, old in kept.items():
+            if runtime.circuits.get(key) is not old:
+                old.retire()
         return runtime
 
     def reports(self) -> tuple[ToolReport, ...]:
@@ -113,13 +108,9 @@ class Runtime:
     def circuit(self, tool: str) -> Circuit:
         """By the tool's name; unlisted ones as `<server>/*`. Raises UnknownTool."""
         for key, circuit in self.circuits.items():
-            if tool in {key.tool, f"{key.server}/{key.tool}"} and (
-                key.tool != snapshot.UNLISTED or "/" in tool
-            ):
+            if tool == _address(key):
                 return circuit
-        known = ", ".join(
-            f"{key.server}/{key.tool}" if key.tool == snapshot.UNLISTED else key.tool for key in self.circuits
-        )
+        known = ", ".join(_address(key) for key in self.circuits)
         raise UnknownTool(f"no tool {tool[:128]!r}; known: {known or 'none'}")
 
 
@@ -132,6 +123,7 @@ class Current:
         self.runtime: Runtime | None = None
         self.cold_start = cold_start
         self.in_flight = 0
+        """Requests being answered now, tool calls or not."""
         self._recorder, self._clock = recorder, clock
 
     def install(self, data: bytes, source: str) -> Runtime:
@@ -151,17 +143,76 @@ class Current:
         return self.runtime
 
 
+class _Plan:
+    """Everything of a snapshot that can be wrong, looked at before anything is made of it."""
+
+    def __init__(self, value: snapshot.Snapshot) -> None:
+        """Raises InvalidSnapshot."""
+        self.redactors: list[Redactor | None] = []
+        self.places: dict[str, Place] = {}
+        tools: set[str] = set()
+        for p, policy in enumerate(value.policies):
+            where = f"policies[{p}]"
+            self.redactors.append(_redactor(policy, where))
+            protocols = {server.name: server.protocol for server in policy.servers}
+            for s, server in enumerate(policy.servers):
+                if server.name in self.places:
+                    raise InvalidSnapshot(f"{where}.servers[{s}].name: {server.name!r} appears twice")
+                self.places[server.name] = _place(server.url, f"{where}.servers[{s}].url")
+                _breaker(server.unlisted, f"{where}.servers[{s}].unlisted")
+            for t, tool in enumerate(policy.tools):
+                if tool.name in tools or tool.name == snapshot.UNLISTED:
+                    raise InvalidSnapshot(f"{where}.tools[{t}].name: {tool.name!r} appears twice")
+                tools.add(tool.name)
+                _tool(tool, protocols.get(tool.server), f"{where}.tools[{t}]")
+
+
+def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
+    if protocol is None:
+        raise InvalidSnapshot(f"{where}.server: no server {tool.server!r} in this policy")
+    if isinstance(tool.match, snapshot.McpMatch) != (protocol == "MCP"):
+        raise InvalidSnapshot(f"{where}.match: does not fit its server, which speaks {protocol}")
+    _breaker(tool.rules, f"{where}.rules")
+
+
+def _breaker(rules: snapshot.Rules, where: str) -> None:
+    rate = rules.breaker.failure_rate if rules.breaker else None
+    if rate and (rate.calls is None) == (rate.window_ms is None):
+        raise InvalidSnapshot(f"{where}.breaker.failure_rate: needs one of calls and window_ms")
+
+
+def _rules(policy: snapshot.Policy, server: snapshot.Server) -> list[tuple[str, snapshot.Rules]]:
+    listed = [(tool.name, tool.rules) for tool in policy.tools if tool.server == server.name]
+    return [*listed, (snapshot.UNLISTED, server.unlisted)]
+
+
+def _matching(
+    policy: snapshot.Policy, server: snapshot.Server, tools: dict[str, ToolState]
+) -> McpTools | HttpTools:
+    matches = [(tool.match, tools[tool.name]) for tool in policy.tools if tool.server == server.name]
+    if server.protocol == "MCP":
+        return McpTools([(m.tool, tool) for m, tool in matches if isinstance(m, snapshot.McpMatch)])
+    return HttpTools([(m, tool) for m, tool in matches if isinstance(m, snapshot.HttpMatch)])
+
+
+def _address(key: ToolKey) -> str:
+    return f"{key.server}/{key.tool}" if key.tool == snapshot.UNLISTED else key.tool
+
+
 def _redactor(policy: snapshot.Policy, where: str) -> Redactor | None:
     if policy.redaction is None or policy.mode == "Off":
         return None
     try:
         return Redactor.compile(policy.redaction)
     except InvalidPattern as invalid:
-        raise InvalidSnapshot(f"{where}.redaction: {invalid}") from None
+        names = [pattern.name for pattern in policy.redaction.patterns]
+        field = f"patterns[{names.index(invalid.name)}]" if invalid.name in names else "detectors"
+        raise InvalidSnapshot(f"{where}.redaction.{field}: {invalid}") from None
 
 
 def _place(url: str, where: str) -> Place:
     try:
-        return parse(url)
+        place = parse(url)
     except ValueError as error:
         raise InvalidSnapshot(f"{where}: {error}") from None
+    return place._replace(prefix=quote(place.prefix, safe=_URL_PATH))

@@ -18,12 +18,14 @@ class Tally:
         self._counts = array("I", bytes(4 * SLOTS * _WIDTH))
         self._newest = 0
 
-    def add(self, now: float, *, error: bool, latency_ms: float) -> None:
+    def add(self, now: float, *, error: bool, latency_ms: float | None) -> None:
+        """`latency_ms` None: the tool was not called, so it says nothing about how fast the tool is."""
         self._advance(now)
         base = (self._newest % SLOTS) * _WIDTH
         self._counts[base] += 1
         self._counts[base + 1] += error
-        self._counts[base + 2 + bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
+        if latency_ms is not None:
+            self._counts[base + 2 + bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
 
     def sums(self, now: float) -> tuple[int, int, tuple[int, ...]]:
         """Calls, errors, and one count per latency bucket."""

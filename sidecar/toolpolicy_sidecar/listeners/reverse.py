@@ -1,28 +1,32 @@
 """`http://127.0.0.1:19001/<server>/<rest>` → `<server.url>/<rest>`."""
 
 import asyncio
+import logging
 import re
 import socket
-from typing import Any
 
 from aiohttp import http_exceptions, http_parser, web
+from aiohttp.http import HttpVersion11
 from aiohttp.web_protocol import RequestHandler
 
-from toolpolicy_sidecar.call import Incoming, Passing, Refused
+from toolpolicy_sidecar import render, target
+from toolpolicy_sidecar.call import NOTED, Incoming, ToolCall
 from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.pipeline import Pipeline, send
+from toolpolicy_sidecar.listeners.http_body import HttpBody
+from toolpolicy_sidecar.listeners.http_reply import HttpReply
+from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.recognise import http as http_recogniser
 from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
 from toolpolicy_sidecar.record import Recorder, RefusedRequest
-from toolpolicy_sidecar.render import Problem, of_request
 from toolpolicy_sidecar.runtime import Current, Limits
 
-KEEP_ALIVE_S = 75.0
-BACKLOG = 1024
+log = logging.getLogger("toolpolicy")
 
-# Segments that a server may read as something else than we do: dots, encoded slashes, NUL, backslashes.
-_AMBIGUOUS = re.compile(r"(?i)/(?:\.|%2e){1,2}(?:/|$)|%2f|%5c|%00|\\|//")
+BACKLOG = 1024
+_HOST = re.compile(rb"[A-Za-z0-9.\-_]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
+_POLL_S = 0.01
 
 
 class Unready(RuntimeError):  # noqa: N818 -- names what is missing
@@ -33,13 +37,14 @@ class ReverseListener:
     def __init__(
         self, current: Current, pipeline: Pipeline, limits: Limits, clock: Clock, recorder: Recorder
     ) -> None:
-        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        """Raises Unready."""
+        if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
             raise Unready("aiohttp's C extensions are missing; install a wheel of it")
         self._current, self._pipeline = current, pipeline
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._draining = False
         self._server: asyncio.Server | None = None
-        self._http = _Server(self)
+        self._http = _Connections(self, limits)
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port."""
@@ -51,156 +56,185 @@ class ReverseListener:
         return bound
 
     async def drain(self, timeout_s: float) -> None:
-        """Takes nothing new, lets what is in flight end, at most this long."""
+        """Takes nothing new and lets what is in flight end, at most this long. Event streams end with it."""
         self._draining = True
         if self._server:
             self._server.close()
         ends = self._clock.monotonic() + timeout_s
-        while self._current.in_flight and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- once, at the end
-            await asyncio.sleep(0.01)
+        while self._current.in_flight and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- a count has no event
+            await asyncio.sleep(_POLL_S)
+        await self.close()
+
+    async def close(self) -> None:
+        """At once: calls in flight are cut."""
+        self._draining = True
+        if self._server:
+            self._server.close()
         await self._http.shutdown(0.1)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request. What the agent gets is written here, so aiohttp has nothing left to add."""
         self._current.in_flight += 1
+        reply = HttpReply(request)
         try:
-            return await self._handle(request)
+            await self._answer(request, reply)
+        except Stopped as stopped:
+            await self._refuse(reply, stopped.problem)
+        except ConnectionError:
+            reply.abort()
+        except Exception:
+            log.exception("a request failed in the sidecar itself")
+            await self._refuse(reply, Problem(Reason.InternalError, "the sidecar failed, see its log"))
         finally:
             self._current.in_flight -= 1
+        return reply
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, reply: HttpReply) -> None:
+        """Raises Stopped."""
         arrived, arrived_ms = self._clock.monotonic(), self._clock.unix_ms()
         if self._draining:
-            return await self.refuse(
-                request, Refused(Reason.Draining, "the sidecar is shutting down"), close=True
-            )
+            reply.close_after()
+            raise Stopped(Problem(Reason.Draining, "the sidecar is shutting down", 1))
         runtime = self._current.runtime
         if runtime is None:
-            text = "no policy has reached this sidecar yet, so it knows no tools; is the operator running?"
-            return await self.refuse(request, Refused(Reason.NoPolicy, text, retry_after_s=1))
-        path, _, query = request.raw_path.partition("?")
-        if not path.startswith("/") or _AMBIGUOUS.search(path):
-            text = "the path is absolute, or has empty, dot or encoded-slash segments: it could be read in two ways"
-            return await self.refuse(request, Refused(Reason.MalformedRequest, text))
-        name, slash, rest = path[1:].partition("/")
+            raise Stopped(Problem(Reason.NoPolicy, _NO_POLICY[self._current.cold_start], 1))
+        noted, repeated = _noted(request)
+        self._refuse_odd(request, noted, reply)
+        found = target.read(request.raw_path)
+        if isinstance(found, Problem):
+            raise Stopped(found)
+        name, slash, rest = found.path[1:].partition("/")
         server = runtime.servers.get(name)
         if server is None:
             known = ", ".join(sorted(runtime.servers)) or "none"
-            text = f"no server {name[:64]!r} in this pod's policies; known: {known}"
-            return await self.refuse(request, Refused(Reason.UnknownServer, text))
-        try:
-            async with asyncio.timeout(self._limits.request_s):
-                body = await self._body(request)
-        except TimeoutError:
-            text = f"the request was not complete within {self._limits.request_s:g} s"
-            return await self.refuse(request, Refused(Reason.RequestTimeout, text), close=True)
-        if body is None:
-            text = f"the body is over {self._limits.body_bytes} bytes"
-            return await self.refuse(request, Refused(Reason.BodyTooLarge, text), close=True)
+            text = f"no policy of this pod has a server {name[:64]!r}; known: {known}"
+            raise Stopped(Problem(Reason.UnknownServer, text))
         incoming = Incoming(
             request.method,
-            f"{slash}{rest}",
-            query,
-            tuple(request.raw_headers),
-            body,
+            f"/{rest}" if slash else "",
+            found.query,
+            request.raw_headers,
+            noted,
+            repeated,
+            self._body(request, reply, arrived),
             arrived,
             arrived_ms,
         )
-        recognised = (mcp_recogniser if server.protocol == "MCP" else http_recogniser).recognise(
-            incoming, server
-        )
-        if isinstance(recognised, Refused):
-            return await self.refuse(request, recognised)
-        if isinstance(recognised, Passing):
-            return await self._pipeline.passing(recognised, request)
-        return await self._pipeline.call(recognised, request)
-
-    async def _body(self, request: web.BaseRequest) -> bytes | None:
-        """None: over the limit, by its own word or in fact."""
-        limit = self._limits.body_bytes
-        if (request.content_length or 0) > limit:
-            return None
-        if not request.can_read_body:
-            return b""
-        pieces, size = [], 0
-        async for piece in request.content.iter_any():
-            size += len(piece)
-            if size > limit:
-                return None
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def refuse(
-        self, request: web.BaseRequest, refused: Refused, *, close: bool = False
-    ) -> web.StreamResponse:
-        problem = Problem(refused.reason, refused.detail, refused.retry_after_s)
-        rendered = of_request(problem, refused.extra, refused.body)
-        self._recorder.refused(
-            RefusedRequest(reason=refused.reason, status=rendered.status, error=refused.detail[:200])
-        )
-        if close:
-            request.protocol.keep_alive(False)  # noqa: FBT003 -- aiohttp's signature
-        return await send(request, rendered)
-
-    def unreadable(self, error: BaseException | None) -> tuple[int, bytes]:
-        """For what is no HTTP request: status and problem."""
-        too_large = isinstance(error, http_exceptions.LineTooLong)
-        reason = Reason.HeaderTooLarge if too_large else Reason.MalformedRequest
-        text = (
-            f"a header is over {self._limits.header_bytes} bytes"
-            if too_large
-            else "this is no valid HTTP request"
-        )
-        rendered = of_request(Problem(reason, text))
-        self._recorder.refused(RefusedRequest(reason=reason, status=rendered.status, error=text))
-        return rendered.status, rendered.body
-
-    @property
-    def header_bytes(self) -> int:
-        return self._limits.header_bytes
-
-
-class _Handler(RequestHandler):
-    """aiohttp's connection handler, with our words for what it cannot parse."""
-
-    __slots__ = ("_listener",)
-
-    def __init__(self, listener: ReverseListener, server: "_Server", **options: Any) -> None:
-        super().__init__(server, **options)
-        self._listener = listener
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Called by aiohttp; `request` and `message` are its signature."""
-        del request, message
-        if status == 400:
-            status, body = self._listener.unreadable(exc)
+        if server.protocol == "HTTP":
+            await self._pipeline.call(http_recogniser.recognise(incoming, server), reply)
+            return
+        recognised = await mcp_recogniser.recognise(incoming, server, self._limits.body_bytes)
+        if isinstance(recognised, ToolCall):
+            await self._pipeline.call(recognised, reply)
         else:
-            problem = Problem(Reason.InternalError, "the sidecar failed; see its log")
-            body = of_request(problem).body
-        answer = web.Response(status=status, body=body, content_type="application/problem+json")
+            await self._pipeline.passing(recognised, reply)
+
+    def _body(self, request: web.BaseRequest, reply: HttpReply, arrived: float) -> HttpBody:
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        length = request.content_length
+        return HttpBody(
+            request.content,
+            length if length is not None or request.can_read_body else 0,
+            limit_bytes=self._limits.body_bytes,
+            deadline=arrived + self._limits.request_s,
+            clock=self._clock,
+            go_on=reply.go_on if expects else None,
+        )
+
+    def _refuse_odd(self, request: web.BaseRequest, noted: dict[bytes, bytes], reply: HttpReply) -> None:
+        """What aiohttp's parser lets pass and two servers could read in two ways. Raises Stopped."""
+        if request.version < HttpVersion11 and "Transfer-Encoding" in request.headers:
+            reply.close_after()
+            raise Stopped(Problem(Reason.MalformedRequest, "HTTP/1.0 has no Transfer-Encoding"))
+        if not _HOST.fullmatch(noted.get(b"host", b"")):
+            raise Stopped(Problem(Reason.MalformedRequest, "the Host header is no host and port"))
+
+    async def _refuse(self, reply: HttpReply, problem: Problem) -> None:
+        rendered = render.of_request(problem)
+        self._recorder.refused(
+            RefusedRequest(reason=problem.reason, status=rendered.status, error=problem.detail)
+        )
+        if reply.started:
+            reply.abort()
+            return
+        if problem.reason in {Reason.RequestTimeout, Reason.BodyTooLarge}:
+            reply.close_after()
+        await reply.whole(rendered.status, rendered.headers, rendered.body)
+
+    def unreadable(self, error: BaseException | None) -> web.StreamResponse:
+        """The answer to what is no HTTP request."""
+        text = str(error)
+        if isinstance(error, http_exceptions.LineTooLong):
+            problem = Problem(Reason.HeaderTooLarge, f"a header is over {self._limits.header_bytes} bytes")
+        elif isinstance(error, http_exceptions.BadHttpMessage) and text.endswith("Too many headers received"):
+            problem = Problem(Reason.HeaderTooLarge, f"there are over {self._limits.header_count} headers")
+        else:
+            problem = Problem(Reason.MalformedRequest, "this is no valid HTTP/1.1 request")
+        rendered = render.of_request(problem)
+        self._recorder.refused(
+            RefusedRequest(reason=problem.reason, status=rendered.status, error=problem.detail)
+        )
+        answer = web.Response(
+            status=rendered.status, body=rendered.body, content_type="application/problem+json"
+        )
         answer.force_close()
         return answer
 
 
-class _Server(web.Server):
+_NO_POLICY = {
+    "Deny": "no policy has reached this sidecar yet, so it lets nothing pass; is the operator running?",
+    "Passthrough": (
+        "no policy has reached this sidecar yet, so it does not know where any server is"
+        " (coldStart Passthrough needs a listener that sees the address); is the operator running?"
+    ),
+}
+
+
+def _noted(request: web.BaseRequest) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
+    noted: dict[bytes, bytes] = {}
+    repeated: frozenset[bytes] = frozenset()
+    for name, value in request.raw_headers:
+        lower = name.lower()
+        if lower in NOTED:
+            if lower in noted:
+                repeated |= {lower}
+            else:
+                noted[lower] = value
+    return noted, repeated
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection handler, with our words for what it cannot parse, and nothing of it in the log."""
+
+    listener: ReverseListener
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature
+        status: int = 500,  # noqa: ARG002 -- the same
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 -- the same
+    ) -> web.StreamResponse:
+        return self.listener.unreadable(exc)
+
+
+class _Connections(web.Server):
     """Makes our handlers. A client that hangs up cancels its call."""
 
-    def __init__(self, listener: ReverseListener) -> None:
+    def __init__(self, listener: ReverseListener, limits: Limits) -> None:
         super().__init__(
             listener.handle,
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=KEEP_ALIVE_S,
-            max_line_size=listener.header_bytes,
-            max_field_size=listener.header_bytes,
+            keepalive_timeout=limits.keep_alive_s,
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.header_count,
         )
         self._listener = listener
 
     def __call__(self) -> RequestHandler:
-        return _Handler(self._listener, self, loop=self._loop, **self._kwargs)
+        handler = _Connection(self, loop=self._loop, **self._kwargs)
+        handler.listener = self._listener
+        return handler

@@ -1,8 +1,9 @@
 """Just enough of JSON-RPC 2.0 to know a tool call from everything else, and its answer from a notification."""
 
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 MODERN = "2026-07-28"
 """From this protocol version on there are no sessions, and closing the stream cancels the call."""
@@ -12,52 +13,187 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 HEADER_MISMATCH = -32020
 
+_MEMBERS = (b'"method"', b'"params"', b'"id"', b'"name"', b'"arguments"', b'"_meta"')
+
+
+class Malformed(ValueError):  # noqa: N818 -- a verdict on input
+    """`code` is JSON-RPC's."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Batch(Malformed):
+    """An array of messages: refused in every version of MCP that is spoken today."""
+
 
 class Message(msgspec.Struct):
-    """`id` is kept as raw JSON, so that it is echoed exactly as it came."""
+    """Members as raw JSON, so that they are echoed exactly as they came."""
 
-    id: msgspec.Raw = msgspec.Raw()
-    method: str | None = None
-    params: Any = None
+    id: Raw | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
 
 
-class Answer(msgspec.Struct):
-    """What comes back: a response has an `id` and no `method`."""
+class CallParams(msgspec.Struct):
+    name: str
+    arguments: Raw | UnsetType = UNSET
+    meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
 
-    id: msgspec.Raw = msgspec.Raw()
-    method: str | None = None
-    result: Any = None
-    error: Any = None
+
+class _Flagged(msgspec.Struct):
+    isError: bool = False  # noqa: N815 -- the name on the wire
+
+
+class _Named(msgspec.Struct):
+    name: str | None = None
+
+
+class Answer(NamedTuple):
+    """What a message from the server says about a call: is it the answer (`final`), and a bad one?"""
+
+    final: bool
+    tool_error: bool
 
 
 _message = msgspec.json.Decoder(Message)
-_answer = msgspec.json.Decoder(Answer)
+_call_params = msgspec.json.Decoder(CallParams)
+_object = msgspec.json.Decoder(dict[str, Raw])
+_flagged = msgspec.json.Decoder(_Flagged)
+_named = msgspec.json.Decoder(_Named)
+_identifier = msgspec.json.Decoder(int | str)
 
 
 def read(data: bytes) -> Message:
-    """Raises msgspec.DecodeError or ValidationError: no JSON, or no single message."""
-    return _message.decode(data)
-
-
-def read_answer(data: bytes) -> Answer | None:
-    """None when it is no JSON object."""
+    """One message. Raises Malformed or Batch."""
     try:
-        return _answer.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+        return _message.decode(data)
+    except msgspec.ValidationError:
+        if data.lstrip()[:1] == b"[":
+            text = "batches are not part of MCP; send each message as a request of its own"
+            raise Batch(INVALID_REQUEST, text) from None
+        raise Malformed(INVALID_REQUEST, "the body is no JSON-RPC message") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Malformed(PARSE_ERROR, "the body is not valid JSON") from None
+    except RecursionError:
+        raise Malformed(PARSE_ERROR, "the body is nested too deep") from None
+
+
+def unambiguous(data: bytes) -> bytes:
+    """The same message with each member once. Of a repeated member the last counts, here and, by this, for the
+    server; bytes that cannot repeat one are returned as they are. `data` was read already."""
+    if b"\\u" not in data and all(data.count(member) < 2 for member in _MEMBERS):
+        return data
+    message = _object.decode(data)
+    params = message.get("params")
+    if params is not None and bytes(params)[:1] == b"{":
+        message["params"] = Raw(msgspec.json.encode(_object.decode(params)))
+    return msgspec.json.encode(message)
+
+
+def identifier(message: Message) -> bytes | None:
+    """Raw JSON of a request's id; None for a notification. Raises Malformed for what cannot be one."""
+    if isinstance(message.id, UnsetType):
+        return None
+    try:
+        _identifier.decode(message.id)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Malformed(INVALID_REQUEST, "an id is a string or an integer") from None
+    return bytes(message.id)
+
+
+def call_params(message: Message) -> CallParams:
+    """Of tools/call. Raises Malformed."""
+    try:
+        if not isinstance(message.params, UnsetType):
+            return _call_params.decode(message.params)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    raise Malformed(INVALID_REQUEST, "tools/call needs params with a name")
+
+
+def name_of(message: Message) -> str | None:
+    """`params.name`, if there is one."""
+    try:
+        return None if isinstance(message.params, UnsetType) else _named.decode(message.params).name
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def error(code: int, text: str, identifier: bytes = b"null") -> bytes:
+def keys(value: Raw | UnsetType) -> tuple[str, ...]:
+    """Of an object; nothing for anything else."""
+    members = members_of(value)
+    return tuple(members) if members else ()
+
+
+def members_of(value: Raw | bytes | UnsetType) -> dict[str, Raw] | None:
+    if isinstance(value, UnsetType):
+        return None
+    try:
+        return _object.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def protocol_version(meta: Raw | UnsetType) -> str:
+    """From `params._meta`, "" when it does not say."""
+    if isinstance(meta, UnsetType) or VERSION_KEY.encode() not in bytes(meta):
+        return ""
+    members = members_of(meta) or {}
+    try:
+        return msgspec.json.decode(members.get(VERSION_KEY, b'""'), type=str)
+    except msgspec.DecodeError:
+        return ""
+
+
+def answer(data: bytes, identifier: bytes) -> Answer | None:
+    """None: this is no message. An error without an id is final too: its request could not be read."""
+    try:
+        message = _message.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    failed = not isinstance(message.error, UnsetType)
+    if isinstance(message.result, UnsetType) and not failed:
+        return Answer(final=False, tool_error=False)
+    theirs = b"null" if isinstance(message.id, UnsetType) else bytes(message.id)
+    if not (_same(theirs, identifier) or (failed and theirs == b"null")):
+        return Answer(final=False, tool_error=False)
+    return Answer(final=True, tool_error=failed or _is_error(message.result))
+
+
+def _same(theirs: bytes, ours: bytes) -> bool:
+    """Equal as values and types: a server may write the same string with other escapes."""
+    if theirs == ours:
+        return True
+    try:
+        return bool(_identifier.decode(theirs) == _identifier.decode(ours))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def _is_error(result: Raw | UnsetType) -> bool:
+    if isinstance(result, UnsetType) or b"isError" not in bytes(result):
+        return False
+    try:
+        return _flagged.decode(result).isError
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def error(code: int, text: str, identifier: bytes, data: dict[str, object]) -> bytes:
     """A JSON-RPC error response."""
     body = {
         "jsonrpc": "2.0",
-        "id": msgspec.Raw(identifier or b"null"),
-        "error": {"code": code, "message": text},
+        "id": Raw(identifier),
+        "error": {"code": code, "message": text, "data": data},
     }
     return msgspec.json.encode(body)
 
 
 def cancelled(identifier: bytes, reason: str) -> bytes:
     """The notification by which a client takes back a request (handshake era)."""
-    params = {"requestId": msgspec.Raw(identifier), "reason": reason}
+    params = {"requestId": Raw(identifier), "reason": reason}
     return msgspec.json.encode({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})

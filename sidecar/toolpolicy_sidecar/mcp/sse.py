@@ -3,8 +3,10 @@
 import re
 from typing import NamedTuple
 
-_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-_LINE = re.compile(rb"\r\n|\n|\r")
+# Atomic, so that a CRLF is never taken for two ends of line.
+_BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE = re.compile(rb"[^\r\n]*(?>\r\n|\n|\r)?")
+_ENDED_LINE = re.compile(rb"[^\r\n]*(?>\r\n|\n|\r)")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -13,32 +15,39 @@ class EventTooLarge(Exception):  # noqa: N818 -- names what happened
 
 
 class Event(NamedTuple):
-    """`raw` is the event with its blank line. `data` is what its data lines say, None when it has none."""
+    """`raw` is everything up to and with the blank line. `data` is what its data lines say, None: it has none."""
 
     raw: bytes
     data: bytes | None
+    identified: bool
+    """It has an `id:` line, so a client may resume after it."""
 
 
 class Splitter:
-    """Feed it pieces, cut anywhere; it gives whole events."""
+    """Feed it pieces, cut anywhere; it gives whole events. Comments before an event are given at once: they
+    keep connections alive. A blank line ended by CR is complete as it is; an LF that follows belongs to the next."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._pending = b""
+        self._searched = 0
 
     def feed(self, piece: bytes) -> list[Event]:
         """Raises EventTooLarge."""
-        self._pending += piece
-        events = []
-        start = 0
-        for match in _END.finditer(self._pending):
-            # A CR at the very end may be the first half of CRLF: the blank line is complete with the next piece.
-            if match.end() == len(self._pending) and self._pending.endswith(b"\r"):
-                break
-            events.append(event(self._pending[start : match.end()]))
-            start = match.end()
-        self._pending = self._pending[start:]
-        if len(self._pending) > self._limit_bytes:
+        data = self._pending + piece if self._pending else piece
+        events: list[Event] = []
+        start, at = 0, max(0, self._searched - 3)
+        while match := _BLANK.search(data, at):
+            events.append(event(data[start : match.end()]))
+            start = at = match.end()
+        while data.startswith(b":", start) and (line := _ENDED_LINE.match(data, start)):
+            events.append(Event(line.group(), None, identified=False))
+            start = line.end()
+        self._pending = data[start:] if start else data
+        self._searched = len(self._pending)
+        if self._searched > self._limit_bytes:
+            raise EventTooLarge
+        if any(len(found.raw) > self._limit_bytes for found in events):
             raise EventTooLarge
         return events
 
@@ -48,25 +57,33 @@ class Splitter:
 
 
 def event(raw: bytes) -> Event:
-    lines = _LINE.split(raw.removeprefix(_BOM))
-    data = [_value(line) for line in lines if line == b"data" or line.startswith(b"data:")]
-    return Event(raw, b"\n".join(data) if data else None)
-
-
-def _value(line: bytes) -> bytes:
-    return line.removeprefix(b"data").removeprefix(b":").removeprefix(b" ")
+    data: list[bytes] | None = None
+    identified = False
+    for line in raw.removeprefix(_BOM).splitlines():
+        if line.startswith(b"data") and line[4:5] in {b"", b":"}:
+            value = line[5:].removeprefix(b" ")
+            data = [value] if data is None else [*data, value]
+        elif line.startswith(b"id") and line[2:3] in {b"", b":"}:
+            identified = True
+    return Event(raw, None if data is None else b"\n".join(data), identified)
 
 
 def replaced(original: Event, data: bytes) -> bytes:
-    """The event with other data on one line; ids, names and comments stay."""
-    kept = [
-        line
-        for line in _LINE.split(original.raw)
-        if line and line != b"data" and not line.startswith(b"data:")
-    ]
-    return b"\n".join([*kept, b"data: " + data, b"", b""])
+    """The event with other data in the place of its first data line; every other line stays byte for byte."""
+    lines: list[bytes] = []
+    written = False
+    for line in _LINE.findall(original.raw):
+        field = line.removeprefix(_BOM).rstrip(b"\r\n")
+        if field != b"data" and not field.startswith(b"data:"):
+            lines.append(line)
+        elif not written:
+            written = True
+            bom = _BOM if line.startswith(_BOM) else b""
+            end = line[len(line.rstrip(b"\r\n")) :]
+            lines.append(bom + b"".join(b"data: " + part + end for part in re.split(rb"\r\n|\n|\r", data)))
+    return b"".join(lines)
 
 
 def message(data: bytes) -> bytes:
-    """An event that carries one JSON-RPC message."""
-    return b"event: message\ndata: " + data + b"\n\n"
+    """An event that carries one JSON-RPC message. `data` has no line ends: it is compact JSON."""
+    return b"event: message\r\ndata: " + data + b"\r\n\r\n"

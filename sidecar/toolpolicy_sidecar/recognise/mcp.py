@@ -3,77 +3,93 @@
 import base64
 import binascii
 
-import msgspec
+from msgspec import UnsetType
 
-from toolpolicy_sidecar.call import Incoming, McpCall, Passing, Refused, ToolCall, argument_keys
+from toolpolicy_sidecar.call import Incoming, McpCall, Passing, ToolCall, argument_keys
 from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.redact.encoding import TooLarge, decode
+from toolpolicy_sidecar.redact.redactor import Unscannable
 from toolpolicy_sidecar.tool import McpTools, ServerState
 
 TOOLS_CALL = "tools/call"
-_ROUTING = (b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id")
+_ROUTING = frozenset({b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id"})
+_ENCODINGS = frozenset({b"", b"identity", b"gzip", b"x-gzip", b"deflate"})
 
 
-def recognise(incoming: Incoming, server: ServerState) -> ToolCall | Passing | Refused:
+async def recognise(incoming: Incoming, server: ServerState, limit_bytes: int) -> ToolCall | Passing:
+    """Reads the body of a POST. Raises Stopped."""
     if incoming.method != "POST":
-        return Passing(incoming, server)
-    if incoming.body.lstrip()[:1] == b"[":
-        text = "batches are not part of MCP; send each message as a request of its own"
-        return _refused(Reason.BatchRefused, jsonrpc.INVALID_REQUEST, text)
+        return Passing(incoming, server, pushes=incoming.method == "GET")
     try:
-        message = jsonrpc.read(incoming.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _refused(Reason.MalformedRequest, jsonrpc.PARSE_ERROR, "the body is no JSON-RPC message")
-    identifier = bytes(message.id)
-    mismatch = _mismatch(incoming, message)
-    if mismatch:
-        return _refused(Reason.HeaderMismatch, jsonrpc.HEADER_MISMATCH, mismatch, identifier)
-    if message.method != TOOLS_CALL or not identifier:
-        return Passing(incoming, server)
-    params = message.params if isinstance(message.params, dict) else {}
-    name = params.get("name")
-    if not isinstance(name, str):
-        text = "tools/call needs params.name"
-        return _refused(Reason.MalformedRequest, jsonrpc.INVALID_REQUEST, text, identifier)
-    found = server.tools.find(name) if isinstance(server.tools, McpTools) else None
-    call = McpCall(identifier, name, _modern(incoming, params), incoming.text_header(b"mcp-session-id"))
-    return ToolCall(incoming, server, found or server.unlisted, argument_keys(params.get("arguments")), call)
+        body = _plain(incoming, await incoming.body.whole(), limit_bytes)
+        return _message(incoming, server, body)
+    except jsonrpc.Malformed as malformed:
+        batch = isinstance(malformed, jsonrpc.Batch)
+        reason = Reason.BatchRefused if batch else Reason.MalformedRequest
+        raise Stopped(Problem(reason, str(malformed), code=malformed.code)) from None
 
 
-def _modern(incoming: Incoming, params: dict[str, object]) -> bool:
-    meta = params.get("_meta")
-    version = meta.get(jsonrpc.VERSION_KEY) if isinstance(meta, dict) else None
-    return str(version or incoming.text_header(b"mcp-protocol-version")) >= jsonrpc.MODERN
+def _plain(incoming: Incoming, body: bytes, limit_bytes: int) -> bytes:
+    """Without its Content-Encoding: what cannot be read could be any call."""
+    encoding = incoming.noted.get(b"content-encoding", b"").strip().lower()
+    if not encoding:
+        return body
+    if encoding not in _ENCODINGS or b"content-encoding" in incoming.repeated:
+        text = "the request's Content-Encoding is none of gzip and deflate"
+        raise Stopped(Problem(Reason.UnsupportedEncoding, text, code=jsonrpc.INVALID_REQUEST))
+    try:
+        return decode(body, encoding.decode(), limit_bytes)
+    except TooLarge:
+        text = f"the decoded body is over {limit_bytes} bytes"
+        raise Stopped(Problem(Reason.BodyTooLarge, text, code=jsonrpc.INVALID_REQUEST)) from None
+    except Unscannable as error:
+        raise jsonrpc.Malformed(jsonrpc.PARSE_ERROR, f"the body cannot be decoded: {error}") from None
 
 
-def _mismatch(incoming: Incoming, message: jsonrpc.Message) -> str | None:
+def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall | Passing:
+    message = jsonrpc.read(body)
+    body = jsonrpc.unambiguous(body)
+    _refuse_mismatch(incoming, message)
+    if message.method != TOOLS_CALL:
+        return Passing(incoming, server, body, pushes=message.method == "subscriptions/listen")
+    identifier = jsonrpc.identifier(message)
+    if identifier is None:
+        raise jsonrpc.Malformed(jsonrpc.INVALID_REQUEST, "tools/call needs an id")
+    params = jsonrpc.call_params(message)
+    found = server.tools.find(params.name) if isinstance(server.tools, McpTools) else None
+    version = jsonrpc.protocol_version(params.meta) or incoming.text(b"mcp-protocol-version")
+    call = McpCall(identifier, params.name, version >= jsonrpc.MODERN, body)
+    keys = argument_keys(jsonrpc.keys(params.arguments))
+    return ToolCall(incoming, server, found or server.unlisted, keys, call)
+
+
+def _refuse_mismatch(incoming: Incoming, message: jsonrpc.Message) -> None:
     """A header that routes must not say anything but the body: else policy and server see different calls."""
-    seen: set[bytes] = set()
-    for key, _ in incoming.headers:
-        lower = key.lower()
-        if lower in _ROUTING and lower in seen:
-            return f"{lower.decode()} is given twice"
-        seen.add(lower)
-    method = incoming.header(b"mcp-method")
-    if method is not None and message.method is not None and method.decode("latin-1") != message.method:
-        return f"Mcp-Method does not agree with the body, which says {message.method[:64]!r}"
-    name = incoming.header(b"mcp-name")
-    params = message.params if isinstance(message.params, dict) else {}
-    wanted = params.get("uri") if message.method == "resources/read" else params.get("name")
-    if name is not None and isinstance(wanted, str) and _decoded(name) != wanted:
-        return "Mcp-Name does not agree with the body"
-    return None
+    noted = incoming.noted
+    twice = incoming.repeated & _ROUTING
+    if twice:
+        _mismatch(message, f"{min(twice).decode()} is given twice")
+    if isinstance(message.method, UnsetType):
+        return
+    method, name = noted.get(b"mcp-method"), noted.get(b"mcp-name")
+    if method is not None and method.decode("latin-1") != message.method:
+        _mismatch(message, "Mcp-Method does not agree with the method in the body")
+    if name is not None and message.method == TOOLS_CALL and _header_value(name) != jsonrpc.name_of(message):
+        _mismatch(message, "Mcp-Name does not agree with the name in the body")
 
 
-def _decoded(value: bytes) -> str:
+def _mismatch(message: jsonrpc.Message, text: str) -> None:
+    identifier = b"null" if isinstance(message.id, UnsetType) else bytes(message.id)
+    raise Stopped(Problem(Reason.HeaderMismatch, text, code=jsonrpc.HEADER_MISMATCH, identifier=identifier))
+
+
+def _header_value(value: bytes) -> str | None:
     """`=?base64?…?=` is how values that no header can hold are written."""
     if value.startswith(b"=?base64?") and value.endswith(b"?="):
         try:
             return base64.b64decode(value[9:-2], validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            return ""
+            return None
     return value.decode("latin-1")
-
-
-def _refused(reason: Reason, code: int, text: str, identifier: bytes = b"") -> Refused:
-    return Refused(reason, text, body=jsonrpc.error(code, text, identifier))

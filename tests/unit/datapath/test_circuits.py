@@ -151,7 +151,8 @@ async def test_mode_off_lets_everything_pass_and_counts(sidecar: Sidecar, tools:
     tool = {"name": "search", "server": "kb", "enabled": False, "circuitBreaker": {"consecutiveFailures": 1}}
     sidecar.install(servers=servers(tools.port), tools=[tool], mode="Off")
     tools.script = broken
-    await call(sidecar)
+    async with sidecar.http.post(f"{sidecar.url}/kb", json=tool_call()) as response:
+        assert (response.status, await response.read()) == (503, b"oops")
     tools.script = tools._ok
     assert await call(sidecar) == "ok"
     assert [record.outcome for record in sidecar.kept.calls] == ["failure", "success"]

@@ -1,0 +1,171 @@
+"""What outlives a reload: the breaker, the tally and the override of one tool."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from toolpolicy_api import channel, snapshot
+from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.reasons import CallOutcome
+from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit, Rejected, StateChange
+from toolpolicy_sidecar.tally import Tally
+from toolpolicy_sidecar.upstream.origin import Place
+
+LAST_ERROR_CHARACTERS = 200
+BY_POLICY = "disabled by the policy"
+
+
+class Disabled(msgspec.Struct, frozen=True):
+    """Switched off by hand. `until` is monotonic seconds, None: until enabled."""
+
+    reason: str
+    until: float | None
+    until_ms: int | None
+
+
+class Circuit:
+    """Every change of its state is emitted exactly once, from here."""
+
+    def __init__(
+        self,
+        key: channel.ToolKey,
+        place: Place,
+        rules: snapshot.Rules,
+        clock: Clock,
+        emit: Callable[[channel.Transition], None],
+    ) -> None:
+        self.key, self.place = key, place
+        self._rules = rules
+        self._clock, self._emit = clock, emit
+        self._breaker = CircuitBreaker(rules.breaker) if rules.breaker else None
+        self._tally = Tally()
+        self._override: Disabled | None = None
+        self._last_error: str | None = None
+        self._said = self.state(clock.monotonic())
+        self._transitioned_ms: int | None = None
+        self._reason: str | None = None
+        self._retired = False
+
+    def reload(self, rules: snapshot.Rules) -> None:
+        """Same key, new limits: state, samples and the reopen deadline stay."""
+        now = self._clock.monotonic()
+        self._rules = rules
+        if rules.breaker is None:
+            self._breaker = None
+        elif self._breaker is None:
+            self._breaker = CircuitBreaker(rules.breaker)
+        else:
+            self._tell(self._breaker.reconfigure(rules.breaker, now))
+        self._say_state(BY_POLICY if not rules.enabled else "changed by the policy")
+
+    def retire(self) -> None:
+        """No policy in force has it any more: calls that hold it end quietly."""
+        self._retired = True
+
+    # calls
+    def acquire(self, now: float, deadline: float) -> Permit | Rejected | None:
+        """None: there is no breaker, nothing to settle."""
+        if self._breaker is None:
+            return None
+        answer = self._breaker.acquire(now, deadline=deadline)
+        if answer.changes:
+            self._tell(answer.changes)
+        return answer
+
+    def settle(self, permit: Permit | None, outcome: Outcome, cause: str | None) -> None:
+        if cause and outcome is Outcome.FAILURE:
+            self._last_error = cause[:LAST_ERROR_CHARACTERS]
+        if permit is not None and self._breaker is not None:
+            change = self._breaker.record(permit, outcome, self._clock.monotonic(), cause=cause or "")
+            if change:
+                self._tell((change,))
+
+    def count(self, now: float, outcome: CallOutcome, latency_ms: float | None) -> None:
+        self._tally.add(now, error=outcome in {"failure", "refused"}, latency_ms=latency_ms)
+
+    # switches
+    def disabled(self, now: float) -> Disabled | None:
+        """The override in force now; one that has run out is gone."""
+        override = self._override
+        if override is not None and override.until is not None and now >= override.until:
+            self.enable("override ran out")
+        return self._override
+
+    def disable(self, reason: str, for_s: float | None) -> None:
+        now = self._clock.monotonic()
+        until_ms = None if for_s is None else self._clock.unix_ms() + int(for_s * 1000)
+        self._override = Disabled(reason, None if for_s is None else now + for_s, until_ms)
+        self._say_state(f"disabled by hand: {reason}" if reason else "disabled by hand")
+
+    def enable(self, why: str = "enabled by hand") -> None:
+        if self._override is not None:
+            self._override = None
+            self._say_state(why)
+
+    def reset(self) -> None:
+        """Closed, without samples and without an override."""
+        self.enable()
+        if self._breaker:
+            self._tell(self._breaker.reset(self._clock.monotonic()))
+
+    # words
+    def state(self, now: float) -> channel.CircuitState:
+        if self._off:
+            return "Disabled"
+        return self._breaker.state_at(now).state if self._breaker else "Closed"
+
+    def report(self) -> channel.ToolReport:
+        now = self._clock.monotonic()
+        override = self.disabled(now)
+        calls, errors, latency = self._tally.sums(now)
+        standing = self._breaker.state_at(now) if self._breaker and not self._off else None
+        reason = self._reason or (standing.reason if standing else None)
+        until = standing.open_until if standing else None
+        return channel.ToolReport(
+            key=self.key,
+            state=self.state(now),
+            calls=calls,
+            errors=errors,
+            latency=latency if calls else (),
+            last_transition_ms=self._transitioned_ms,
+            reason=BY_POLICY if not self._rules.enabled else reason,
+            last_error=self._last_error,
+            open_until_ms=None if until is None else self._unix_ms(until),
+            override=channel.Override("disable", override.reason, override.until_ms) if override else None,
+        )
+
+    @property
+    def _off(self) -> bool:
+        return not self._rules.enabled or self._override is not None
+
+    def _unix_ms(self, at: float) -> int:
+        return self._clock.unix_ms() + round((at - self._clock.monotonic()) * 1000)
+
+    def _tell(self, changes: tuple[StateChange, ...]) -> None:
+        """While it is switched off, nobody sees what the breaker does."""
+        if self._off:
+            return
+        for change in changes:
+            self._say(change.after, change.reason, self._unix_ms(change.at), change.open_until)
+
+    def _say_state(self, reason: str) -> None:
+        now = self._clock.monotonic()
+        until = self._breaker.state_at(now).open_until if self._breaker else None
+        self._say(self.state(now), reason, self._clock.unix_ms(), until)
+
+    def _say(self, after: channel.CircuitState, reason: str, at_ms: int, open_until: float | None) -> None:
+        before, self._said = self._said, after
+        if after == before or self._retired:
+            return
+        self._transitioned_ms, self._reason = at_ms, reason
+        self._emit(
+            channel.Transition(
+                key=self.key,
+                before=before,
+                after=after,
+                reason=reason,
+                at_ms=at_ms,
+                open_until_ms=self._unix_ms(open_until) if after == "Open" and open_until else None,
+                last_error=self._last_error if after == "Open" else None,
+            )
+        )

@@ -1,0 +1,41 @@
+"""What is known of a call so far; its record is made of it."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from toolpolicy_sidecar import classify
+from toolpolicy_sidecar.problem import Problem
+
+
+class Progress:
+    __slots__ = (
+        "attempts",
+        "error",
+        "redacted_request",
+        "redacted_response",
+        "request_bytes",
+        "result",
+        "status",
+        "upstream_s",
+    )
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.result = classify.SUCCESS
+        self.error: str | None = None
+        self.attempts = 0
+        self.upstream_s: float | None = None
+        self.request_bytes = 0
+        self.redacted_request: Mapping[str, int] = {}
+        self.redacted_response: Counter[str] | None = None
+
+    def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
+        self.result = classify.of_reason(problem.reason, agent_waited_for=agent_waited_for)
+        self.error = problem.detail
+
+    def hit(self, hits: Mapping[str, int]) -> None:
+        """In the answer."""
+        if hits:
+            if self.redacted_response is None:
+                self.redacted_response = Counter()
+            self.redacted_response.update(hits)

@@ -1,0 +1,174 @@
+"""A call of a plain HTTP tool."""
+
+from collections.abc import AsyncIterator
+
+from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar.call import Reply, ToolCall
+from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.mcp import sse
+from toolpolicy_sidecar.problem import Problem, Stopped
+from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.relay.location import inward
+from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.headers import Header
+
+READ_FIRST_BYTES = 64 * 1024
+"""A request body up to this size is read before the tool is called, so that a slow agent holds no connection."""
+
+
+class HttpRelay:
+    def __init__(self, call: ToolCall, reply: Reply, progress: Progress, limit_bytes: int) -> None:
+        self._call, self._reply, self._progress = call, reply, progress
+        self._limit_bytes = limit_bytes
+
+    async def request(self) -> Request:
+        """What is sent. Raises Stopped."""
+        incoming, tool = self._call.incoming, self._call.tool
+        path, query, headers = incoming.path, incoming.query, incoming.headers
+        body: bytes | AsyncIterator[bytes] | None = None
+        if incoming.body.length != 0:
+            redacting = tool.on_request is not None
+            if redacting or (incoming.body.length or self._limit_bytes) <= READ_FIRST_BYTES:
+                ends = incoming.arrived + tool.total_s if tool.enforced else None
+                body = await incoming.body.whole(ends)
+                self._progress.request_bytes = len(body)
+            else:
+                body = self._counted(incoming.body.pieces())
+        if tool.on_request is not None:
+            clean = cleanse.http_request(
+                tool.on_request,
+                path,
+                query,
+                headers,
+                body if isinstance(body, bytes) else b"",
+                incoming.text(b"content-type"),
+                incoming.text(b"content-encoding"),
+                self._limit_bytes,
+            )
+            path, query, headers = clean.path, clean.query, clean.headers
+            self._progress.redacted_request = clean.hits
+            body = clean.body if isinstance(body, bytes) else None
+        if tool.on_response is not None:
+            headers = cleanse.asking_for_plain(headers)
+        server = self._call.server
+        return Request(server.place.origin, incoming.method, server.target(path, query), headers, body)
+
+    async def carry(self, response: Response, watch: Watch) -> None:
+        """Raises Stopped, UpstreamFailure."""
+        tool, status = self._call.tool, response.status
+        self._progress.result = classify.of_status(status, tool.rules)
+        if self._progress.result.reason:
+            self._progress.error = f"HTTP {status}"
+        headers = response.headers
+        if 300 <= status < 400:
+            headers = inward(headers, self._call.server)
+        bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
+        if tool.on_response is None or bodiless:
+            await self._stream(response, headers, watch)
+        elif (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
+            await self._events(response, headers, watch, tool.on_response)
+        else:
+            await self._redacted(response, headers, watch, tool.on_response)
+
+    async def fail(self, problem: Problem) -> None:
+        """An answer that has begun cannot become another one: the connection is cut, not ended."""
+        if self._reply.started:
+            self._reply.abort()
+            return
+        rendered = render.of_call(self._call, problem)
+        self._progress.status = rendered.status
+        await self._reply.whole(rendered.status, rendered.headers, rendered.body)
+
+    async def _stream(self, response: Response, headers: tuple[Header, ...], watch: Watch) -> None:
+        """As it comes, no faster than the agent reads."""
+        piece = await next_piece(response, watch)
+        length = content_length(response)
+        self._progress.status = response.status
+        if length is not None and length == len(piece) and response.status not in {204, 304}:
+            await next_piece(response, watch)  # the end: nothing is left of a body of this length
+            await self._reply.whole(response.status, headers, piece)
+            return
+        await self._reply.start(response.status, response.reason, headers, length)
+        while piece:
+            await self._reply.write(piece)
+            piece = await next_piece(response, watch)
+        await self._reply.finish()
+
+    async def _redacted(
+        self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
+    ) -> None:
+        body = await whole(response, watch, self._limit_bytes)
+        encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+        plain = cleanse.plain(body, encoding, self._limit_bytes)
+        if plain is None:
+            if redactor.on_unscannable == "Refuse":
+                text = "its Content-Encoding cannot be decoded"
+                raise Stopped(Problem(Reason.AnswerUnscannable, text))
+        elif plain:
+            kind = (response.header(b"content-type") or b"").decode("latin-1")
+            found = cleanse.http_answer(redactor, plain, kind)
+            self._progress.hit(found.hits)
+            if found.hits:
+                body, headers = found.value, cleanse.of_changed_body(headers)
+        self._progress.status = response.status
+        await self._reply.whole(response.status, headers, body)
+
+    async def _events(
+        self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
+    ) -> None:
+        inflater = cleanse.Inflater(
+            (response.header(b"content-encoding") or b"").decode("latin-1"), self._limit_bytes
+        )
+        splitter = sse.Splitter(self._limit_bytes)
+        self._progress.status = response.status
+        await self._reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
+        try:
+            while piece := await next_piece(response, watch):
+                for event in splitter.feed(inflater.feed(piece)):
+                    await self._reply.write(self._event(event, redactor))
+        except sse.EventTooLarge:
+            text = f"an event is over {self._limit_bytes} bytes"
+            raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
+        # What came after the last blank line is no event to any client, and was not scanned.
+        await self._reply.finish()
+
+    def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
+        if not event.data:
+            return event.raw
+        found = cleanse.http_event(redactor, event.data)
+        self._progress.hit(found.hits)
+        return sse.replaced(event, found.value) if found.hits else event.raw
+
+    async def _counted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in pieces:
+            self._progress.request_bytes += len(piece)
+            yield piece
+
+
+async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:
+    """Raises Stopped beyond the limit."""
+    pieces, size = [], 0
+    length = content_length(response)
+    over = Problem(Reason.AnswerTooLarge, f"it is over {limit_bytes} bytes")
+    if length is not None and length > limit_bytes:
+        raise Stopped(over)
+    while piece := await next_piece(response, watch):
+        size += len(piece)
+        if size > limit_bytes:
+            raise Stopped(over)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def next_piece(response: Response, watch: Watch) -> bytes:
+    watch.listening()
+    piece = await response.read()
+    watch.heard()
+    return piece
+
+
+def content_length(response: Response) -> int | None:
+    value = response.header(b"content-length")
+    return int(value) if value is not None and value.isdigit() else None

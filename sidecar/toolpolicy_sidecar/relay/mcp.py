@@ -1,0 +1,184 @@
+"""A call of an MCP tool. Whatever happens, the model gets a result that it can read."""
+
+from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
+from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.mcp import jsonrpc, sse
+from toolpolicy_sidecar.problem import Problem, Stopped
+from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.relay.http import content_length, next_piece, whole
+from toolpolicy_sidecar.relay.location import inward
+from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.headers import Header
+
+HELD_BYTES = 256 * 1024
+"""An answer that nobody has to change is held back up to this size, so that a failure in it can still become
+a result; beyond, it is streamed."""
+
+
+class McpRelay:
+    def __init__(
+        self, call: ToolCall, mcp: McpCall, reply: Reply, progress: Progress, limit_bytes: int
+    ) -> None:
+        self._call, self._mcp, self._reply, self._progress = call, mcp, reply, progress
+        self._limit_bytes = limit_bytes
+        self._answered = False
+        self._in_events = False
+
+    async def request(self) -> Request:
+        """What is sent. Raises Stopped."""
+        incoming, tool, server = self._call.incoming, self._call.tool, self._call.server
+        headers, body = incoming.headers, self._mcp.body
+        self._progress.request_bytes = len(body)
+        if b"content-encoding" in incoming.noted:
+            headers = cleanse.without(headers, b"content-encoding")
+        if tool.on_request is not None:
+            body, headers, hits = cleanse.mcp_request(tool.on_request, body, headers)
+            self._progress.redacted_request = hits
+        if tool.enforced:
+            headers = cleanse.asking_for_plain(headers)
+        target = server.target(incoming.path, incoming.query)
+        return Request(server.place.origin, incoming.method, target, headers, body)
+
+    async def carry(self, response: Response, watch: Watch) -> None:
+        """Raises Stopped, UpstreamFailure."""
+        status = response.status
+        kind = (response.header(b"content-type") or b"").lower()
+        if status == 200 and kind.startswith(b"text/event-stream"):
+            await self._events(response, watch)
+        elif not self._call.tool.enforced:
+            await self._stream(response, b"", watch)
+        elif self._call.tool.on_response is not None:
+            body = await whole(response, watch, self._limit_bytes)
+            await self._whole(response, self._decoded(response, body))
+        else:
+            await self._held(response, watch)
+
+    async def fail(self, problem: Problem) -> None:
+        """A result; in a stream that has begun, an event with it; in the middle of a document, a cut connection."""
+        if not self._reply.started:
+            rendered = render.of_call(self._call, problem)
+            self._progress.status = rendered.status
+            await self._reply.whole(rendered.status, rendered.headers, rendered.body)
+        elif not self._in_events:
+            self._reply.abort()
+        else:
+            if not self._answered:
+                await self._reply.write(sse.message(render.mcp_result(self._call, self._mcp, problem)))
+            await self._reply.finish()
+
+    async def _held(self, response: Response, watch: Watch) -> None:
+        pieces, size = [], 0
+        while piece := await next_piece(response, watch):
+            pieces.append(piece)
+            size += len(piece)
+            if size > HELD_BYTES:
+                await self._stream(response, b"".join(pieces), watch)
+                return
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        await self._whole(response, body)
+
+    async def _stream(self, response: Response, begun: bytes, watch: Watch) -> None:
+        """Too large to be held, or not to be looked at."""
+        self._classify_status(response.status)
+        await self._reply.start(response.status, response.reason, response.headers, content_length(response))
+        self._progress.status = response.status
+        await self._reply.write(begun)
+        while piece := await next_piece(response, watch):
+            await self._reply.write(piece)
+        await self._reply.finish()
+
+    async def _whole(self, response: Response, body: bytes) -> None:
+        """`body` is the whole answer. What is no JSON-RPC would reach no model: it becomes a result, if it was
+        meant as an answer; what the protocol says by a status (202, 3xx, 4xx) passes."""
+        status, tool = response.status, self._call.tool
+        self._classify_status(status)
+        answer = jsonrpc.answer(body, self._mcp.identifier) if body else None
+        if answer is not None and status < 400 and answer.tool_error:
+            self._progress.result, self._progress.error = (
+                classify.of_tool_error(tool.rules),
+                "the tool says no",
+            )
+        if answer is None and status >= 500:
+            problem = Problem(Reason.ServerError, f"its server answered HTTP {status}")
+            rendered = render.of_call(self._call, problem)
+            self._progress.status = rendered.status
+            await self._reply.whole(rendered.status, rendered.headers, rendered.body)
+            return
+        if answer is None and status == 200:
+            self._refuse_nonsense(response)
+        headers = inward(response.headers, self._call.server) if 300 <= status < 400 else response.headers
+        if tool.on_response is not None and answer is not None:
+            found = cleanse.mcp_message(tool.on_response, body)
+            self._progress.hit(found.hits)
+            body, headers = found.value, cleanse.of_changed_body(headers)
+        self._progress.status = status
+        await self._reply.whole(status, headers, body)
+
+    def _refuse_nonsense(self, response: Response) -> None:
+        """Nothing that a client would take for an answer. Encoded although nobody asked for it, it passes where
+        nothing is redacted. Raises Stopped."""
+        redactor = self._call.tool.on_response
+        if redactor is not None:
+            if redactor.on_unscannable == "Refuse":
+                raise Stopped(Problem(Reason.AnswerUnscannable, "it is no JSON-RPC message"))
+        elif (response.header(b"content-encoding") or b"").strip().lower() in {b"", b"identity"}:
+            raise Stopped(Problem(Reason.MalformedAnswer, "it is no JSON-RPC message"))
+
+    def _decoded(self, response: Response, body: bytes) -> bytes:
+        encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+        plain = cleanse.plain(body, encoding, self._limit_bytes)
+        return body if plain is None else plain
+
+    async def _events(self, response: Response, watch: Watch) -> None:
+        """Event by event. The stream ends with an answer to the call, or where the agent can resume it."""
+        tool = self._call.tool
+        inflater = cleanse.Inflater(
+            (response.header(b"content-encoding") or b"").decode("latin-1"), self._limit_bytes
+        )
+        splitter = sse.Splitter(self._limit_bytes)
+        headers: tuple[Header, ...] = response.headers
+        if not inflater.idle or tool.on_response is not None:
+            headers = cleanse.of_changed_body(headers)
+        self._progress.status = response.status
+        self._in_events = True
+        await self._reply.start(response.status, response.reason, headers, None)
+        resumable = False
+        try:
+            while piece := await next_piece(response, watch):
+                for event in splitter.feed(inflater.feed(piece)):
+                    resumable = resumable or event.identified
+                    await self._reply.write(self._event(event))
+        except sse.EventTooLarge:
+            text = f"an event of it is over {self._limit_bytes} bytes"
+            raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
+        if not self._answered:
+            if self._mcp.modern or not resumable:
+                raise Stopped(Problem(Reason.IncompleteAnswer, "its stream ended without an answer"))
+            self._progress.result = classify.RESUMABLE
+        await self._reply.finish()
+
+    def _event(self, event: sse.Event) -> bytes:
+        """As it goes to the agent. Raises Stopped."""
+        if not event.data:
+            return event.raw
+        raw, tool = event.raw, self._call.tool
+        if tool.on_response is not None:
+            found = cleanse.mcp_message(tool.on_response, event.data)
+            self._progress.hit(found.hits)
+            if found.hits:
+                raw = sse.replaced(event, found.value)
+        if not self._answered:
+            answer = jsonrpc.answer(event.data, self._mcp.identifier)
+            if answer is not None and answer.final:
+                self._answered = True
+                if answer.tool_error:
+                    self._progress.result = classify.of_tool_error(tool.rules)
+                    self._progress.error = "the tool says no"
+        return raw
+
+    def _classify_status(self, status: int) -> None:
+        self._progress.result = classify.of_status(status, self._call.tool.rules)
+        if self._progress.result.reason:
+            self._progress.error = f"HTTP {status}"

@@ -1,0 +1,75 @@
+"""What is no tool call: it goes through untouched, for as long as both sides want."""
+
+from toolpolicy_sidecar import cleanse, render
+from toolpolicy_sidecar.attempt import attempt
+from toolpolicy_sidecar.call import Passing, Reply
+from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.mcp import sse
+from toolpolicy_sidecar.problem import Problem, Stopped
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.relay.http import content_length
+from toolpolicy_sidecar.relay.location import inward
+from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.headers import Header
+from toolpolicy_sidecar.upstream.pool import Pool
+
+
+async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_bytes: int) -> Problem | None:
+    """Only connecting has a time limit. None: the server answered; else what the agent was told instead."""
+    incoming, server = passing.incoming, passing.server
+    redactor = server.unlisted.on_response if passing.pushes else None
+    headers = incoming.headers
+    if passing.body is not None and b"content-encoding" in incoming.noted:
+        headers = cleanse.without(headers, b"content-encoding")
+    if redactor is not None:
+        headers = cleanse.asking_for_plain(headers)
+    body = passing.body
+    if body is None and incoming.body.length != 0:
+        body = await incoming.body.whole()
+    request = Request(
+        server.place.origin, incoming.method, server.target(incoming.path, incoming.query), headers, body
+    )
+
+    async def carry(response: Response, _watch: Watch) -> None:
+        answer = inward(response.headers, server) if 300 <= response.status < 400 else response.headers
+        events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
+        if redactor is not None and events:
+            await _pushed(response, answer, reply, redactor, limit_bytes)
+            return
+        await reply.start(response.status, response.reason, answer, content_length(response))
+        while piece := await response.read():
+            await reply.write(piece)
+        await reply.finish()
+
+    watch = Watch(clock, None, None)
+    problem = await attempt(pool, request, connect_s=server.unlisted.connect_s, watch=watch, carry=carry)
+    if problem is None:
+        return None
+    if reply.started:
+        reply.abort()
+    else:
+        rendered = render.of_request(problem, server=server.name, policy=server.policy)
+        await reply.whole(rendered.status, rendered.headers, rendered.body)
+    return problem
+
+
+async def _pushed(
+    response: Response, headers: tuple[Header, ...], reply: Reply, redactor: Redactor, limit_bytes: int
+) -> None:
+    """An event stream on which results and notifications may come: each is redacted."""
+    inflater = cleanse.Inflater((response.header(b"content-encoding") or b"").decode("latin-1"), limit_bytes)
+    splitter = sse.Splitter(limit_bytes)
+    await reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
+    try:
+        while piece := await response.read():
+            for event in splitter.feed(inflater.feed(piece)):
+                raw = event.raw
+                if event.data:
+                    found = cleanse.mcp_message(redactor, event.data)
+                    raw = sse.replaced(event, found.value) if found.hits else raw
+                await reply.write(raw)
+    except sse.EventTooLarge:
+        raise Stopped(Problem(Reason.AnswerTooLarge, f"an event is over {limit_bytes} bytes")) from None
+    await reply.finish()
