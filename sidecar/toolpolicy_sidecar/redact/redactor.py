@@ -1,54 +1,28 @@
-"""A policy's redaction, compiled: texts, JSON, query strings, paths and forms."""
+"""A policy's redaction, compiled: texts, JSON, forms, query strings and paths."""
 
-import json
-import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
-
-import msgspec
-import re2
+from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact.detectors import DETECTORS
+from toolpolicy_sidecar.redact import document
+from toolpolicy_sidecar.redact.scanner import Scanner, mask
+from toolpolicy_sidecar.redact.verdict import InvalidPattern, Redacted, Unscannable
+from toolpolicy_sidecar.redact.views import unescape
+
+__all__ = ["NESTED", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
 
 NESTED = 3
-"""JSON inside a JSON string is opened this deep."""
+"""JSON in a JSON string is opened this deep. Deeper, with escapes left that could hide something, it is
+Unscannable."""
 
-T = TypeVar("T", str, bytes)
-
-# A string literal, or a number long enough to be a card. The alternatives cannot both match: linear.
-_TOKEN = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|-?[0-9][0-9.eE+-]{11,}')
-
-
-class Redacted(NamedTuple, Generic[T]):
-    """`hits`: detector or pattern → how many. Empty: `value` is what came in."""
-
-    value: T
-    hits: Mapping[str, int]
-
-
-class InvalidPattern(ValueError):  # noqa: N818 -- a verdict on input
-    def __init__(self, name: str, error: str) -> None:
-        super().__init__(f"pattern {name!r}: {error}")
-        self.name = name
-
-
-class Unscannable(ValueError):  # noqa: N818 -- a verdict on input
-    """What cannot be read cannot be vouched for. The message says why, without the content."""
-
-
-class _Rule(NamedTuple):
-    name: str
-    expression: re2._Regexp
-    replacement: str
-    check: Callable[[str], bool] | None
+_PASSES = 4
+_NOWHERE = (sys.maxsize, sys.maxsize)
 
 
 class Redactor:
-    def __init__(self, rules: list[_Rule], redaction: snapshot.Redaction) -> None:
-        self._rules = rules
+    def __init__(self, scanner: Scanner, redaction: snapshot.Redaction) -> None:
+        self._scanner = scanner
         self.on_request = redaction.apply in {"Request", "Both"}
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
@@ -56,122 +30,156 @@ class Redactor:
     @classmethod
     def compile(cls, redaction: snapshot.Redaction) -> "Redactor":
         """Raises InvalidPattern."""
-        options = re2.Options()
-        options.log_errors = False
-        rules = []
-        for pattern in redaction.patterns:
-            try:
-                rules.append(_Rule(pattern.name, re2.compile(pattern.regex, options), pattern.replace, None))
-            except re2.error as error:
-                raise InvalidPattern(pattern.name, str(error)) from None
-        for name in redaction.detectors:
-            detector = DETECTORS.get(name)
-            if detector is None:
-                raise InvalidPattern(name, "this sidecar has no such detector")
-            rules.append(
-                _Rule(name, re2.compile(detector.regex, options), f"[redacted:{name}]", detector.check)
-            )
-        return cls(rules, redaction)
+        return cls(Scanner.compile(redaction), redaction)
 
     def text(self, text: str) -> Redacted[str]:
-        """Leftmost first; of two that begin together the longer, then the policy's order. Raises Unscannable."""
-        spans: list[tuple[int, int, int]] = []
+        """A text of any kind; one that is a JSON document is opened. Raises Unscannable."""
         try:
-            for order, rule in enumerate(self._rules):
-                for match in rule.expression.finditer(text):
-                    start, end = match.span()
-                    if end > start and (rule.check is None or rule.check(match.group())):
-                        spans.append((start, -end, order))
+            data = text.encode()
         except UnicodeEncodeError:
-            raise Unscannable("a lone surrogate") from None
-        if not spans:
-            return Redacted(text, {})
-        spans.sort()
-        pieces, hits, at = [], Counter[str](), 0
-        for start, minus_end, order in spans:
-            if start < at:
-                continue
-            rule = self._rules[order]
-            pieces += [text[at:start], rule.replacement]
-            hits[rule.name] += 1
-            at = -minus_end
-        pieces.append(text[at:])
-        return Redacted("".join(pieces), hits)
+            raise Unscannable("text with half a surrogate pair") from None
+        hits = Counter[str]()
+        value = self._value(data, 0, hits)
+        return Redacted(value.decode(), hits) if hits else Redacted(text, hits)
 
     def json(self, data: bytes) -> Redacted[bytes]:
-        """Every string value, key and long number of a JSON document. Raises Unscannable."""
-        try:
-            msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Unscannable("malformed JSON") from None
-        except RecursionError:
-            raise Unscannable("JSON nested too deep") from None
-        return self._json(data, NESTED)
-
-    def _json(self, data: bytes, nested: int) -> Redacted[bytes]:
-        pieces: list[bytes] = []
+        """Every string, key and number of a JSON document. Raises Unscannable."""
+        document.check(data)
         hits = Counter[str]()
-        at = 0
-        for match in _TOKEN.finditer(data):
-            token = match.group()
-            is_text = token[:1] == b'"'
-            if not is_text:
-                text = token.decode()
-            elif b"\\" in token:
-                text = json.loads(token)
-            else:
-                text = token[1:-1].decode()
-            found = self._value(text, nested) if is_text else self.text(text)
-            if found.hits:
-                hits.update(found.hits)
-                pieces += [data[at : match.start()], json.dumps(found.value, ensure_ascii=False).encode()]
-                at = match.end()
-        if not hits:
-            return Redacted(data, {})
-        pieces.append(data[at:])
-        return Redacted(b"".join(pieces), hits)
-
-    def _value(self, text: str, nested: int) -> Redacted[str]:
-        """A string that is itself JSON is opened: escapes would hide what is in it."""
-        if nested and text[:1] in {"{", "["} and "\\" in text:
-            try:
-                inner = text.encode()
-                msgspec.json.decode(inner)
-            except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-                return self.text(text)
-            opened = self._json(inner, nested - 1)
-            if opened.hits:
-                return Redacted(opened.value.decode(), opened.hits)
-        return self.text(text)
+        return Redacted(self._document(data, 0, hits), hits)
 
     def query(self, raw: str) -> Redacted[str]:
-        """`a=b&c=d` as sent; only what is hit is encoded anew."""
-        return self._parts(raw, "&", "=", unquote_plus, quote_plus)
+        """`a=b&c=d` as sent: each name, each value, and both together. Raises Unscannable."""
+        hits = Counter[str]()
+        value = "&".join([self._pair(pair, hits) for pair in raw.split("&")])
+        return Redacted(value if hits else raw, hits)
 
     def form(self, data: bytes) -> Redacted[bytes]:
+        """The same as a body. Raises Unscannable."""
         try:
-            found = self.query(data.decode("ascii"))
+            found = self.query(data.decode())
         except UnicodeDecodeError:
-            raise Unscannable("a form with bytes that are not ASCII") from None
-        return Redacted(found.value.encode(), found.hits)
+            raise Unscannable("a form that is not UTF-8") from None
+        return Redacted(found.value.encode() if found.hits else data, found.hits)
 
     def path(self, raw: str) -> Redacted[str]:
-        """Segment by segment."""
-        return self._parts(raw, "/", "\0", unquote, lambda text: quote(text, safe=""))
-
-    def _parts(
-        self, raw: str, outer: str, inner: str, decode: Callable[..., str], encode: Callable[[str], str]
-    ) -> Redacted[str]:
+        """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
+        lead elsewhere."""
         hits = Counter[str]()
-        parts = []
-        for part in raw.split(outer):
-            words = []
-            for word in part.split(inner):
-                try:
-                    found = self.text(decode(word, errors="strict"))
-                except UnicodeDecodeError:
-                    raise Unscannable("percent-encoded bytes that are not UTF-8") from None
-                hits.update(found.hits)
-                words.append(encode(found.value) if found.hits else word)
-            parts.append(inner.join(words))
-        return Redacted(outer.join(parts) if hits else raw, hits)
+        segments: list[str] = []
+        plain: list[bytes] = []
+        for segment in raw.split("/"):
+            text = _percent_decoded(segment)
+            value = self._value(text, 0, hits)
+            segments.append(segment if value is text else quote(value, safe=""))
+            plain.append(value)
+        text = b"/".join(plain)
+        whole = self._value(text, 0, hits)
+        if whole is not text:
+            if any(b"/" in segment for segment in plain):
+                raise Unscannable("a path with an encoded slash and something to redact")
+            segments = [quote(segment, safe="") for segment in whole.split(b"/")]
+        if hits and any(segment in {".", ".."} for segment in segments):
+            raise Unscannable("a path that redaction would turn into another one")
+        return Redacted("/".join(segments) if hits else raw, hits)
+
+    def _document(self, data: bytes, depth: int, hits: Counter[str]) -> bytes:
+        """Of valid JSON, with everything that is hit replaced. `depth`: in how many strings it stood.
+
+        This and what follows return their very argument when nothing is hit.
+        """
+        if not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+            return data
+        suspects = self._scanner.suspects(data)
+        begin, end = next(suspects, _NOWHERE)
+        pieces: list[bytes] = []
+        at = 0
+        for match in document.TOKEN.finditer(data):
+            token = match.group()
+            start, stop = match.span()
+            while end <= start:
+                begin, end = next(suspects, _NOWHERE)
+            if begin >= stop and b"\\" not in token:
+                continue
+            if token[:1] == b'"':
+                text = document.string_value(token)
+                value = self._value(text, depth, hits)
+            else:
+                text = token
+                value = self._number(token, hits)
+            if value is not text:
+                pieces += [data[at:start], document.string_token(value)]
+                at = stop
+        if not pieces:
+            return data
+        pieces.append(data[at:])
+        return b"".join(pieces)
+
+    def _number(self, token: bytes, hits: Counter[str]) -> bytes:
+        value = self._value(token, 0, hits)
+        written_out = document.written_out(token) if value is token else None
+        if written_out is not None:
+            found = self._value(written_out, 0, hits)
+            return token if found is written_out else found
+        return value
+
+    def _value(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
+        """One text: opened if it is JSON, then scanned as it is. Again until nothing is hit, since what
+        is left may come together anew; a text that never comes to rest is masked whole."""
+        name = ""
+        for _ in range(_PASSES):
+            structured = self._scanner.anchored and document.looks_like_one(text)
+            if not structured and not self._may_hit(text, NESTED + 1 - depth):
+                return text
+            found = Counter[str]()
+            left = self._scanner.redact(self._opened(text, depth, found), found)
+            if left is text:
+                return text
+            hits.update(found)
+            text, name = left, next(iter(found))
+        hits[name] += 1
+        return mask(name)
+
+    def _opened(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
+        if not document.is_one(text):
+            return text
+        if depth < NESTED:
+            return self._document(text, depth + 1, hits)
+        if b"\\" in text:
+            raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
+        return text
+
+    def _may_hit(self, text: bytes, readings: int) -> bool:
+        """False: nothing in this text is hit, however often its escapes are decoded. Every value of a
+        document stands in one of its readings, between quotes."""
+        for _ in range(readings):
+            if self._scanner.may_hit(text):
+                return True
+            if b"\\" not in text:
+                return False
+            text = unescape(text)
+        return True
+
+    def _pair(self, raw: str, hits: Counter[str]) -> str:
+        words: list[str] = []
+        plain: list[bytes] = []
+        for word in raw.split("=", 1):
+            text = _percent_decoded(word.replace("+", " "))
+            value = self._value(text, 0, hits)
+            words.append(word if value is text else quote_plus(value))
+            plain.append(value)
+        text = b"=".join(plain)
+        whole = self._value(text, 0, hits)
+        if whole is not text:
+            words = [quote_plus(word) for word in whole.split(b"=", 1)]
+        return "=".join(words)
+
+
+def _percent_decoded(text: str) -> bytes:
+    """UTF-8, checked."""
+    try:
+        decoded = unquote_to_bytes(text)
+        decoded.decode()
+    except UnicodeError:
+        raise Unscannable("percent-encoded bytes that are not UTF-8") from None
+    return decoded

@@ -1,0 +1,102 @@
+"""JSON as text: is it valid, and where are its strings and numbers? Nothing is decoded that need not be."""
+
+import re
+from array import array
+from decimal import Decimal
+from itertools import accumulate
+
+import msgspec
+
+from toolpolicy_sidecar.redact.verdict import Unscannable
+
+MAX_DEPTH = 128
+
+# Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
+
+# Whole pairs and other escapes are passed over; what group 1 finds is a half.
+_HALF_PAIR = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+_skip = msgspec.json.Decoder(msgspec.Raw)
+_string = msgspec.json.Decoder(str)
+_BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_OTHER = bytes(set(range(256)) - set(b"[{]}"))
+_UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+_LONGEST_EXPANSION = 64
+
+LONG_EXPONENT = "[0-9.]{12,}[eE]"
+"""A number in scientific notation that is long enough to hide a payment card."""
+_LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
+
+
+def check(data: bytes) -> None:
+    """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unscannable, each defect with its own reason."""
+    if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
+        raise Unscannable("JSON that is not UTF-8 but UTF-16 or UTF-32")
+    try:
+        data.decode()
+        _skip.decode(data)
+    except UnicodeDecodeError:
+        raise Unscannable("JSON that is not UTF-8") from None
+    except RecursionError:
+        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
+    except msgspec.DecodeError as error:
+        if any(match[1] for match in _HALF_PAIR.finditer(data)):
+            raise Unscannable("JSON with half a surrogate pair") from None
+        raise Unscannable(f"malformed JSON ({_place(error)})") from None
+    if _too_deep(data):
+        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
+
+
+def looks_like_one(text: bytes) -> bool:
+    """Could this be an object, a list or a string of JSON? Its first and last character say."""
+    stripped = text.strip(b" \t\r\n")
+    return stripped[:1] + stripped[-1:] in {b"{}", b"[]", b'""'}
+
+
+def is_one(text: bytes) -> bool:
+    """Is the value of a string itself such a document? Raises Unscannable when it is one that is too deep."""
+    if not looks_like_one(text):
+        return False
+    try:
+        _skip.decode(text)
+    except RecursionError:
+        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
+    except msgspec.DecodeError:
+        return False
+    if _too_deep(text):
+        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
+    return True
+
+
+def string_value(token: bytes) -> bytes:
+    return _string.decode(token).encode() if b"\\" in token else token[1:-1]
+
+
+def string_token(value: bytes) -> bytes:
+    return msgspec.json.encode(value.decode())
+
+
+def written_out(number: bytes) -> bytes | None:
+    """A long number in scientific notation as plain digits; None for every other number."""
+    if not _LONG_EXPONENT.match(number):
+        return None
+    value = Decimal(number.decode())
+    return None if abs(value.adjusted()) > _LONGEST_EXPANSION else format(value, "f").encode()
+
+
+def _too_deep(data: bytes) -> bool:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return False
+    outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))
+    return max(accumulate(steps), default=0) > MAX_DEPTH
+
+
+def _place(error: msgspec.DecodeError) -> str:
+    """`byte 17`, from msgspec's message."""
+    found = re.search(r"byte \d+", str(error))
+    return found[0] if found else "truncated"

@@ -1,0 +1,197 @@
+"""Finds and masks in one plain text, whatever it stood in. Texts are bytes of UTF-8.
+
+Hits that overlap are one region, masked whole: the leftmost gives it its name, of those that begin
+together the longest, of those the first in the policy's order.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import re2
+
+from toolpolicy_api import snapshot
+from toolpolicy_sidecar.redact.detectors import DETECTORS
+from toolpolicy_sidecar.redact.document import LONG_EXPONENT
+from toolpolicy_sidecar.redact.validators import Validator
+from toolpolicy_sidecar.redact.verdict import InvalidPattern
+from toolpolicy_sidecar.redact.views import views
+
+
+class Rule(NamedTuple):
+    """`anchored`: whether it hits may depend on where the text begins and ends."""
+
+    name: str
+    source: str
+    expression: re2._Regexp
+    replacement: bytes
+    anchored: bool
+    validator: Validator | None = None
+
+
+class Span(NamedTuple):
+    """Orders as regions are named."""
+
+    start: int
+    minus_end: int
+    order: int
+
+
+class Scanner:
+    """`anchored`: some rule must see each value by itself; no search over a whole document rules it out."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self._rules = rules
+        self.anchored = any(rule.anchored for rule in rules)
+        self._anchored = [rule.expression for rule in rules if rule.anchored]
+        self._union = _union([rule.source for rule in rules if not rule.anchored])
+        names = {rule.name for rule in rules} | DETECTORS.keys()
+        literals = {rule.replacement for rule in rules} | {mask(name) for name in names}
+        ordered = sorted(literals - {b""}, key=lambda literal: (-len(literal), literal))
+        self._placeholder = re.compile(b"|".join(map(re.escape, ordered)))
+
+    @classmethod
+    def compile(cls, redaction: snapshot.Redaction) -> "Scanner":
+        """Raises InvalidPattern. Patterns come before detectors in the order."""
+        rules = [
+            Rule(
+                pattern.name,
+                pattern.regex,
+                _compiled(pattern.name, pattern.regex),
+                pattern.replace.encode(),
+                is_anchored(pattern.regex),
+            )
+            for pattern in redaction.patterns
+        ]
+        for name in redaction.detectors:
+            detector = DETECTORS.get(name)
+            if detector is None:
+                raise InvalidPattern(name, "this sidecar has no such detector")
+            expression = _compiled(name, detector.expression)
+            anchored = is_anchored(detector.expression)
+            rules.append(
+                Rule(name, detector.expression, expression, mask(name), anchored, detector.validator)
+            )
+        return cls(rules)
+
+    def may_hit(self, text: bytes) -> bool:
+        """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
+        between quotes or separators (to RE2 these are no part of a word, like the end of the text)."""
+        if self._union is None or self._union.search(text) is not None:
+            return True
+        return any(expression.search(text) is not None for expression in self._anchored)
+
+    def suspects(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Spans, in order, that touch every string and number of a JSON document that a rule may hit,
+        except those with escapes. A match may reach over several of them, and none begins unseen: a match
+        found in its stead would cover its first byte."""
+        if self._union is None or self.anchored:
+            yield 0, len(data)
+        else:
+            for match in self._union.finditer(data):
+                start, end = match.span()
+                yield start, max(end, start + 1)  # an empty match may stand before another rule's hit
+
+    def redact(self, text: bytes, hits: Counter[str]) -> bytes:
+        """One pass: every region replaced, and counted under its name in `hits`."""
+        regions = self._regions(text)
+        if not regions:
+            return text
+        pieces, at = [], 0
+        for start, end, order in regions:
+            rule = self._rules[order]
+            pieces += [text[at:start], rule.replacement]
+            hits[rule.name] += 1
+            at = end
+        pieces.append(text[at:])
+        return b"".join(pieces)
+
+    def _regions(self, text: bytes) -> list[tuple[int, int, int]]:
+        spans = list(self._spans(text))
+        for view in views(text):
+            for span in self._spans(view.text):
+                start, end = view.source_span(span.start, -span.minus_end)
+                spans.append(Span(start, -end, span.order))
+        if not spans:
+            return []
+        regions: list[tuple[int, int, int]] = []
+        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
+            if regions and start < regions[-1][1]:
+                begin, end, first = regions[-1]
+                regions[-1] = (begin, max(end, -minus_end), first)
+            else:
+                regions.append((start, -minus_end, order))
+        return regions
+
+    def _spans(self, text: bytes) -> Iterator[Span]:
+        for order, rule in enumerate(self._rules):
+            for match in rule.expression.finditer(text):
+                start, end = match.span()
+                if start == end:
+                    continue
+                found = rule.validator(text, start, end) if rule.validator else ((start, end),)
+                for begin, stop in found:
+                    yield Span(*_whole_characters(text, begin, stop), order)
+
+    def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
+        """A span within a placeholder is no hit: its text is the policy's own."""
+        placeholders = [match.span() for match in self._placeholder.finditer(text)]
+        index = 0
+        for span in spans:
+            while index < len(placeholders) and placeholders[index][1] <= span.start:
+                index += 1
+            if index < len(placeholders):
+                start, end = placeholders[index]
+                if start <= span.start and -span.minus_end <= end:
+                    continue
+            yield span
+
+
+def mask(name: str) -> bytes:
+    return f"[redacted:{name}]".encode()
+
+
+def is_anchored(expression: str) -> bool:
+    r"""Whether an RE2 expression may ask where its text begins or ends. Errs on the side of yes: `\Q…\E`
+    can hide anything, and `^` counts even inside of a class, unless it opens it."""
+    if re.search(r"\\[AzZQ]", expression):
+        return True
+    return re.search(r"[$^]", re.sub(r"\\.", "", expression, flags=re.DOTALL).replace("[^", "[")) is not None
+
+
+def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
+    r"""`\C` matches single bytes: no mask may leave half a character behind."""
+    while start and text[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(text) and text[end] & 0xC0 == 0x80:
+        end += 1
+    return start, -end
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True  # only where a match begins and ends: the fast engines suffice
+    return options
+
+
+def _compiled(name: str, expression: str) -> re2._Regexp:
+    try:
+        return re2.compile(expression, _options())
+    except re2.error as error:
+        detail = error.args[0] if error.args else ""
+        raise InvalidPattern(
+            name, detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
+        ) from None
+
+
+def _union(expressions: list[str]) -> re2._Regexp | None:
+    """What any of these hits, and what must be written out to see whether it does. None when it would be
+    too large: then every text may hit."""
+    try:
+        return re2.compile(
+            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), _options()
+        )
+    except re2.error:
+        return None

@@ -1,0 +1,25 @@
+"""What comes out of a redaction."""
+
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T", str, bytes)
+
+
+class Redacted(NamedTuple, Generic[T]):
+    """`hits`: detector or pattern → how many. Empty: `value` is what came in."""
+
+    value: T
+    hits: Mapping[str, int]
+
+
+class Unscannable(ValueError):  # noqa: N818 -- a verdict on input
+    """What cannot be read cannot be vouched for. The message says why, without the content."""
+
+
+class InvalidPattern(ValueError):  # noqa: N818 -- a verdict on input
+    """A pattern or detector that this sidecar cannot enforce."""
+
+    def __init__(self, name: str, error: str) -> None:
+        super().__init__(f"pattern {name!r}: {error}")
+        self.name = name
