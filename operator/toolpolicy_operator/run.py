@@ -7,6 +7,7 @@ import ssl
 from typing import Any
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from toolpolicy_operator import handlers
 from toolpolicy_operator.api import Api, ApiError, core, named
@@ -107,7 +108,8 @@ async def _lead(  # noqa: PLR0917 -- each is one thing a leader needs
                 watching = kopf.operator(
                     registry=handlers.registry(reconcile),
                     settings=handlers.settings(),
-                    identity=settings.pod,  # kopf would ask for a user name, which our numeric user has none of
+                    # kopf would ask for a user name, which our numeric user has none of.
+                    identity=Identity(settings.pod),
                     standalone=True,
                     clusterwide=True,
                     stop_flag=kopf_stops,
