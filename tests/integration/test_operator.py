@@ -60,11 +60,11 @@ class Cluster:
 
     def __init__(self, kubeconfig: Path) -> None:
         self._client = config.new_client_from_config(str(kubeconfig))
-        self.core, self.objects = client.CoreV1Api(self._client), client.CustomObjectsApi(self._client)
-        self.rbac, self.leases = (
-            client.RbacAuthorizationV1Api(self._client),
-            client.CoordinationV1Api(self._client),
-        )
+        # The client takes mappings for its models, which its annotations do not say.
+        self.core: Any = client.CoreV1Api(self._client)
+        self.rbac: Any = client.RbacAuthorizationV1Api(self._client)
+        self.objects = client.CustomObjectsApi(self._client)
+        self.leases = client.CoordinationV1Api(self._client)
         self.extensions = client.ApiextensionsV1Api(self._client)
 
     def close(self) -> None:
@@ -326,6 +326,7 @@ async def test_bootstrap_and_secrets_belong_to_the_release(cluster: Cluster, ope
 async def test_certificates_are_made_once(
     cluster: Cluster, operator: Operator, control_plane: Path, tmp_path: Path
 ) -> None:
+    await until(lambda: holder(cluster) == "op-a", "op-a leads")
     await until(cluster.ca, "the first CA")
     secret = cluster.core.read_namespaced_secret("toolpolicy-ca", SYSTEM).data or {}
     before = base64.b64decode(secret["tls.crt"]).decode()
