@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def schemas(control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def schemas(control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """kubeconform's schemas, made from the API server's own OpenAPI document: nothing is downloaded."""
     folder = tmp_path_factory.mktemp("schemas")
     with config.new_client_from_config(str(control_plane)) as api:
