@@ -63,9 +63,10 @@ class Exchange:
         self.seen, self._reader, self._writer = seen, reader, writer
 
     async def raw(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError
         self._writer.write(data)
-        with suppress(ConnectionError):
-            await self._writer.drain()
+        await self._writer.drain()
 
     async def answer(
         self, status: int, body: bytes, content_type: str = "application/json", **more: str

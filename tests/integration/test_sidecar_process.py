@@ -1,0 +1,259 @@
+"""The sidecar as a process: standalone start, reload, bad input, drain; figures of start-up and memory are printed."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from toolpolicy_api import snapshot
+from toolpolicy_sidecar.config import bootstrap, persisted
+
+POLICY: dict[str, Any] = {
+    "apiVersion": "toolpolicy.dev/v1alpha1",
+    "kind": "ToolPolicy",
+    "metadata": {"name": "p"},
+    "spec": {
+        "selector": {"matchLabels": {"nobody": "asks"}},
+        "servers": [{"name": "api", "protocol": "HTTP", "url": "http://127.0.0.1:9"}],
+        "tools": [{"name": "get", "server": "api", "match": {"path": "/x"}}],
+    },
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def request(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    asked = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 -- loopback, http
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 -- the same
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+class Process:
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.reverse, self.admin, self.metrics = (free_port() for _ in range(3))
+        addresses = {"reverse": self.reverse, "admin": self.admin, "metrics": self.metrics}
+        command = [sys.executable, "-m", "toolpolicy_api.command", "sidecar", *flags]
+        command += [f"--{name}=127.0.0.1:{port}" for name, port in addresses.items()]
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text(encoding="utf-8").splitlines()]
+
+    def started(self) -> None:
+        ends = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError):
+                if request(f"http://127.0.0.1:{self.metrics}/startupz")[0] == 200:
+                    return
+            assert time.monotonic() < ends, self._log.read_text(encoding="utf-8")
+            assert self.process.poll() is None, self._log.read_text(encoding="utf-8")
+            time.sleep(0.02)
+
+    def end(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    path = tmp_path / "policies.yaml"
+    path.write_text(yaml.safe_dump(POLICY), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def running(policies: Path, tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path, f"--policies={policies}")
+    process.started()
+    yield process
+    process.end()
+
+
+def until(probe: Any, what: str) -> None:
+    ends = time.monotonic() + 10
+    while not probe():
+        assert time.monotonic() < ends, what
+        time.sleep(0.05)
+
+
+def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    process = Process(tmp_path, f"--policies={policies}")
+    process.started()
+    status, body = request(f"http://127.0.0.1:{process.reverse}/api/x")
+    seconds = time.monotonic() - began
+    assert (status, json.loads(body)["reason"]) == (502, "ConnectRefused")
+    resident = re.search(
+        r"VmRSS:\s+(\d+)", Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
+    )
+    assert resident
+    print(
+        f"\nstandalone: first answer after {seconds * 1000:.0f} ms, {int(resident[1]) / 1024:.0f} MiB resident"
+    )
+    assert process.end() == 0
+    events = [entry["event"] for entry in process.log()]
+    assert events[:2] == ["config applied", "serving"]
+    assert events[-1] == "stopped"
+
+
+def test_a_change_is_picked_up_and_a_bad_one_is_not(running: Process, policies: Path) -> None:
+    def hash_in_force() -> str:
+        return str(json.loads(request(f"http://127.0.0.1:{running.admin}/admin/config")[1])["hash"])
+
+    first = hash_in_force()
+    changed = json.loads(json.dumps(POLICY))
+    changed["spec"]["tools"][0]["name"] = "renamed"
+    policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    until(lambda: hash_in_force() != first, "the change is in force")
+    second = hash_in_force()
+    changed["spec"]["tools"][0]["retry"] = {"maxAttempts": 3}
+    policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    until(
+        lambda: any("not supported yet" in str(entry.get("why")) for entry in running.log()), "it is refused"
+    )
+    assert hash_in_force() == second
+    assert request(f"http://127.0.0.1:{running.metrics}/readyz")[0] == 200
+    assert "toolpolicy_config_nacks_total 1" in request(f"http://127.0.0.1:{running.metrics}/metrics")[1]
+
+
+@pytest.mark.parametrize("content", ["", "a: [", "kind: Pod", None])
+def test_a_bad_first_configuration_ends_it_with_words(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "p.yaml"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "toolpolicy_api.command",
+            "sidecar",
+            f"--policies={path}",
+            "--reverse=127.0.0.1:0",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TOOLPOLICY_ADMIN": "127.0.0.1:0", "TOOLPOLICY_METRICS": "127.0.0.1:0"},
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "give either --policies"),
+        (["--policies=x", "--operator=wss://y"], "give either --policies"),
+        (["--policies=x", "--admin=0.0.0.0:1"], "must be on loopback"),
+        (["--policies=x", "--reverse=nowhere"], "no HOST:PORT"),
+        (["--operator=wss://x", "--cold-start=Maybe"], "Deny or Passthrough"),
+    ],
+)
+def test_a_wrong_command_line_is_one_clear_line(flags: list[str], words: str) -> None:
+    command = [sys.executable, "-m", "toolpolicy_api.command", "sidecar", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_the_admin_api(running: Process) -> None:
+    base = f"http://127.0.0.1:{running.admin}/admin"
+    status, body = request(f"{base}/tools/get/disable?for=30m&reason=incident", "POST")
+    assert (status, json.loads(body)["state"]) == (200, "Disabled")
+    assert json.loads(request(f"http://127.0.0.1:{running.reverse}/api/x")[1])["reason"] == "ToolDisabled"
+    circuits = json.loads(request(f"{base}/circuits")[1])["circuits"]
+    assert circuits[0]["override"]["reason"] == "incident"
+    assert json.loads(request(f"{base}/tools/get/enable", "POST")[1])["state"] == "Closed"
+    assert json.loads(request(f"{base}/tools/get/reset", "POST")[1])["state"] == "Closed"
+    status, body = request(f"{base}/tools/nothing/disable", "POST")
+    assert (status, json.loads(body)["error"]) == (404, "no tool 'nothing'; known: get, api/*")
+    assert request(f"{base}/tools/get/disable?for=soon", "POST")[0] == 400
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example.com"}, {"Origin": "https://evil.example.com"}])
+def test_a_web_page_cannot_use_the_admin_api(running: Process, headers: dict[str, str]) -> None:
+    url = f"http://127.0.0.1:{running.admin}/admin/tools/get/disable"
+    assert request(url, "POST", **headers)[0] == 403
+
+
+def test_unknown_names_make_no_new_series(running: Process) -> None:
+    def series() -> int:
+        return request(f"http://127.0.0.1:{running.metrics}/metrics")[1].count("\n")
+
+    for name in ("a", "b"):
+        request(f"http://127.0.0.1:{running.reverse}/api/{name}")
+        request(f"http://127.0.0.1:{running.reverse}/{name}/x")
+    before = series()
+    for number in range(300):
+        request(f"http://127.0.0.1:{running.reverse}/api/unknown-{number}")
+        request(f"http://127.0.0.1:{running.reverse}/unknown-{number}/x")
+    assert series() == before
+
+
+def test_the_last_good_snapshot_survives_and_a_spoilt_one_is_ignored(tmp_path: Path) -> None:
+    data = snapshot.encode(snapshot.Snapshot())
+    assert persisted.load(tmp_path) is None
+    persisted.save(tmp_path, data)
+    assert persisted.load(tmp_path) == data
+    kept = tmp_path / persisted.NAME
+    for spoilt in (kept.read_bytes()[:-1], b"", b"\xff\xfe", kept.read_bytes() + b" "):
+        kept.write_bytes(spoilt)
+        assert persisted.load(tmp_path) is None
+
+
+def test_labels_of_the_downward_api() -> None:
+    assert bootstrap.parse_labels('app="agent"\nnote="a \\"b\\" \\u00e9"\n') == {
+        "app": "agent",
+        "note": 'a "b" é',
+    }
+    for bad in ("app=agent", "app"):
+        with pytest.raises(bootstrap.Unusable):
+            bootstrap.parse_labels(bad)
+
+
+def test_without_any_configuration_calls_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("x", encoding="utf-8")
+    flags = [f"--operator=wss://127.0.0.1:{free_port()}", f"--token-file={tmp_path / 'token'}"]
+    flags += [f"--ca-file={tmp_path / 'none'}", f"--state-dir={tmp_path}", f"--bootstrap-dir={tmp_path}"]
+    process = Process(tmp_path, *flags)
+    try:
+        process.started()
+        status, body = request(f"http://127.0.0.1:{process.reverse}/api/x")
+        assert (status, json.loads(body)["reason"]) == (503, "NoPolicy")
+        # The kubelet brings the ConfigMap a little later.
+        good = snapshot.encode(snapshot.Bootstrap())
+        (tmp_path / bootstrap.POLICIES).write_bytes(good)
+        until(
+            lambda: (
+                json.loads(request(f"http://127.0.0.1:{process.reverse}/api/x")[1])["reason"]
+                == "UnknownServer"
+            ),
+            "the bootstrap is taken",
+        )
+    finally:
+        assert process.end() == 0

@@ -1,0 +1,461 @@
+"""What an HTTP tool and its agent say to each other arrives as it was said."""
+
+import asyncio
+import gzip
+import tracemalloc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.datapath.loopback import Exchange, World, read_head, redaction, rules, until, world
+from toolpolicy_sidecar.runtime import Limits
+
+TICKET = "/api/v1/tickets/5"
+
+
+@pytest.fixture
+async def w() -> AsyncIterator[World]:
+    async with world() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("/api", "/base"),
+        ("/api/", "/base/"),
+        ("/api?a=1", "/base?a=1"),
+        ("/api?", "/base?"),
+        ("/api/a/b/?x=%2F%2f&y=a+b&y=", "/base/a/b/?x=%2F%2f&y=a+b&y="),
+        ("/api/caf%C3%A9/a%20b", "/base/caf%C3%A9/a%20b"),
+        ("/api/%74ickets/%7Eme", "/base/tickets/~me"),
+        ("/api/a%c3%a9", "/base/a%C3%A9"),
+        ("/%61pi/x", "/base/x"),
+        ("/api/x:batch@1/(a,b)", "/base/x:batch@1/(a,b)"),
+        ("/api/.well-known/...", "/base/.well-known/..."),
+    ],
+)
+async def test_targets(w: World, asked: str, sent: str) -> None:
+    answer = await (await w.agent()).request("GET", asked)
+    assert answer.status == 200
+    assert w.tool.seen[0].target == sent
+    assert w.tool.seen[0].header("Host") == f"127.0.0.1:{w.tool.port}"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "//api/x",
+        "/api//x",
+        "/api/./x",
+        "/api/x/..",
+        "/api/%2E%2e/x",
+        "/api/x%2fy",
+        "/api/x%5Cy",
+        "/api/x\\y",
+        "/api/x%00",
+        "/api/x;v=1",
+        "/api/%",
+        "/api/%g0",
+        "/api/x#f",
+        "/api/x?q#f",
+        "/api/{id}",
+        "http://127.0.0.1/api/x",
+        "http://evil.example/api/x",
+        "*",
+    ],
+)
+async def test_targets_that_can_be_read_in_two_ways(w: World, asked: str) -> None:
+    agent = await w.agent()
+    answer = await agent.request("GET" if asked != "*" else "OPTIONS", asked)
+    assert (answer.status, answer.json["reason"]) == (400, "MalformedRequest")
+    assert not w.tool.seen
+
+
+@pytest.mark.parametrize(
+    ("asked", "tool"),
+    [
+        ("/api/v1/tickets/5", "ticket"),
+        ("/api/v1/tickets/5/", "ticket"),
+        ("/api/v1/%74ickets/a%20b", "ticket"),
+        ("/api/v1/tickets/5/x", "*"),
+        ("/api/v1/tickets", "*"),
+        ("/api/V1/tickets/5", "*"),
+    ],
+)
+async def test_which_tool_it_is(w: World, asked: str, tool: str) -> None:
+    assert (await (await w.agent()).request("GET", asked)).status == 200
+    assert (await w.recorded_call()).tool == tool
+
+
+@pytest.mark.parametrize("host", ["good@evil", "good evil", "a/b", "x:y"])
+async def test_odd_hosts_are_refused(w: World, host: str) -> None:
+    answer = await (await w.agent()).request("GET", TICKET, headers=[("Host", host)])
+    assert answer.status == 400
+    assert not w.tool.seen
+
+
+async def test_headers_pass_both_ways_in_order_and_number(w: World) -> None:
+    async def says(exchange: Exchange) -> None:
+        await exchange.raw(
+            b"HTTP/1.1 203 Somewhat Known\r\nX-B: 1\r\nset-cookie: a=1\r\nSet-Cookie: b=2\r\nX-B: \xe9\r\n"
+            b"Connection: X-Private\r\nX-Private: no\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok"
+        )
+
+    w.tool.script = says
+    given = [
+        ("X-One", "1"),
+        ("x-two", "\xe9"),
+        ("X-One", "2"),
+        ("Origin", "http://o"),
+        ("Cookie", "a=b"),
+        ("TE", "trailers"),
+    ]
+    agent = await w.agent()
+    answer = await agent.request("GET", TICKET, headers=[*given, ("Connection", "X-Mine"), ("X-Mine", "no")])
+    assert answer.status == 203
+    assert answer.headers == [
+        ("X-B", "1"),
+        ("set-cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+        ("X-B", "\xe9"),
+        ("Content-Length", "2"),
+    ]
+    sent = [header for header in w.tool.seen[0].headers if header[0].lower() != "host"]
+    assert sent == given[:-1]
+
+
+async def test_head_and_answers_without_a_body(w: World) -> None:
+    async def says(exchange: Exchange) -> None:
+        status = {"HEAD": b"200 OK", "DELETE": b"204 No Content", "PUT": b"304 Not Modified"}[
+            exchange.seen.method
+        ]
+        length = b"" if exchange.seen.method == "DELETE" else b"Content-Length: 1000\r\n"
+        await exchange.raw(b"HTTP/1.1 " + status + b"\r\n" + length + b"ETag: x\r\n\r\n")
+
+    w.tool.script = says
+    agent = await w.agent()
+    for method, status, length in (("HEAD", 200, "1000"), ("DELETE", 204, None), ("PUT", 304, "1000")):
+        answer = await agent.request(method, "/api/x")
+        assert (answer.status, answer.header("Content-Length"), answer.header("ETag")) == (
+            status,
+            length,
+            "x",
+        )
+
+
+async def test_an_answer_is_streamed_as_it_comes(w: World) -> None:
+    go_on = asyncio.Event()
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        await go_on.wait()
+        await exchange.raw(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    w.tool.script = says
+    agent = await w.agent()
+    await agent.send("GET", TICKET)
+    await agent.head()
+    assert await agent.reader.readexactly(8) == b"3\r\none\r\n"
+    go_on.set()
+    assert await agent.reader.readexactly(13) == b"3\r\ntwo\r\n0\r\n\r\n"
+
+
+async def test_a_request_is_streamed_as_it_comes(w: World) -> None:
+    """A body of unknown length reaches the tool before it is complete."""
+    agent = await w.agent()
+    begun = asyncio.Event()
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(200, exchange.seen.body)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, headers = await read_head(reader)
+        assert ("Transfer-Encoding", "chunked") in headers
+        assert await reader.readexactly(8) == b"3\r\none\r\n"
+        begun.set()
+        assert await reader.readexactly(13) == b"3\r\ntwo\r\n0\r\n\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    w.tool.script = says
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    w.install(port=server.sockets[0].getsockname()[1])
+    await agent.send("POST", TICKET, b"3\r\none\r\n", [("Transfer-Encoding", "chunked")])
+    await asyncio.wait_for(begun.wait(), 10)
+    await agent.raw(b"3\r\ntwo\r\n0\r\n\r\n")
+    assert (await agent.answer()).status == 200
+    assert (await w.recorded_call()).request_bytes == 6
+    server.close()
+
+
+async def test_a_large_body_passes_in_bounded_memory() -> None:
+    """64 MiB through, both ways, with a few hundred KiB of buffers: nothing is collected."""
+    size = 64 * 2**20
+    piece = b"x" * 2**16
+
+    async with world(Limits(body_bytes=2 * size)) as w:
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_head(reader)
+            left = size
+            while left:
+                left -= len(await reader.read(2**16))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            for _ in range(size // len(piece)):
+                writer.write(piece)
+                await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        w.install(port=server.sockets[0].getsockname()[1])
+        agent = await w.agent()
+        tracemalloc.start()
+        await agent.send("POST", TICKET, None, [("Content-Length", str(size))])
+        for _ in range(size // len(piece)):
+            await agent.raw(piece)
+        head = await agent.head()
+        assert head.header("Content-Length") == str(size)
+        left = size
+        while left:
+            left -= len(await agent.reader.read(2**16))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        print(f"\npeak of all Python memory while 2 x 64 MiB passed: {peak / 2**20:.1f} MiB")
+        assert peak < 40 * 2**20  # the agent's own reader may hold 2 x 16 MiB
+        record = await w.recorded_call()
+        assert (record.request_bytes, record.response_bytes) == (size, size)
+        server.close()
+
+
+async def test_a_slow_reader_holds_the_tool_back(w: World) -> None:
+    """Back-pressure: an agent that does not read stops the tool's writes."""
+    written = 0
+
+    async def says(exchange: Exchange) -> None:
+        nonlocal written
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (2**28))
+        for _ in range(2**12):
+            await exchange.raw(b"x" * 2**16)
+            written += 2**16
+
+    w.tool.script = says
+    reader, writer = await asyncio.open_connection("127.0.0.1", w.port, limit=2**10)
+    writer.write(b"GET /api/v1/tickets/5 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readexactly(10)
+    await asyncio.sleep(0.5)
+    before = written
+    await asyncio.sleep(0.3)
+    assert written == before < 2**26
+    writer.transport.abort()
+    await until(lambda: w.current.in_flight == 0)
+    assert (await w.recorded_call()).reason == "ClientGone"
+
+
+async def test_a_failure_in_the_middle_of_an_answer_cuts_the_connection(w: World) -> None:
+    async def half(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        await asyncio.sleep(0.05)
+        exchange.reset()
+
+    w.tool.script = half
+    agent = await w.agent()
+    await agent.send("GET", TICKET)
+    await agent.head()
+    rest = b""
+    try:
+        while piece := await agent.reader.read(100):
+            rest += piece
+    except ConnectionError:
+        pass
+    assert rest == b"3\r\none\r\n"  # and no end of chunks
+    record = await w.recorded_call()
+    assert (record.outcome, record.reason, record.status) == ("failure", "IncompleteAnswer", 200)
+
+
+async def test_pipelined_requests_are_answered_in_order(w: World) -> None:
+    async def echo(exchange: Exchange) -> None:
+        await exchange.answer(200, exchange.seen.target.encode())
+
+    w.tool.script = echo
+    agent = await w.agent()
+    await agent.raw(b"".join(b"GET /api/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5)))
+    assert [(await agent.answer()).body for _ in range(5)] == [b"/base/%d" % number for number in range(5)]
+
+
+async def test_old_http_is_answered_and_closed(w: World) -> None:
+    async def says(exchange: Exchange) -> None:
+        await exchange.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n")
+
+    w.tool.script = says
+    agent = await w.agent()
+    await agent.raw(b"GET /api/x HTTP/1.0\r\n\r\n")
+    answer = await agent.answer()
+    assert (answer.status, answer.body, answer.header("Connection")) == (200, b"one", "close")
+    agent = await w.agent()
+    await agent.raw(b"POST /api/x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert (await agent.answer()).status == 400
+    assert len(w.tool.seen) == 1
+
+
+async def test_expect_is_answered_when_the_body_is_wanted(w: World) -> None:
+    agent = await w.agent()
+    await agent.send("POST", TICKET, None, [("Expect", "100-continue"), ("Content-Length", "3")])
+    assert (await agent.head()).status == 100
+    await agent.raw(b"abc")
+    assert (await agent.answer()).status == 200
+    assert (w.tool.seen[0].body, w.tool.seen[0].header("Expect")) == (b"abc", None)
+    runtime = w.current.runtime
+    assert runtime
+    runtime.circuit("ticket").disable("", None)
+    await agent.send("POST", TICKET, None, [("Expect", "100-continue"), ("Content-Length", "3")])
+    assert (await agent.answer()).status == 503  # and no body was asked for
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"POST /api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        b"POST /api/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /api/x HTTP/1.1\r\nHost: x\r\nX : y\r\n\r\n",
+        b"GET /api/x HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n",
+        b"GET /api/x HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /api/x HTTP/1.1\r\n\r\n",
+        b"GET /api/x HTTP/9.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"CONNECT evil:443 HTTP/1.1\r\nHost: evil:443\r\n\r\n",
+    ],
+)
+async def test_smuggling_reaches_nobody(w: World, raw: bytes) -> None:
+    agent = await w.agent()
+    await agent.raw(raw)
+    answer = await agent.answer()
+    assert (answer.status, answer.json["reason"]) == (400, "MalformedRequest")
+    await asyncio.sleep(0.01)
+    assert all(seen.target == "/base/x" for seen in w.tool.seen)
+    assert not [seen for seen in w.tool.seen if seen.body]
+    assert w.recorded.refusals or w.recorded.calls
+
+
+async def test_an_upgrade_is_declined(w: World) -> None:
+    agent = await w.agent()
+    headers = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x")]
+    assert (await agent.request("GET", "/api/ws", headers=headers)).status == 200
+    assert w.tool.seen[0].header("Upgrade") is None
+    assert (await agent.request("GET", "/api/next")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("http://127.0.0.1:{port}/base/v2/x?a=1", "/api/v2/x?a=1"),
+        ("/base/v2", "/api/v2"),
+        ("/elsewhere", "/elsewhere"),
+        ("/basement", "/basement"),
+        ("https://other.example/base/x", "https://other.example/base/x"),
+    ],
+)
+async def test_redirects_come_back_to_the_sidecar(w: World, location: str, seen: str) -> None:
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(307, b"", "", Location=location.format(port=w.tool.port))
+
+    w.tool.script = says
+    answer = await (await w.agent()).request("GET", "/api/x")
+    assert (answer.status, answer.header("Location")) == (307, seen)
+
+
+async def test_mode_off_touches_nothing(w: World) -> None:
+    secret = b'{"a":"sk-canary12345678"}'
+
+    async def echo(exchange: Exchange) -> None:
+        await asyncio.sleep(0.05)
+        await exchange.answer(500, exchange.seen.body)
+
+    w.tool.script = echo
+    w.install(mode="Off", redaction=redaction(), tool_rules=rules(enabled=False, total_ms=10, attempt_ms=10))
+    answer = await (await w.agent()).request("POST", TICKET, secret)
+    assert (answer.status, answer.body, w.tool.seen[0].body) == (500, secret, secret)
+    assert (await w.recorded_call()).reason == "ServerError"
+
+
+async def test_redaction_of_every_part_of_a_request(w: World) -> None:
+    w.install(redaction=redaction())
+    agent = await w.agent()
+    body = b'{"note": "use sk-canary12345678", "n": [1.0, "sk-canary12345678"]}'
+    await agent.request(
+        "POST",
+        "/api/v1/tickets/sk-canary12345678?k=sk-canary12345678",
+        body,
+        [("Content-Type", "application/json")],
+    )
+    seen = w.tool.seen[0]
+    assert seen.target == "/base/v1/tickets/%5Bkey%5D?k=%5Bkey%5D"
+    assert seen.body == b'{"note": "use [key]", "n": [1.0, "[key]"]}'
+    assert (await w.recorded_call()).redacted_request == {"key": 4}
+    for kind, sent in (
+        ("text/plain", b"a sk-canary12345678"),
+        ("application/x-www-form-urlencoded", b"a=sk-canary12345678"),
+    ):
+        await agent.request("POST", TICKET, sent, [("Content-Type", kind)])
+        assert b"canary" not in w.tool.seen[-1].body
+        assert b"key" in w.tool.seen[-1].body
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "clean"),
+    [
+        ("application/json", b'{"a":"sk-canary12345678","b":1.50}', b'{"a":"[key]","b":1.50}'),
+        ("application/problem+json", b'{"a":"sk-canary12345678"}', b'{"a":"[key]"}'),
+        ("text/plain", b"a sk-canary12345678 b", b"a [key] b"),
+        ("text/html; charset=iso-8859-1", b"\xe9 sk-canary12345678", b"\xe9 [key]"),
+        ("", b"plain sk-canary12345678", b"plain [key]"),
+    ],
+)
+@pytest.mark.parametrize("encoded", [False, True])
+async def test_redaction_of_answers(w: World, kind: str, body: bytes, clean: bytes, encoded: bool) -> None:
+    async def says(exchange: Exchange) -> None:
+        assert exchange.seen.header("Accept-Encoding") == "identity"
+        if encoded:
+            await exchange.answer(404, gzip.compress(body), kind, Content_Encoding="gzip")
+        else:
+            await exchange.answer(404, body, kind)
+
+    w.tool.script = says
+    w.install(redaction=redaction(apply="Response"))
+    agent = await w.agent()
+    answer = await agent.request("GET", TICKET, headers=[("Accept-Encoding", "gzip, br")])
+    assert (answer.status, answer.body) == (404, clean)
+    assert answer.header("Content-Encoding") is None
+    assert (await w.recorded_call()).redacted_response == {"key": 1}
+
+
+async def test_what_cannot_be_scanned_passes_if_the_policy_says_so(w: World) -> None:
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(200, exchange.seen.body, "image/png")
+
+    w.tool.script = says
+    w.install(redaction=redaction(on_unscannable="Pass"))
+    answer = await (await w.agent()).request("POST", TICKET, b"\x89PNG\xff", [("Content-Type", "image/png")])
+    assert (answer.status, answer.body) == (200, b"\x89PNG\xff")
+
+
+async def test_event_streams_of_http_tools_are_redacted_event_by_event(w: World) -> None:
+    go_on = asyncio.Event()
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.events(b"data: sk-cana", b"ry12345678 and\ndata: {}\n\n")
+        await go_on.wait()
+        await exchange.chunks(b'id: 7\ndata: {"k":"sk-canary12345678"}\n\n')
+        await exchange.end()
+
+    w.tool.script = says
+    w.install(redaction=redaction())
+    agent = await w.agent()
+    await agent.send("GET", TICKET)
+    await agent.head()
+    first = await asyncio.wait_for(agent.reader.readuntil(b"\n\n"), 10)
+    assert b"data: [key] and\ndata: {}" in first
+    go_on.set()
+    assert b'id: 7\ndata: {"k":"[key]"}\n\n' in await agent.reader.readuntil(b"0\r\n\r\n")
