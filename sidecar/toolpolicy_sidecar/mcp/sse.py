@@ -25,7 +25,8 @@ class Event(NamedTuple):
 
 class Splitter:
     """Feed it pieces, cut anywhere; it gives whole events. Comments before an event are given at once: they
-    keep connections alive. A blank line ended by CR is complete as it is; an LF that follows belongs to the next."""
+    keep connections alive.
+    A CR at the end of a piece may be half of a CRLF: after a CRLF its LF is waited for, else it is taken as it is."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -38,6 +39,8 @@ class Splitter:
         events: list[Event] = []
         start, at = 0, max(0, self._searched - 3)
         while match := _BLANK.search(data, at):
+            if match.end() == len(data) and match.group() == b"\r\n\r":
+                break
             events.append(event(data[start : match.end()]))
             start = at = match.end()
         while data.startswith(b":", start) and (line := _ENDED_LINE.match(data, start)):
@@ -50,6 +53,14 @@ class Splitter:
         if any(len(found.raw) > self._limit_bytes for found in events):
             raise EventTooLarge
         return events
+
+    def end(self) -> list[Event]:
+        """No more pieces come: the event that had waited for the LF of its blank line, if there is one."""
+        match = _BLANK.search(self._pending)
+        if match is None:
+            return []
+        self._pending, last = self._pending[match.end() :], self._pending[: match.end()]
+        return [event(last)]
 
     def rest(self) -> bytes:
         """What came after the last whole event."""

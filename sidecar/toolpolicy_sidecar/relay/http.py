@@ -118,20 +118,11 @@ class HttpRelay:
     async def _events(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
     ) -> None:
-        inflater = cleanse.Inflater(
-            (response.header(b"content-encoding") or b"").decode("latin-1"), self._limit_bytes
-        )
-        splitter = sse.Splitter(self._limit_bytes)
+        events = events_of(response, watch, self._limit_bytes)
         self._progress.status = response.status
         await self._reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
-        try:
-            while piece := await next_piece(response, watch):
-                for event in splitter.feed(inflater.feed(piece)):
-                    await self._reply.write(self._event(event, redactor))
-        except sse.EventTooLarge:
-            text = f"an event is over {self._limit_bytes} bytes"
-            raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
-        # What came after the last blank line is no event to any client, and was not scanned.
+        async for event in events:
+            await self._reply.write(self._event(event, redactor))
         await self._reply.finish()
 
     def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
@@ -167,6 +158,28 @@ async def next_piece(response: Response, watch: Watch) -> bytes:
     piece = await response.read()
     watch.heard()
     return piece
+
+
+def events_of(response: Response, watch: Watch, limit_bytes: int) -> AsyncIterator[sse.Event]:
+    """Whole events, decoded. What comes after the last blank line is no event to any client. Raises Stopped:
+    now for an encoding that cannot be undone, later for an event over the limit."""
+    encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+    return _events_of(response, watch, cleanse.Inflater(encoding, limit_bytes), limit_bytes)
+
+
+async def _events_of(
+    response: Response, watch: Watch, inflater: cleanse.Inflater, limit_bytes: int
+) -> AsyncIterator[sse.Event]:
+    splitter = sse.Splitter(limit_bytes)
+    try:
+        while piece := await next_piece(response, watch):
+            for event in splitter.feed(inflater.feed(piece)):
+                yield event
+    except sse.EventTooLarge:
+        text = f"an event of it is over {limit_bytes} bytes"
+        raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
+    for event in splitter.end():
+        yield event
 
 
 def content_length(response: Response) -> int | None:

@@ -7,7 +7,7 @@ from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.relay.http import content_length, next_piece, whole
+from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, whole
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
@@ -133,26 +133,15 @@ class McpRelay:
 
     async def _events(self, response: Response, watch: Watch) -> None:
         """Event by event. The stream ends with an answer to the call, or where the agent can resume it."""
-        tool = self._call.tool
-        inflater = cleanse.Inflater(
-            (response.header(b"content-encoding") or b"").decode("latin-1"), self._limit_bytes
-        )
-        splitter = sse.Splitter(self._limit_bytes)
-        headers: tuple[Header, ...] = response.headers
-        if not inflater.idle or tool.on_response is not None:
-            headers = cleanse.of_changed_body(headers)
+        events = events_of(response, watch, self._limit_bytes)
+        headers: tuple[Header, ...] = cleanse.of_changed_body(response.headers)
         self._progress.status = response.status
         self._in_events = True
         await self._reply.start(response.status, response.reason, headers, None)
         resumable = False
-        try:
-            while piece := await next_piece(response, watch):
-                for event in splitter.feed(inflater.feed(piece)):
-                    resumable = resumable or event.identified
-                    await self._reply.write(self._event(event))
-        except sse.EventTooLarge:
-            text = f"an event of it is over {self._limit_bytes} bytes"
-            raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
+        async for event in events:
+            resumable = resumable or event.identified
+            await self._reply.write(self._event(event))
         if not self._answered:
             if self._mcp.modern or not resumable:
                 raise Stopped(Problem(Reason.IncompleteAnswer, "its stream ended without an answer"))

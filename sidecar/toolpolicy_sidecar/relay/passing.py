@@ -6,10 +6,9 @@ from toolpolicy_sidecar.call import Passing, Reply
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.mcp import sse
-from toolpolicy_sidecar.problem import Problem, Stopped
-from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.redactor import Redactor
-from toolpolicy_sidecar.relay.http import content_length
+from toolpolicy_sidecar.relay.http import content_length, events_of
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
@@ -32,11 +31,11 @@ async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_
         server.place.origin, incoming.method, server.target(incoming.path, incoming.query), headers, body
     )
 
-    async def carry(response: Response, _watch: Watch) -> None:
+    async def carry(response: Response, watch: Watch) -> None:
         answer = inward(response.headers, server) if 300 <= response.status < 400 else response.headers
         events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
         if redactor is not None and events:
-            await _pushed(response, answer, reply, redactor, limit_bytes)
+            await _pushed(response, watch, answer, reply, redactor, limit_bytes)
             return
         await reply.start(response.status, response.reason, answer, content_length(response))
         while piece := await response.read():
@@ -55,21 +54,21 @@ async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_
     return problem
 
 
-async def _pushed(
-    response: Response, headers: tuple[Header, ...], reply: Reply, redactor: Redactor, limit_bytes: int
+async def _pushed(  # noqa: PLR0917 -- the parts of an answer
+    response: Response,
+    watch: Watch,
+    headers: tuple[Header, ...],
+    reply: Reply,
+    redactor: Redactor,
+    limit_bytes: int,
 ) -> None:
     """An event stream on which results and notifications may come: each is redacted."""
-    inflater = cleanse.Inflater((response.header(b"content-encoding") or b"").decode("latin-1"), limit_bytes)
-    splitter = sse.Splitter(limit_bytes)
+    events = events_of(response, watch, limit_bytes)
     await reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
-    try:
-        while piece := await response.read():
-            for event in splitter.feed(inflater.feed(piece)):
-                raw = event.raw
-                if event.data:
-                    found = cleanse.mcp_message(redactor, event.data)
-                    raw = sse.replaced(event, found.value) if found.hits else raw
-                await reply.write(raw)
-    except sse.EventTooLarge:
-        raise Stopped(Problem(Reason.AnswerTooLarge, f"an event is over {limit_bytes} bytes")) from None
+    async for event in events:
+        raw = event.raw
+        if event.data:
+            found = cleanse.mcp_message(redactor, event.data)
+            raw = sse.replaced(event, found.value) if found.hits else raw
+        await reply.write(raw)
     await reply.finish()
