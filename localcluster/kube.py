@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 TIMEOUT_S = 180.0
+WEBHOOK_PATIENCE_S = 5.0
+"""kube-proxy learns of a ready pod a little after everybody else."""
 T = TypeVar("T")
 
 
@@ -43,9 +45,16 @@ class Kube(NamedTuple):
         return found if name else found["items"]
 
     def apply(self, document: str | Mapping[str, Any]) -> str:
-        """YAML text or one object."""
+        """YAML text or one object. A webhook that was ready a moment ago may not be reachable yet: tried again."""
         text = document if isinstance(document, str) else json.dumps(document)
-        return self.kubectl("apply", "-f", "-", stdin=text)
+        ends = time.monotonic() + WEBHOOK_PATIENCE_S
+        while True:
+            try:
+                return self.kubectl("apply", "-f", "-", stdin=text)
+            except CommandFailed as failed:
+                if "failed to call webhook" not in str(failed) or time.monotonic() > ends:
+                    raise
+            time.sleep(0.5)
 
 
 def run(command: Sequence[str], *, stdin: str | None = None, timeout_s: float = TIMEOUT_S) -> str:

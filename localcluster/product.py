@@ -53,7 +53,7 @@ def uninstall(kube: Kube) -> None:
 def deploy_demo(kube: Kube) -> None:
     """The policy goes in before the agents, so that they start with their tools' addresses."""
     for name in ("namespaces", "tools", "policy", "agent"):
-        kube.kubectl("apply", "-f", str(DEMO / f"{name}.yaml"))
+        kube.apply((DEMO / f"{name}.yaml").read_text(encoding="utf-8"))
     kube.kubectl("rollout", "status", "deployment/kb", "-n", "demo-tools", "--timeout=120s")
     kube.kubectl("rollout", "status", "deployment/agent", "-n", "demo", "--timeout=120s")
 

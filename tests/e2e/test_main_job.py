@@ -23,9 +23,7 @@ def healthy(world: World) -> Iterator[None]:
         world.fault(tool, "none")
 
     def closed() -> bool:
-        for pod in world.agents():
-            world.call("search_knowledge_base", pod=pod, query="warm-up")
-            world.call("recommend_article", pod=pod, topic="warm-up")
+        """The agents go on calling, so that circuits close by themselves."""
         tools = world.status().get("tools", [])
         return bool(tools) and all(tool["state"] == "Closed" for tool in tools)
 

@@ -32,7 +32,8 @@ def test_a_process_is_started_once_and_ended(tmp_path: Path) -> None:
 def test_one_that_does_not_hear_term_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localcluster.processes.TERM_PATIENCE_S", 0.2)
     processes = Processes(tmp_path)
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf = f"import signal, time; {ignore}; print('deaf', flush=True); time.sleep(60)"
     processes.start("deaf", [sys.executable, "-c", deaf])
     wait_until(lambda: "deaf" in processes.tail("deaf"), seconds=10, what="it ignores TERM")
     processes.stop("deaf")
