@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localcluster import packages, paths, versions
+from localcluster.buildah import buildah, run, save
 from localcluster.node import Node
 from localcluster.progress import step
-from localcluster.trouble import Trouble
 
 ARCHIVES_KEPT = 3
 
@@ -91,7 +91,7 @@ def base() -> None:
     with step(f"making the base image {name}"):
         if not archive.exists():
             shutil.rmtree(tree, ignore_errors=True)
-            _run("debootstrap", "--variant=minbase", "--include=ca-certificates", versions.DEBIAN, str(tree))
+            run("debootstrap", "--variant=minbase", "--include=ca-certificates", versions.DEBIAN, str(tree))
             for heavy in ("var/cache/apt/archives", "usr/share/doc", "usr/share/locale", "usr/share/man"):
                 shutil.rmtree(tree / heavy, ignore_errors=True)
             (tree / "var/cache/apt/archives/partial").mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def base() -> None:
             with (tree / "etc/apt/sources.list").open("a") as sources:
                 sources.write(updates + security)
             archive.parent.mkdir(parents=True, exist_ok=True)
-            _run("tar", "-C", str(tree), "-cf", str(archive.with_suffix(".half")), ".")
+            run("tar", "-C", str(tree), "-cf", str(archive.with_suffix(".half")), ".")
             archive.with_suffix(".half").rename(archive)
             shutil.rmtree(tree)
         container = buildah("from", "scratch").strip()
@@ -110,20 +110,6 @@ def base() -> None:
             buildah("commit", "-q", container, name)
         finally:
             buildah("rm", container)
-
-
-def save(tag: str, archive: Path) -> None:
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    half = archive.with_suffix(".half")
-    half.unlink(missing_ok=True)
-    full = tag if "/" in tag else f"docker.io/library/{tag}"
-    source = tag if "/" in tag else f"localhost/{tag}"
-    buildah("push", "-q", source, f"docker-archive:{half}:{full}")
-    half.rename(archive)
-
-
-def buildah(*arguments: str) -> str:
-    return _run("buildah", *arguments)
 
 
 def _machine_trust() -> list[str]:
@@ -138,10 +124,3 @@ def _machine_trust() -> list[str]:
         f"{Path(bundle).resolve()}:{inside}:ro",
         *(part for n in names for part in ("--build-arg", f"{n}={inside}")),
     ]
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Trouble(f"{' '.join(command[:3])} … failed:\n{(done.stdout + done.stderr).strip()[-2500:]}")
-    return done.stdout

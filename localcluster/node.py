@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from localcluster import binaries, paths, versions
+from localcluster.buildah import buildah, save
 from localcluster.control_plane import Addresses, ControlPlane
 from localcluster.kube import CommandFailed, Kube
 from localcluster.progress import step
@@ -237,8 +238,6 @@ state = "{folder}/containerd/state"
 
 def _pause_archive() -> Path:
     """The image of the process that holds a pod's namespaces, compiled here: no registry is needed."""
-    from localcluster import images  # noqa: PLC0415 -- images build on a node, a node needs this one image
-
     archive = paths.cache() / "images" / "pause.tar"
     if not archive.exists():
         folder = paths.cache() / "pause"
@@ -248,6 +247,6 @@ def _pause_archive() -> Path:
             ["gcc", "-static", "-O2", "-o", str(folder / "pause"), str(folder / "pause.c")], check=True
         )
         (folder / "Dockerfile").write_text('FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n')
-        images.buildah("bud", "--isolation", "chroot", "-q", "-t", PAUSE_IMAGE, str(folder))
-        images.save(PAUSE_IMAGE, archive)
+        buildah("bud", "--isolation", "chroot", "-q", "-t", PAUSE_IMAGE, str(folder))
+        save(PAUSE_IMAGE, archive)
     return archive

@@ -100,7 +100,8 @@ class Sidecar:
         self._tasks.append(asyncio.ensure_future(self._watch_files(where, found)))
 
     async def _watch_files(self, where: Path, known: list[tuple[Path, bytes]]) -> None:
-        """A bad change keeps the last good policies, and says so."""
+        """A bad change keeps the last good policies, and says so once."""
+        refused: list[str] = []
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
@@ -108,12 +109,16 @@ class Sidecar:
                 if found == known:
                     continue
                 known = found
-                self._install(files.compile_files(found), "files")
+                data = files.compile_files(found)
             except files.BadPolicies as bad:
-                if known or bad.lines:
+                if bad.lines != refused:
+                    refused = bad.lines
                     self.metrics.nacks.inc()
-                    log.error("policies refused, the last good ones stay", extra={"why": bad.lines})  # noqa: TRY400 -- no bug
-                    known = _or_nothing(where)
+                    fields = {"why": bad.lines}
+                    log.error("policies refused, the last good ones stay", extra=fields)  # noqa: TRY400 -- no bug
+            else:
+                refused = []
+                self._install(data, "files")
 
     # in a cluster
     async def _from_cluster(self, operator: str) -> None:
@@ -169,13 +174,6 @@ class Sidecar:
             fallback = self._fallback()
             if fallback and self.current.runtime is None:
                 self._install(*fallback)
-
-
-def _or_nothing(where: Path) -> list[tuple[Path, bytes]]:
-    try:
-        return files.content(where)
-    except files.BadPolicies:
-        return []
 
 
 async def serve(settings: Settings) -> int:

@@ -171,7 +171,7 @@ def test_a_bad_first_configuration_ends_it_with_words(tmp_path: Path, content: s
         (["--policies=x", "--operator=wss://y"], "give either --policies"),
         (["--policies=x", "--admin=0.0.0.0:1"], "must be on loopback"),
         (["--policies=x", "--reverse=nowhere"], "no HOST:PORT"),
-        (["--operator=wss://x", "--cold-start=Maybe"], "Deny or Passthrough"),
+        (["--operator=wss://x", "--cold-start=Passthrough"], "not supported yet"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line(flags: list[str], words: str) -> None:

@@ -65,7 +65,7 @@ def parse(argv: list[str]) -> Settings:
     flag("port", "where the API server connects", "8443")
     flag("health-port", "metrics and probes", "9090")
     flag("log-level", "debug, info, warning or error", "info")
-    flag("cold-start", "what a sidecar does that has found no policy anywhere: Deny or Passthrough", "Deny")
+    flag("cold-start", "what a sidecar does that has found no policy anywhere: Deny", "Deny")
     flag("pull-policy", "imagePullPolicy of the sidecars", "IfNotPresent")
     flag("sidecar-resources", "requests and limits of the sidecars, as JSON", "{}")
     flag("sidecar-log-level", "log level of the sidecars", "info")
