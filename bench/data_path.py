@@ -34,7 +34,7 @@ class P(asyncio.Protocol):
     def data_received(self, d):
         self.b += d
         while (i := self.b.find(b"\\r\\n\\r\\n")) >= 0:
-            n = int(next(l for l in self.b[:i].lower().split(b"\\r\\n") if l.startswith(b"content-length")).split(b":")[1])
+            n = int(self.b[:i].lower().split(b"content-length:")[1].split(b"\\r\\n")[0])
             if len(self.b) < i + 4 + n: return
             self.b = self.b[i + 4 + n:]
             self.t.write(R)

@@ -4,10 +4,9 @@ import asyncio
 import logging
 import signal
 import ssl
-from typing import Any
+from typing import Any, cast
 
 import kopf
-from kopf._core.engines.peering import Identity
 
 from toolpolicy_operator import handlers
 from toolpolicy_operator.api import Api, ApiError, core, named
@@ -109,7 +108,7 @@ async def _lead(  # noqa: PLR0917 -- each is one thing a leader needs
                     registry=handlers.registry(reconcile),
                     settings=handlers.settings(),
                     # kopf would ask for a user name, which our numeric user has none of.
-                    identity=Identity(settings.pod),
+                    identity=cast("Any", settings.pod),
                     standalone=True,
                     clusterwide=True,
                     stop_flag=kopf_stops,
