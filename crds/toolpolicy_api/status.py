@@ -81,8 +81,8 @@ class Tool(Model):
     open_until: Annotated[
         Time | None, Field(description="When the last of the open circuits lets a probe through.")
     ] = None
-    worst_pods: Annotated[tuple[WorstPod, ...], Field(max_length=20)] = ()
-    overrides: Annotated[tuple[Override, ...], Field(max_length=20)] = ()
+    worst_pods: Annotated[tuple[WorstPod, ...] | None, Field(max_length=20)] = None
+    overrides: Annotated[tuple[Override, ...] | None, Field(max_length=20)] = None
 
 
 class Status(Model):

@@ -219,7 +219,8 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
                 pod=member.pod.name, state=report.state, errors=report.errors, reason=_cut(report.reason)
             )
             for member, report in bad[:WORST_PODS]
-        ),
+        )
+        or None,
         overrides=tuple(
             status.Override(
                 pod=member.pod.name,
@@ -229,7 +230,8 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
             )
             for member, report in known
             if report.override
-        )[:WORST_PODS],
+        )[:WORST_PODS]
+        or None,
     )
 
 

@@ -107,8 +107,6 @@ def test_all_is_well() -> None:
             "errors": 0,
             "errorPercent": "0",
             "p95Milliseconds": 50,
-            "worstPods": [],
-            "overrides": [],
         }
 
     assert scene.status() == {
