@@ -1,135 +1,253 @@
-"""Requests per second through the sidecar, beside the same client and tool server without it, in one run.
+"""What the sidecar costs: requests per second and CPU per request, direct and through, on loopback.
 
-One process each for tool server, sidecar and client; all on loopback; bounded. Figures are of this machine, now.
+    python bench/data_path.py [--seconds 3] [--connections 32]
+
+Three processes of our own: a tool server that answers at once (core 1), a client that keeps its connections
+busy (core 1), and the real `toolpolicy sidecar` (core 0, alone). Figures of one run compare with each other,
+not with those of another machine.
 """
 
+import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, cast
 
-CALLS = 6000
-CONNECTIONS = 32
-BODY = json.dumps(
+import uvloop
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+ARTICLE = "Reset your password under Settings, Security. " * 20
+RESULT = json.dumps(
+    {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": ARTICLE}], "isError": False}}
+).encode()
+CALL = json.dumps(
     {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "tools/call",
-        "params": {"name": "t", "arguments": {"q": "x" * 150}},
+        "params": {"name": "search", "arguments": {"query": "how do I reset my password", "limit": 5}},
     }
-)
-ANSWER = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": "y" * 700}]}})
-
-SERVER = f"""
-import asyncio, uvloop
-A = {ANSWER!r}.encode()
-R = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n%b" % (len(A), A)
-class P(asyncio.Protocol):
-    def connection_made(self, t): self.t, self.b = t, b""
-    def data_received(self, d):
-        self.b += d
-        while (i := self.b.find(b"\\r\\n\\r\\n")) >= 0:
-            n = int(self.b[:i].lower().split(b"content-length:")[1].split(b"\\r\\n")[0])
-            if len(self.b) < i + 4 + n: return
-            self.b = self.b[i + 4 + n:]
-            self.t.write(R)
-async def main():
-    s = await asyncio.get_running_loop().create_server(P, "127.0.0.1", PORT)
-    await s.serve_forever()
-uvloop.run(main())
+).encode()
+POLICY = """
+apiVersion: toolpolicy.dev/v1alpha1
+kind: ToolPolicy
+metadata: {{name: bench, namespace: bench}}
+spec:
+  selector: {{}}
+  servers:
+  - {{name: kb, protocol: MCP, url: "http://127.0.0.1:{port}/mcp"}}
+  - {{name: api, protocol: HTTP, url: "http://127.0.0.1:{port}"}}
+  defaults:
+    timeout: {{total: 8s, attempt: 3s, connect: 1s}}
+    circuitBreaker: {{consecutiveFailures: 5}}
+  tools:
+  - {{name: search, server: kb}}
+  - {{name: ticket, server: api, match: {{methods: [POST], path: "/v1/tickets/{{id}}"}}}}
+  {redaction}
 """
+REDACTION = """redaction: {patterns: [{name: key, regex: "sk-[A-Za-z0-9]{20,}"}]}"""
 
 
-def policies(port: int) -> str:
-    return json.dumps(
-        {
-            "apiVersion": "toolpolicy.dev/v1alpha1",
-            "kind": "ToolPolicy",
-            "metadata": {"name": "bench"},
-            "spec": {
-                "selector": {},
-                "servers": [{"name": "kb", "protocol": "MCP", "url": f"http://127.0.0.1:{port}/mcp"}],
-                "tools": [{"name": "t", "server": "kb", "timeout": {"total": "5s"}, "circuitBreaker": {}}],
-                "redaction": {"detectors": ["Email"]},
-            },
-        }
+class Case(NamedTuple):
+    name: str
+    path: str
+    redacted: bool
+
+
+CASES = (
+    Case("HTTP", "/api/v1/tickets/1", redacted=False),
+    Case("HTTP, redacted both ways", "/api/v1/tickets/1", redacted=True),
+    Case("MCP", "/kb", redacted=False),
+    Case("MCP, redacted both ways", "/kb", redacted=True),
+)
+
+
+class ToolServer(asyncio.Protocol):
+    """Answers every request at once; a request is the end of its known body."""
+
+    ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(RESULT),
+        RESULT,
     )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(self.ANSWER * data.count(b"POST /"))
+
+
+class Client(asyncio.Protocol):
+    """One connection, one request at a time. `times` are seconds per request."""
+
+    def __init__(self, request: bytes) -> None:
+        self.request, self.times, self.running, self.bad = request, list[float](), True, 0
+        self._left, self._started = 0, 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        if self._left <= 0:
+            head, _, _ = data.partition(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            self.bad += not head.startswith(b"HTTP/1.1 200")
+            self._left = len(head) + 4 + length
+        self._left -= len(data)
+        if self._left <= 0:
+            self.times.append(time.perf_counter() - self._started)
+            if self.running:
+                self._next()
+            else:
+                self._transport.close()
+
+    def _next(self) -> None:
+        self._started = time.perf_counter()
+        self._transport.write(self.request)
+
+
+def pin(core: int) -> None:
+    os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
+
+
+def tool_server(port: int) -> None:
+    pin(1)
+
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(ToolServer, "127.0.0.1", port)
+        await server.serve_forever()
+
+    uvloop.run(main())
+
+
+async def load(port: int, path: str, connections: int, seconds: float) -> tuple[int, list[float]]:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nAccept: */*\r\n"
+    )
+    request = f"{head}User-Agent: bench\r\nContent-Length: {len(CALL)}\r\n\r\n".encode() + CALL
+    loop = asyncio.get_running_loop()
+    clients = []
+    for _ in range(connections):
+        _, client = await loop.create_connection(lambda: Client(request), "127.0.0.1", port)
+        clients.append(client)
+    await asyncio.sleep(seconds)
+    for client in clients:
+        client.running = False
+    await asyncio.sleep(0.2)
+    bad = sum(client.bad for client in clients)
+    if bad:
+        raise SystemExit(f"{bad} answers were not 200")
+    return sum(len(client.times) for client in clients), [t for client in clients for t in client.times]
+
+
+@contextmanager
+def sidecar(policies: Path, reverse: int) -> Iterator[int]:
+    """Its pid."""
+    command = Path(sys.executable).with_name("toolpolicy")
+    addresses = [free_port(), free_port()]
+    process = subprocess.Popen(
+        [
+            *([command] if command.exists() else [sys.executable, "-m", "toolpolicy_api.command"]),
+            *(
+                "sidecar",
+                "--policies",
+                policies,
+                "--reverse",
+                f"127.0.0.1:{reverse}",
+                "--log-level",
+                "warning",
+            ),
+            *("--admin", f"127.0.0.1:{addresses[0]}", "--metrics", f"127.0.0.1:{addresses[1]}"),
+        ]
+    )
+    os.sched_setaffinity(process.pid, {0})
+    try:
+        wait_for(reverse)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        port: int = probe.getsockname()[1]
+        return port
 
 
-async def load(port: int, path: str) -> tuple[float, list[float]]:
-    """Seconds for all calls, and each call's milliseconds."""
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    request = (head + BODY).encode()
-    times: list[float] = []
-
-    async def connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(CALLS // CONNECTIONS):
-            started = time.perf_counter()
-            writer.write(request)
-            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            times.append((time.perf_counter() - started) * 1000)
-        writer.close()
-
-    began = time.perf_counter()
-    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
-    return time.perf_counter() - began, sorted(times)
-
-
-def ready(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit(f"nothing listens on {port}")
+def wait_for(port: int) -> None:
+    ends = time.monotonic() + 10
+    while time.monotonic() < ends:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise SystemExit(f"nothing listens on port {port}")
 
 
 def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+def rss_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:
-    tools, reverse = free_port(), free_port()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--connections", type=int, default=32)
+    options = parser.parse_args()
+    upstream = free_port()
+    tool = multiprocessing.get_context("spawn").Process(target=tool_server, args=(upstream,), daemon=True)
+    tool.start()
+    wait_for(upstream)
+    pin(1)
+    print(f"{'':28} {'req/s':>8} {'CPU µs':>8} {'p50 ms':>8} {'p99 ms':>8} {'RSS MiB':>8}")
+    count, times = uvloop.run(load(upstream, "/mcp", options.connections, options.seconds))
+    row("direct", count, times, options.seconds)
     with tempfile.TemporaryDirectory() as folder:
-        policy = Path(folder) / "policy.yaml"
-        policy.write_text(policies(tools), encoding="utf-8")
-        server = subprocess.Popen([sys.executable, "-c", SERVER.replace("PORT", str(tools))])
-        flags = [f"--policies={policy}", f"--reverse=127.0.0.1:{reverse}", "--log-level=error"]
-        flags += ["--admin=127.0.0.1:0", "--metrics=127.0.0.1:0"]
-        sidecar = subprocess.Popen([sys.executable, "-m", "toolpolicy_api.command", "sidecar", *flags])
-        try:
-            ready(tools)
-            ready(reverse)
-            for name, port, path in (("direct", tools, "/mcp"), ("through the sidecar", reverse, "/kb")):
-                asyncio.run(load(port, path))  # warm
-                before = cpu_s(sidecar.pid)
-                seconds, times = asyncio.run(load(port, path))
-                spent = (cpu_s(sidecar.pid) - before) / len(times) * 1e6
-                print(
-                    f"{name:20} {len(times) / seconds:7.0f} req/s   p50 {times[len(times) // 2]:.2f} ms   "
-                    f"p99 {times[int(len(times) * 0.99)]:.2f} ms   sidecar CPU {spent:.0f} µs/req"
-                )
-            status = Path(f"/proc/{sidecar.pid}/status").read_text(encoding="ascii")
-            print("sidecar", next(line for line in status.splitlines() if line.startswith("VmRSS")))
-        finally:
-            for process in (sidecar, server):
-                process.terminate()
-                process.wait()
+        for case in CASES:
+            policies = Path(folder) / "policy.yaml"
+            policies.write_text(POLICY.format(port=upstream, redaction=REDACTION if case.redacted else ""))
+            reverse = free_port()
+            with sidecar(policies, reverse) as pid:
+                uvloop.run(load(reverse, case.path, options.connections, 0.5))
+                before = cpu_s(pid)
+                count, times = uvloop.run(load(reverse, case.path, options.connections, options.seconds))
+                row(case.name, count, times, options.seconds, cpu_s(pid) - before, rss_mib(pid))
+    tool.terminate()
+
+
+def row(  # noqa: PLR0917 -- one per column
+    name: str,
+    count: int,
+    times: list[float],
+    seconds: float,
+    cpu: float | None = None,
+    rss: float | None = None,
+) -> None:
+    p50, p99 = statistics.median(times) * 1000, statistics.quantiles(times, n=100)[98] * 1000
+    own = "" if cpu is None or rss is None else f"{cpu / count * 1e6:8.1f}"
+    last = "" if rss is None else f"{rss:8.1f}"
+    print(f"{name:28} {count / seconds:8.0f} {own:>8} {p50:8.2f} {p99:8.2f} {last:>8}", flush=True)
 
 
 if __name__ == "__main__":

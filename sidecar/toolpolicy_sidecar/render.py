@@ -5,12 +5,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from toolpolicy_api.snapshot import UNLISTED
 from toolpolicy_sidecar.call import McpCall, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import MEANINGS, Reason
 from toolpolicy_sidecar.upstream.headers import Header
 
+NAME_CHARACTERS = 128
+"""Of a name that the caller chose."""
 TYPE_BASE = "https://toolpolicy.dev/reasons/"
 _JSON = (b"Content-Type", b"application/json")
 _PROBLEM_JSON = (b"Content-Type", b"application/problem+json")
@@ -64,7 +67,9 @@ class Rendered(NamedTuple):
 
 def sentence(call: ToolCall, problem: Problem) -> str:
     """For a model: what happened to which tool, whether to try again and when, and whether it matters."""
-    name = call.mcp.name[:128] if call.mcp else call.tool.name
+    name = call.tool.name
+    if name == UNLISTED:
+        name = call.mcp.name[:NAME_CHARACTERS] if call.mcp else f"{call.server.name}/*"
     text = _WORDS[problem.reason].replace("{tool}", name).replace("{detail}", problem.detail)
     if problem.retry_after_s is not None:
         text += f" Try again in {_seconds(problem)} s at the earliest."
@@ -99,7 +104,7 @@ def mcp_result(call: ToolCall, mcp: McpCall, problem: Problem) -> bytes:
         "toolpolicy.dev/tool": call.tool.name,
     }
     if problem.retry_after_s is not None:
-        meta["retryAfterSeconds"] = _seconds(problem)
+        meta["toolpolicy.dev/retryAfterSeconds"] = _seconds(problem)
     result = {
         "content": [{"type": "text", "text": sentence(call, problem)}],
         "isError": True,

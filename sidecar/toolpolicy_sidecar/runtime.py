@@ -11,7 +11,7 @@ from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
-from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState
+from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState, path_segments
 from toolpolicy_sidecar.upstream.origin import Place, parse
 
 _URL_PATH = "/%:@!$&'()*+,;=-._~[]"
@@ -31,7 +31,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     body_bytes: int = 10 * 1024 * 1024
     """Of a request, and of an answer or event that must be read whole."""
-    header_bytes: int = 32 * 1024
+    header_bytes: int = 64 * 1024
     """Of the request line, and of each header."""
     header_count: int = 128
     request_s: float = 30.0
@@ -172,6 +172,11 @@ def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
         raise InvalidSnapshot(f"{where}.server: no server {tool.server!r} in this policy")
     if isinstance(tool.match, snapshot.McpMatch) != (protocol == "MCP"):
         raise InvalidSnapshot(f"{where}.match: does not fit its server, which speaks {protocol}")
+    if isinstance(tool.match, snapshot.HttpMatch):
+        try:
+            path_segments(tool.match.path)
+        except ValueError as error:
+            raise InvalidSnapshot(f"{where}.match.path: {error}") from None
     _breaker(tool.rules, f"{where}.rules")
 
 

@@ -88,10 +88,9 @@ class HttpTools:
     since many servers take both for one."""
 
     def __init__(self, tools: list[tuple[snapshot.HttpMatch, ToolState]]) -> None:
-        """Raises ValueError for a path that no request can have."""
         self._by_length: dict[int, list[_Template]] = {}
         for match, tool in tools:
-            segments = _segments(match.path)
+            segments = path_segments(match.path)
             self._by_length.setdefault(len(segments), []).append(_Template(segments, match.methods, tool))
 
     def find(self, method: str, path: str) -> ToolState | tuple[str, ...] | None:
@@ -109,7 +108,8 @@ class HttpTools:
         return tuple(sorted(allowed)) or None
 
 
-def _segments(template: str) -> tuple[str | None, ...]:
+def path_segments(template: str) -> tuple[str | None, ...]:
+    """None stands for any one segment. Raises ValueError for a path that no request can have."""
     segments: list[str | None] = []
     for segment in template.removesuffix("/").split("/"):
         if segment.startswith("{") and segment.endswith("}"):
@@ -117,7 +117,7 @@ def _segments(template: str) -> tuple[str | None, ...]:
             continue
         path = canonical(f"/{segment}") if segment else "/"
         if not isinstance(path, str):
-            raise ValueError(f"{path.detail}: no request can have it")  # noqa: TRY004 -- a wrong value
+            raise ValueError(f"{path.detail}, so no request would match")  # noqa: TRY004 -- a wrong value
         segments.append(path[1:])
     return tuple(segments)
 

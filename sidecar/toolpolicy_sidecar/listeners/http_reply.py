@@ -21,7 +21,7 @@ class HttpReply(web.StreamResponse):
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the agent hung up")
-        self._transport, self._writer = transport, request.writer
+        self._transport, self._writer, self._protocol = transport, request.writer, request.protocol
         self._head_only = request.method == "HEAD"
         self._old = request.version < HttpVersion11
         self._keep_alive = request.keep_alive and not self._old
@@ -46,7 +46,8 @@ class HttpReply(web.StreamResponse):
         else:
             self._transport.write(head)
             self._transport.write(body)
-        await self._drained()
+        if self._protocol.writing_paused:
+            await self._drained()
 
     async def start(self, status: int, reason: bytes, headers: Iterable[Header], length: int | None) -> None:
         """`length` None: chunked, or for an old client to the end of the connection."""
@@ -69,13 +70,15 @@ class HttpReply(web.StreamResponse):
             self._transport.write(b"%x\r\n" % len(piece))
             self._transport.write(piece)
             self._transport.write(b"\r\n")
-        await self._drained()
+        if self._protocol.writing_paused:
+            await self._drained()
 
     async def finish(self) -> None:
         self.finished = True
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
-        await self._drained()
+        if self._protocol.writing_paused:
+            await self._drained()
 
     def abort(self) -> None:
         """What was sent is not the whole answer, and must not look like it."""

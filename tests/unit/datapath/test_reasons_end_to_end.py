@@ -143,7 +143,7 @@ async def test_circuit_open_as_the_model_reads_it(w: World) -> None:
     assert second.meta["toolpolicy.dev/reason"] == "CircuitOpen"
     assert second.meta["toolpolicy.dev/policy"] == "support/agent"
     assert second.meta["toolpolicy.dev/tool"] == "search"
-    assert 55 <= second.meta["retryAfterSeconds"] <= 60
+    assert 55 <= second.meta["toolpolicy.dev/retryAfterSeconds"] <= 60
     assert "is not called for now" in second.text
     assert "Try again in" in second.text
 

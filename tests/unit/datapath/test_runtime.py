@@ -1,0 +1,340 @@
+"""A snapshot becomes a Runtime: what is refused, what is carried over, and what a circuit says."""
+
+import dataclasses
+import time
+
+import msgspec
+import pytest
+
+from tests.unit.datapath.loopback import Recorded, breaker, rules
+from toolpolicy_api import snapshot
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey
+from toolpolicy_sidecar.circuit import Circuit
+from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
+from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, UnknownTool
+from toolpolicy_sidecar.tally import SLOT_S, SLOTS, Tally
+from toolpolicy_sidecar.tool import HttpTools, McpTools, ToolState
+from toolpolicy_sidecar.upstream.origin import parse
+
+
+@dataclasses.dataclass
+class Hands:
+    """A clock that stands still until it is moved."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def unix_ms(self) -> int:
+        return round(self.now * 1000) + 1_700_000_000_000
+
+
+class Case:
+    def __init__(self) -> None:
+        self.clock, self.recorded = Hands(), Recorded()
+        self.current = Current(recorder=self.recorded, clock=self.clock)
+
+    def install(self, *policies: snapshot.Policy) -> None:
+        self.current.install(snapshot.encode(snapshot.Snapshot(policies)), "test")
+
+    def circuit(self, tool: str = "search") -> Circuit:
+        assert self.current.runtime
+        return self.current.runtime.circuit(tool)
+
+    def said(self) -> list[tuple[str, str, str]]:
+        """Transitions since the last look."""
+        found: list[tuple[str, str, str]] = [(t.before, t.after, t.reason) for t in self.recorded.transitions]
+        self.recorded.transitions.clear()
+        return found
+
+    def fail(self, tool: str = "search") -> None:
+        permit = self.circuit(tool).acquire(self.clock.now, self.clock.now + 1)
+        assert isinstance(permit, Permit)
+        self.circuit(tool).settle(permit, Outcome.FAILURE, "ServerError: HTTP 500")
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+def policy(
+    tool_rules: snapshot.Rules | None = None, url: str = "http://kb.test/mcp", name: str = "p", **more: object
+) -> snapshot.Policy:
+    servers = (
+        snapshot.Server("kb", "MCP", url, rules()),
+        snapshot.Server("api", "HTTP", "http://api.test", rules()),
+    )
+    tools = (
+        snapshot.Tool(
+            "search", "kb", snapshot.McpMatch("search"), tool_rules or rules(breaker=breaker(2, 5000))
+        ),
+        snapshot.Tool("ticket", "api", snapshot.HttpMatch("/t/{id}"), rules()),
+    )
+    fields = {
+        "namespace": "ns",
+        "name": name,
+        "uid": "u",
+        "generation": 1,
+        "created": "",
+        "selector": snapshot.Selector(),
+        "servers": servers,
+        "tools": tools,
+    }
+    return msgspec.convert(fields | more, snapshot.Policy, from_attributes=True)
+
+
+OTHER = snapshot.Server("kb", "MCP", "http://x.test", rules())
+BAD_PATTERN = snapshot.Redaction(patterns=(snapshot.Pattern("a", "x", ""), snapshot.Pattern("b", "(", "")))
+
+
+@pytest.mark.parametrize(
+    ("policies", "field"),
+    [
+        ((policy(), policy(name="q")), "policies[1].servers[0].name"),
+        ((policy(url="ftp://kb.test"),), "policies[0].servers[0].url"),
+        ((policy(url="http://"),), "policies[0].servers[0].url"),
+        ((policy(redaction=BAD_PATTERN),), "policies[0].redaction.patterns[1]"),
+        ((policy(redaction=snapshot.Redaction(detectors=("Nonsense",))),), "policies[0].redaction.detectors"),
+        (
+            (policy(tools=(snapshot.Tool("a", "no", snapshot.McpMatch("a"), rules()),)),),
+            "policies[0].tools[0].server",
+        ),
+        (
+            (policy(tools=(snapshot.Tool("a", "kb", snapshot.HttpMatch("/"), rules()),)),),
+            "policies[0].tools[0].match",
+        ),
+        (
+            (policy(tools=(snapshot.Tool("a", "kb", snapshot.McpMatch("a"), rules()),) * 2),),
+            "policies[0].tools[1].name",
+        ),
+        (
+            (policy(tools=(snapshot.Tool("a", "api", snapshot.HttpMatch("/a/../b"), rules()),)),),
+            "policies[0].tools[0].match.path",
+        ),
+        (
+            (policy(rules(breaker=breaker(2, failure_rate=snapshot.FailureRate(50, 10)))),),
+            "policies[0].tools[0].rules.breaker.failure_rate",
+        ),
+    ],
+)
+def test_a_bad_snapshot_names_the_field_and_changes_nothing(
+    case: Case, policies: tuple[snapshot.Policy, ...], field: str
+) -> None:
+    case.install(policy())
+    case.fail()
+    before, state = case.current.runtime, case.circuit()
+    with pytest.raises(InvalidSnapshot) as invalid:
+        case.install(*policies)
+    assert str(invalid.value).startswith(field)
+    assert case.current.runtime is before
+    assert case.circuit() is state
+    case.fail()
+    assert [(b, a) for b, a, _ in case.said()] == [("Closed", "Open")]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"policies": 1}', b'{"policies":[{"name":1}]}', b"\xff", b"[" * 5000]
+)
+def test_what_is_no_snapshot(case: Case, data: bytes) -> None:
+    with pytest.raises(InvalidSnapshot):
+        case.current.install(data, "test")
+    assert case.current.runtime is None
+
+
+def test_the_hash_is_of_the_bytes(case: Case) -> None:
+    data = snapshot.encode(snapshot.Snapshot((policy(),)))
+    runtime = case.current.install(data, "operator")
+    assert (runtime.hash, runtime.source) == (snapshot.sha256(data), "operator")
+
+
+def test_an_open_circuit_stays_open_over_a_reload(case: Case) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    assert case.said() == [("Closed", "Open", "2 consecutive failures")]
+    circuit = case.circuit()
+    case.install(policy(rules(breaker=breaker(9, 60_000), total_ms=1)))
+    assert case.circuit() is circuit
+    assert isinstance(circuit.acquire(case.clock.now, case.clock.now + 1), Rejected)
+    assert case.said() == []
+    case.clock.now += 5
+    assert isinstance(circuit.acquire(case.clock.now, case.clock.now + 1), Permit)
+    assert [(b, a) for b, a, _ in case.said()] == [("Open", "HalfOpen")]
+
+
+def test_another_place_is_another_circuit(case: Case) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    case.said()
+    old = case.circuit()
+    case.install(policy(url="http://elsewhere.test/mcp"))
+    assert case.circuit().report().state == "Closed"
+    old.reset()  # by a call that still holds it
+    assert case.said() == []
+
+
+def test_calls_that_hold_a_removed_tool_end_quietly(case: Case) -> None:
+    case.install(policy(rules(breaker=breaker(1))))
+    old = case.circuit()
+    permit = old.acquire(case.clock.now, case.clock.now + 1)
+    assert isinstance(permit, Permit)
+    case.install(policy(tools=()))
+    with pytest.raises(UnknownTool, match=r"known: kb/\*, api/\*"):
+        case.circuit()
+    old.settle(permit, Outcome.FAILURE, "AttemptTimeout: over")
+    assert case.said() == []
+
+
+def test_the_policy_switches_off_and_on(case: Case) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    case.said()
+    case.install(policy(rules(breaker=breaker(2, 5000), enabled=False)))
+    assert case.said() == [("Open", "Disabled", "disabled by the policy")]
+    report = case.circuit().report()
+    assert (report.state, report.reason, report.open_until_ms) == ("Disabled", "disabled by the policy", None)
+    case.install(policy())
+    assert [(b, a) for b, a, _ in case.said()] == [("Disabled", "Open")]
+    assert case.circuit().report().open_until_ms == case.clock.unix_ms() + 5000
+
+
+def test_an_override_ends_by_itself(case: Case) -> None:
+    case.install(policy())
+    circuit = case.circuit()
+    circuit.disable("incident 7", 30.0)
+    circuit.disable("incident 8", 60.0)
+    report = circuit.report()
+    assert report.state == "Disabled"
+    assert report.override
+    assert (report.override.reason, report.override.until_ms) == ("incident 8", case.clock.unix_ms() + 60_000)
+    case.clock.now += 59.9
+    assert circuit.disabled(case.clock.now)
+    case.clock.now += 0.2
+    assert circuit.report().override is None
+    circuit.enable()
+    assert case.said() == [
+        ("Closed", "Disabled", "disabled by hand: incident 7"),
+        ("Disabled", "Closed", "override ran out"),
+    ]
+
+
+def test_what_the_breaker_does_while_switched_off_is_said_afterwards(case: Case) -> None:
+    case.install(policy())
+    circuit = case.circuit()
+    permits = [circuit.acquire(case.clock.now, case.clock.now + 1) for _ in range(2)]
+    circuit.disable("", None)
+    for permit in permits:
+        assert isinstance(permit, Permit)
+        circuit.settle(permit, Outcome.FAILURE, "AttemptTimeout: over")
+    circuit.enable()
+    assert [(b, a) for b, a, _ in case.said()] == [("Closed", "Disabled"), ("Disabled", "Open")]
+    circuit.reset()
+    assert [(b, a) for b, a, _ in case.said()] == [("Open", "Closed")]
+
+
+def test_a_report_is_true_without_calls(case: Case) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    opened_ms = case.clock.unix_ms()
+    report = case.circuit().report()
+    assert (report.state, report.open_until_ms, report.last_transition_ms) == (
+        "Open",
+        opened_ms + 5000,
+        opened_ms,
+    )
+    assert report.last_error == "ServerError: HTTP 500"
+    case.clock.now += 6
+    assert case.circuit().report().state == "HalfOpen"
+    assert case.current.runtime
+    assert [r.key.tool for r in case.current.runtime.reports()] == ["search", "*", "ticket", "*"]
+
+
+def test_the_tally_forgets_after_five_minutes() -> None:
+    tally = Tally()
+    for number, latency_ms in enumerate((1.0, 5.0, 6.0, 200_000.0, None)):
+        tally.add(100.0 + number * 20, error=number == 0, latency_ms=latency_ms)
+    calls, errors, latency = tally.sums(200.0)
+    assert (calls, errors) == (5, 1)
+    assert len(latency) == len(LATENCY_BOUNDS_MS) + 1
+    assert (latency[0], latency[1], latency[-1], sum(latency)) == (2, 1, 1, 4)
+    assert tally.sums(100.0 + SLOTS * SLOT_S)[0] < 5
+    assert tally.sums(200.0 + SLOTS * SLOT_S) == (0, 0, (0,) * 15)
+    tally.add(90.0, error=True, latency_ms=1.0)  # a clock that goes back loses nothing
+    assert tally.sums(200.0 + SLOTS * SLOT_S)[0] == 1
+
+
+def state(name: str) -> ToolState:
+    key = ToolKey("ns/p", "s", name)
+    return ToolState(
+        name,
+        rules(),
+        Circuit(key, parse("http://x"), rules(), Hands(), Recorded().transition),
+        None,
+        "Enforce",
+    )
+
+
+def test_the_first_glob_that_matches_wins() -> None:
+    tools = McpTools(
+        [("search_[a-c]*", state("abc")), ("search_*", state("rest")), ("search_all", state("never"))]
+    )
+    for name, wanted in (
+        ("search_book", "abc"),
+        ("search_all", "abc"),
+        ("search_z", "rest"),
+        ("Search_z", None),
+        ("", None),
+    ):
+        for _ in range(2):  # found, and remembered
+            found = tools.find(name)
+            assert (found.name if found else None) == wanted
+    for number in range(5000):
+        tools.find(f"other{number}")
+    assert len(tools._found) <= 1024
+
+
+def test_http_tools_in_the_order_of_the_policy() -> None:
+    tools = HttpTools(
+        [
+            (snapshot.HttpMatch("/t/new", ("GET",)), state("new")),
+            (snapshot.HttpMatch("/t/{id}", ("GET", "PUT")), state("one")),
+            (snapshot.HttpMatch("/t/{id}", ("DELETE",)), state("delete")),
+            (snapshot.HttpMatch("/"), state("root")),
+            (snapshot.HttpMatch("/caf%c3%a9/{x}/"), state("café")),
+        ]
+    )
+    found = {
+        ("GET", "/t/new"): "new",
+        ("GET", "/t/new/"): "new",
+        ("PUT", "/t/new"): "one",
+        ("GET", "/t/5"): "one",
+        ("DELETE", "/t/5"): "delete",
+        ("GET", "/"): "root",
+        ("GET", ""): "root",
+        ("GET", "/caf%C3%A9/1"): "café",
+    }
+    for (method, path), name in found.items():
+        tool = tools.find(method, path)
+        assert isinstance(tool, ToolState)
+        assert tool.name == name
+    assert tools.find("POST", "/t/5") == ("DELETE", "GET", "PUT")
+    assert tools.find("GET", "/t") is None
+    assert tools.find("GET", "/t/5/6") is None
+
+
+def test_many_tools_load_fast(case: Case) -> None:
+    many = tuple(
+        snapshot.Tool(f"tool_{n}", "kb", snapshot.McpMatch(f"tool_{n}"), rules(breaker=breaker()))
+        for n in range(10_000)
+    )
+    data = snapshot.encode(snapshot.Snapshot((policy(tools=many),)))
+    started = time.perf_counter()
+    case.current.install(data, "test")
+    took_s = time.perf_counter() - started
+    print(f"\n10,000 tools in force after {took_s * 1000:.0f} ms")
+    assert took_s < 10
