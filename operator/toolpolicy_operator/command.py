@@ -22,7 +22,8 @@ def webhook(argv: list[str]) -> int:
     import uvloop  # noqa: PLC0415 -- the same
 
     from toolpolicy_operator.logs import configure  # noqa: PLC0415 -- the same
-    from toolpolicy_operator.webhook.serve import parse, serve  # noqa: PLC0415 -- the same
+    from toolpolicy_operator.webhook.serve import serve  # noqa: PLC0415 -- the same
+    from toolpolicy_operator.webhook.settings import parse  # noqa: PLC0415 -- the same
 
     settings = parse(argv)
     configure(settings.log_level)

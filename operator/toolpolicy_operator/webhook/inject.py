@@ -1,84 +1,81 @@
 """A pod in, a JSON Patch out: the sidecar, its volumes, and the addresses of the tools for the agent. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from toolpolicy_api.channel import AUDIENCE
-from toolpolicy_operator.bootstrap import NAME as BOOTSTRAP
 from toolpolicy_operator.index import INJECT_LABEL, INJECTED_LABEL
+from toolpolicy_operator.webhook.overrides import override
+from toolpolicy_operator.webhook.sidecar import (
+    ADMIN_PORT,
+    CONTAINER,
+    METRICS_PORT,
+    REVERSE_PORT,
+    STATE_VOLUME,
+    VOLUME,
+    Sidecar,
+    container,
+    volumes,
+)
 
-CONTAINER = "toolpolicy"
-VOLUME, STATE_VOLUME = "toolpolicy", "toolpolicy-state"
-MOUNT, STATE_MOUNT = "/var/run/toolpolicy", "/var/lib/toolpolicy"
-USER = 65532
-TOKEN_LIFE_S = 3600
-ADMIN_PORT, REVERSE_PORT, METRICS_PORT = 19000, 19001, 19090
 VERSION_ANNOTATION = "toolpolicy.dev/version"
-LOG_LEVEL_ANNOTATION = "toolpolicy.dev/log-level"
-LOG_LEVELS = ("debug", "info", "warning", "error")
+NOT_INJECTED_ANNOTATION = "toolpolicy.dev/not-injected"
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+
+Pod = Mapping[str, Any]
+Patch = list[dict[str, Any]]
 
 
-class Sidecar(NamedTuple):
-    """What every injected sidecar of this release has in common."""
+class Left(NamedTuple):
+    """A pod that gets no sidecar. `surprising`: who asked for one has to be told."""
 
-    image: str
-    operator: str
-    cold_start: str = "Deny"
-    log_level: str = "info"
-    pull_policy: str = "IfNotPresent"
-    resources: Mapping[str, Any] = {}
-    max_body_bytes: int = 10 * 1024 * 1024
-    version: str = ""
+    why: str
+    surprising: bool = False
 
 
 class Injection(NamedTuple):
-    """`patch` is empty when the pod is left as it is; `why` and `warnings` are for the person who asked."""
+    """`injected` says whether the pod gets a sidecar; `warnings` are for the person who made it."""
 
-    patch: list[dict[str, Any]]
-    why: str = ""
+    injected: bool
+    why: str
+    patch: Patch
     warnings: tuple[str, ...] = ()
 
 
-def inject(pod: Mapping[str, Any], sidecar: Sidecar, servers: Iterable[str]) -> Injection:
+def inject(pod: Pod, sidecar: Sidecar, servers: Iterable[str]) -> Injection:
     """`servers`: names of the tool servers that the pod's policies know. Idempotent by the container's name."""
-    refusal = _reason_not_to(pod)
-    if refusal:
-        return Injection([], *refusal)
+    left = leave(pod)
+    if left:
+        return left
     metadata, spec = pod.get("metadata") or {}, pod["spec"]
-    annotations = metadata.get("annotations") or {}
-    level, warnings = _log_level(annotations, sidecar)
-    warnings += _port_clashes(spec)
+    own, warnings = override(sidecar, metadata.get("annotations") or {})
     addresses = _addresses(servers)
-    patch: list[dict[str, Any]] = []
+    patch: Patch = []
     for key in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(key) or ()):
-            patch += _environment(f"/spec/{key}/{index}", container, addresses)
-    patch += _append(spec, "volumes", _volumes())
-    container = _container(sidecar, level)
+        for index, other in enumerate(spec.get(key) or ()):
+            patch += _environment(f"/spec/{key}/{index}/env", other.get("env") or (), addresses)
+    patch += _append(spec, "volumes", volumes())
     if spec.get("initContainers"):
-        patch.append({"op": "add", "path": "/spec/initContainers/0", "value": container})
+        patch.append({"op": "add", "path": "/spec/initContainers/0", "value": container(own)})
     else:
-        patch.append({"op": "add", "path": "/spec/initContainers", "value": [container]})
+        patch.append({"op": "add", "path": "/spec/initContainers", "value": [container(own)]})
     patch += _mark(metadata, "labels", INJECTED_LABEL, "true")
     patch += _mark(metadata, "annotations", VERSION_ANNOTATION, sidecar.version)
-    return Injection(patch, "injected", tuple(warnings))
+    return Injection(injected=True, why="injected", patch=patch, warnings=(*warnings, *_port_clashes(spec)))
 
 
-def _reason_not_to(pod: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+def leave(pod: Pod) -> Injection | None:
+    """The answer for a pod that gets no sidecar, whatever its policies."""
     metadata, spec = pod.get("metadata") or {}, pod["spec"]
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    if labels.get(INJECT_LABEL) == "disabled":
-        return "the pod opts out", ()
-    if any(container.get("name") == CONTAINER for container in spec.get("initContainers") or ()):
-        return "already injected", ()
-    if "kubernetes.io/config.mirror" in annotations:
-        return "a static pod", ()
-    if spec.get("hostNetwork"):
-        why = "no toolpolicy sidecar: a pod with hostNetwork would open the sidecar's ports on the node"
-        return why, (why,)
-    if (spec.get("os") or {}).get("name") == "windows":
-        why = "no toolpolicy sidecar: the image is for Linux"
-        return why, (why,)
+    for reason in REASONS:
+        left = reason(metadata, spec)
+        if left is None:
+            continue
+        if not left.surprising:
+            return Injection(injected=False, why=left.why, patch=[])
+        # A warning reaches kubectl, but not who looks at a Deployment's pod: that one finds the annotation.
+        patch = _mark(metadata, "annotations", NOT_INJECTED_ANNOTATION, left.why)
+        warning = f"toolpolicy: no sidecar is injected: {left.why}"
+        return Injection(injected=False, why=left.why, patch=patch, warnings=(warning,))
     return None
 
 
@@ -87,115 +84,85 @@ def variable(server: str) -> str:
     return f"TOOLPOLICY_{server.upper().replace('-', '_')}_URL"
 
 
+# Why a pod is left without a sidecar; the first that speaks decides.
+def _opted_out(metadata: Mapping[str, Any], _: Mapping[str, Any]) -> Left | None:
+    out = (metadata.get("labels") or {}).get(INJECT_LABEL) == "disabled"
+    return Left("the pod opts out") if out else None
+
+
+def _has_one(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
+    known = any(one.get("name") == CONTAINER for one in spec.get("initContainers") or ())
+    return Left("already injected") if known else None
+
+
+def _mirror(metadata: Mapping[str, Any], _: Mapping[str, Any]) -> Left | None:
+    """The API server's image of a pod that runs from a file on a node: a change would change nothing."""
+    return Left("a static pod") if MIRROR_ANNOTATION in (metadata.get("annotations") or {}) else None
+
+
+def _host_network(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
+    why = "with hostNetwork the sidecar's ports would be open on the node"
+    return Left(why, surprising=True) if spec.get("hostNetwork") else None
+
+
+def _windows(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
+    chosen = (spec.get("os") or {}).get("name"), (spec.get("nodeSelector") or {}).get("kubernetes.io/os")
+    return Left("the sidecar's image is for Linux", surprising=True) if "windows" in chosen else None
+
+
+def _names_taken(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
+    """The API server would refuse the whole pod for a name that appears twice."""
+    for kind, ours in (("containers", {CONTAINER}), ("volumes", {VOLUME, STATE_VOLUME})):
+        taken = sorted(ours & {one.get("name") for one in spec.get(kind) or ()})
+        if taken:
+            return Left(f"the pod has {kind[:-1]} {taken[0]!r} of its own; rename it", surprising=True)
+    return None
+
+
+REASONS: tuple[Callable[[Mapping[str, Any], Mapping[str, Any]], Left | None], ...] = (
+    _opted_out,
+    _has_one,
+    _mirror,
+    _host_network,
+    _windows,
+    _names_taken,
+)
+
+
 def _addresses(servers: Iterable[str]) -> dict[str, str]:
     base = f"http://127.0.0.1:{REVERSE_PORT}"
     return {"TOOLPOLICY_URL": base} | {variable(server): f"{base}/{server}" for server in sorted(servers)}
 
 
-def _environment(
-    path: str, container: Mapping[str, Any], addresses: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """What the user has set stays as it is."""
-    known = {item.get("name") for item in container.get("env") or ()}
+def _environment(path: str, env: Sequence[Mapping[str, Any]], addresses: Mapping[str, str]) -> Patch:
+    """What the user has set stays. Ours come first, so that the user's own may say `$(TOOLPOLICY_KB_URL)`."""
+    known = {item.get("name") for item in env}
     new = [{"name": name, "value": value} for name, value in addresses.items() if name not in known]
-    if not container.get("env"):
-        return [{"op": "add", "path": f"{path}/env", "value": new}]
-    return [{"op": "add", "path": f"{path}/env/-", "value": item} for item in new]
+    if not env:
+        return [{"op": "add", "path": path, "value": new}]
+    return [{"op": "add", "path": f"{path}/0", "value": item} for item in reversed(new)]
 
 
-def _volumes() -> list[dict[str, Any]]:
-    sources = [
-        {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": TOKEN_LIFE_S, "path": "token"}},
-        {"configMap": {"name": BOOTSTRAP, "optional": True}},
-        {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
-    ]
-    return [
-        {"name": VOLUME, "projected": {"sources": sources}},
-        {"name": STATE_VOLUME, "emptyDir": {"sizeLimit": "16Mi"}},
-    ]
-
-
-def _container(sidecar: Sidecar, level: str) -> dict[str, Any]:
-    environment = {
-        "TOOLPOLICY_OPERATOR": sidecar.operator,
-        "TOOLPOLICY_TOKEN_FILE": f"{MOUNT}/token",
-        "TOOLPOLICY_CA_FILE": f"{MOUNT}/ca.crt",
-        "TOOLPOLICY_BOOTSTRAP_DIR": MOUNT,
-        "TOOLPOLICY_LABELS_FILE": f"{MOUNT}/labels",
-        "TOOLPOLICY_STATE_DIR": STATE_MOUNT,
-        "TOOLPOLICY_COLD_START": sidecar.cold_start,
-        "TOOLPOLICY_REVERSE": f"127.0.0.1:{REVERSE_PORT}",
-        "TOOLPOLICY_ADMIN": f"127.0.0.1:{ADMIN_PORT}",
-        "TOOLPOLICY_METRICS": f"0.0.0.0:{METRICS_PORT}",
-        "TOOLPOLICY_MAX_BODY_BYTES": str(sidecar.max_body_bytes),
-        "TOOLPOLICY_LOG_LEVEL": level,
-    }
-    return {
-        "name": CONTAINER,
-        "image": sidecar.image,
-        "imagePullPolicy": sidecar.pull_policy,
-        "args": ["sidecar"],
-        # A native sidecar: starts before every other container, ends after them, does not keep a Job alive.
-        "restartPolicy": "Always",
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "ports": [{"name": "tp-metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
-        # The next container starts when this passes: a configuration is in force, or refused for want of one.
-        "startupProbe": _probe("/startupz", period_s=1, failures=60),
-        "readinessProbe": _probe("/readyz", period_s=5, failures=3),
-        "livenessProbe": _probe("/healthz", period_s=10, failures=3),
-        "resources": dict(sidecar.resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "privileged": False,
-            "readOnlyRootFilesystem": True,
-            "runAsGroup": USER,
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": VOLUME, "mountPath": MOUNT, "readOnly": True},
-            {"name": STATE_VOLUME, "mountPath": STATE_MOUNT},
-        ],
-    }
-
-
-def _probe(path: str, *, period_s: int, failures: int) -> dict[str, Any]:
-    return {
-        "httpGet": {"path": path, "port": METRICS_PORT},
-        "periodSeconds": period_s,
-        "timeoutSeconds": 2,
-        "failureThreshold": failures,
-    }
-
-
-def _append(spec: Mapping[str, Any], key: str, items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _append(spec: Mapping[str, Any], key: str, items: Sequence[Mapping[str, Any]]) -> Patch:
     if not spec.get(key):
         return [{"op": "add", "path": f"/spec/{key}", "value": list(items)}]
     return [{"op": "add", "path": f"/spec/{key}/-", "value": item} for item in items]
 
 
-def _mark(metadata: Mapping[str, Any], kind: str, key: str, value: str) -> list[dict[str, Any]]:
+def _mark(metadata: Mapping[str, Any], kind: str, key: str, value: str) -> Patch:
     if not metadata.get(kind):
         return [{"op": "add", "path": f"/metadata/{kind}", "value": {key: value}}]
     return [{"op": "add", "path": f"/metadata/{kind}/{key.replace('/', '~1')}", "value": value}]
 
 
-def _log_level(annotations: Mapping[str, str], sidecar: Sidecar) -> tuple[str, list[str]]:
-    level = annotations.get(LOG_LEVEL_ANNOTATION)
-    if level is None or level in LOG_LEVELS:
-        return level or sidecar.log_level, []
-    known = ", ".join(LOG_LEVELS)
-    return sidecar.log_level, [f"annotation {LOG_LEVEL_ANNOTATION}: {level!r} is none of {known}; ignored"]
-
-
-def _port_clashes(spec: Mapping[str, Any]) -> list[str]:
+def _port_clashes(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Declared ports only; nobody has to declare one."""
     ours = {ADMIN_PORT, REVERSE_PORT, METRICS_PORT}
-    return [
-        f"container {container.get('name')} uses port {port['containerPort']}, which the toolpolicy sidecar needs"
-        for container in spec.get("containers") or ()
-        for port in container.get("ports") or ()
-        if port.get("containerPort") in ours
-    ]
+    for other in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        for port in other.get("ports") or ():
+            number = port.get("containerPort")
+            if number in ours:
+                yield (
+                    f"toolpolicy: container {other.get('name')} uses port {number}, which the sidecar needs:"
+                    " one of the two will not start"
+                )

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.corpus.policies import BAD, GOOD
-from toolpolicy_operator.webhook.inject import CONTAINER, Sidecar, inject, variable
+from toolpolicy_operator.webhook.inject import Injection, inject, variable
+from toolpolicy_operator.webhook.sidecar import CONTAINER, Sidecar
 from toolpolicy_operator.webhook.validate import validate
 
 SIDECAR = Sidecar(image="toolpolicy:1", operator="wss://toolpolicy-operator.ns.svc:443", version="1")
@@ -104,24 +105,67 @@ def test_injecting_twice_is_injecting_once() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"metadata": {"labels": {"toolpolicy.dev/inject": "disabled"}}}, "opts out"),
-        ({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}, "static pod"),
-        ({"spec": {"containers": [], "hostNetwork": True}}, "hostNetwork"),
-        ({"spec": {"containers": [], "os": {"name": "windows"}}}, "Linux"),
+        ({"metadata": {"labels": {"toolpolicy.dev/inject": "disabled"}}}, "the pod opts out"),
+        ({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}, "a static pod"),
     ],
 )
-def test_pods_that_are_left_alone(change: dict[str, Any], why: str) -> None:
-    result = inject({**POD, **change}, SIDECAR, [])
-    assert result.patch == []
-    assert why in result.why
+def test_pods_that_nobody_expects_a_sidecar_in(change: dict[str, Any], why: str) -> None:
+    assert inject({**POD, **change}, SIDECAR, []) == Injection(injected=False, why=why, patch=[])
 
 
-def test_what_will_not_work_is_warned_of() -> None:
-    document = pod(containers=[{"name": "a", "ports": [{"containerPort": 19001}]}])
-    document["metadata"]["annotations"] = {"toolpolicy.dev/log-level": "loud"}
-    warnings = inject(document, SIDECAR, []).warnings
-    assert "port 19001" in warnings[1]
-    assert "'loud' is none of" in warnings[0]
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"hostNetwork": True}, "with hostNetwork the sidecar's ports would be open on the node"),
+        ({"os": {"name": "windows"}}, "the sidecar's image is for Linux"),
+        ({"nodeSelector": {"kubernetes.io/os": "windows"}}, "the sidecar's image is for Linux"),
+        (
+            {"containers": [{"name": "toolpolicy"}]},
+            "the pod has container 'toolpolicy' of its own; rename it",
+        ),
+        (
+            {"volumes": [{"name": "toolpolicy-state"}]},
+            "the pod has volume 'toolpolicy-state' of its own; rename it",
+        ),
+    ],
+)
+def test_pods_that_cannot_have_one_say_why(spec: dict[str, Any], why: str) -> None:
+    result = inject(pod(**spec), SIDECAR, [])
+    assert result == Injection(
+        injected=False,
+        why=why,
+        patch=[{"op": "add", "path": "/metadata/annotations", "value": {"toolpolicy.dev/not-injected": why}}],
+        warnings=(f"toolpolicy: no sidecar is injected: {why}",),
+    )
+
+
+def test_the_users_own_variables_may_refer_to_ours() -> None:
+    """`$(NAME)` is replaced only when NAME stands before it."""
+    document = pod(containers=[{"name": "a", "env": [{"name": "MCP", "value": "$(TOOLPOLICY_KB_URL)"}]}])
+    env = injected(document, "kb")["spec"]["containers"][0]["env"]
+    assert [item["name"] for item in env] == ["TOOLPOLICY_URL", "TOOLPOLICY_KB_URL", "MCP"]
+
+
+def test_ports_that_the_sidecar_needs_are_warned_of() -> None:
+    document = pod(containers=[{"name": "a", "ports": [{"containerPort": 19001}, {"containerPort": 80}]}])
+    result = inject(document, SIDECAR, [])
+    assert result.injected
+    assert result.warnings == (
+        "toolpolicy: container a uses port 19001, which the sidecar needs: one of the two will not start",
+    )
+
+
+def test_the_pod_itself_is_not_touched() -> None:
+    document = pod(
+        containers=[{"name": "a", "env": []}],
+        initContainers=[{"name": "b"}],
+        ephemeralContainers=[{"name": "debug"}],
+        volumes=[],
+    )
+    before = copy.deepcopy(document)
+    result = injected(document, "kb")
+    assert document == before
+    assert result["spec"]["ephemeralContainers"] == [{"name": "debug"}]
 
 
 def test_names_of_variables() -> None:
