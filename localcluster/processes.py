@@ -10,9 +10,6 @@ from pathlib import Path
 
 TERM_PATIENCE_S = 8.0
 
-_children: list[subprocess.Popen[bytes]] = []
-"""Ours by birth, not by life: kept, so that Python does not complain that we leave them running."""
-
 
 class Processes:
     """Those of one state folder: `run/<name>.json` says who it is, `log/<name>.log` what it said."""
@@ -38,7 +35,8 @@ class Processes:
                 start_new_session=True,
                 env={**os.environ, **(environment or {})},
             )
-        _children.append(process)
+        # It is meant to outlive us: without a return code Python would complain at its own end.
+        process.returncode = 0
         record = {"pid": process.pid, "born": born(process.pid), "command": list(command)}
         (self._folder / f"{name}.json").write_text(json.dumps(record))
 
