@@ -157,6 +157,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._complete:
+            self._keep_alive = False
         if not self.busy:  # nothing was asked: whatever this is, the next exchange must not see it
             self.abort()
             return
@@ -201,6 +203,10 @@ class Connection(asyncio.Protocol):
             self._writable = None
 
     # httptools
+    def on_message_begin(self) -> None:
+        if self._complete:  # more than was asked for: the next exchange must not take it for its answer
+            self._keep_alive = False
+
     def on_status(self, status: bytes) -> None:
         self._reason += status
 
@@ -256,6 +262,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _fail(self, failure: UpstreamFailure) -> None:
+        self._keep_alive = False
         if self._complete:
             return
         self._failure = self._failure or failure
