@@ -8,6 +8,7 @@ import pytest
 
 from localcluster.kube import wait_until
 from tests.e2e.world import AGENTS, World
+from tests.measured import measured
 
 pytestmark = pytest.mark.e2e
 CHANGES = 50
@@ -78,8 +79,8 @@ def test_fifty_changes_reach_three_pods(world: World) -> None:
     for name, delays in (("kubectl was started", from_start), ("kubectl returned", from_return)):
         delays.sort()
         median, p99 = delays[len(delays) // 2], delays[int(len(delays) * 0.99) - 1]
-        print(
-            f"\n{CHANGES} changes x {len(pods)} pods, enforced after {name}: "
+        measured(
+            f"{CHANGES} changes x {len(pods)} pods, enforced after {name}: "
             f"median {median:.3f} s, p99 {p99:.3f} s, max {delays[-1]:.3f} s"
         )
     assert restarts(world) == before

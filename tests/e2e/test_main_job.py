@@ -8,6 +8,7 @@ import pytest
 
 from localcluster.kube import wait_until
 from tests.e2e.world import AGENTS, World
+from tests.measured import measured
 
 pytestmark = pytest.mark.e2e
 SECRET = "sk-e2e-abcdefgh12345678"
@@ -97,8 +98,8 @@ def test_a_plain_http_tool(world: World) -> None:
 def test_a_hanging_tool_returns_at_its_timeout(world: World) -> None:
     world.fault("search_knowledge_base", "hang")
     (answer,) = world.call("search_knowledge_base", query="hang")
-    print(
-        f"\nhanging tool, timeout 1000 ms: the agent had its answer after {answer.ms:.0f} ms: {answer.text!r}"
+    measured(
+        f"hanging tool, timeout 1000 ms: the agent had its answer after {answer.ms:.0f} ms: {answer.text!r}"
     )
     assert answer.error
     assert "search_knowledge_base" in answer.text
@@ -130,9 +131,9 @@ def test_the_circuit_opens_and_closes_in_front_of_kubectl(world: World) -> None:
     assert all("CircuitOpen" in answer["body"] for answer in refused)
     assert not [a for a in world.reached("search_knowledge_base") if "refused" in a["query"]]
     median = statistics.median(times)
-    print(f"\nopen circuit: refused in {median:.2f} ms (median of {len(times)}), none reached the tool")
-    print(f"kubectl showed the open circuit {shown_open_s:.2f} s after the third failure was answered")
-    print(world.table())
+    measured(f"open circuit: refused in {median:.2f} ms (median of {len(times)}), none reached the tool")
+    measured(f"kubectl showed the open circuit {shown_open_s:.2f} s after the third failure was answered")
+    measured(world.table().rstrip())
 
     world.fault("search_knowledge_base", "none")
 
@@ -148,8 +149,8 @@ def test_the_circuit_opens_and_closes_in_front_of_kubectl(world: World) -> None:
         return found and pod not in [bad["pod"] for bad in found.get("worstPods", [])]
 
     wait_until(shown_closed, seconds=15, what="kubectl shows it closed", every_s=0.05)
-    print(f"kubectl showed it closed {time.monotonic() - closed:.2f} s after the first good answer")
-    print(world.table())
+    measured(f"kubectl showed it closed {time.monotonic() - closed:.2f} s after the first good answer")
+    measured(world.table().rstrip())
     assert before <= len(world.reached("search_knowledge_base"))
     events = world.kube.get("events", namespace=AGENTS)
     reasons = {e["reason"] for e in events if e["involvedObject"]["kind"] == "ToolPolicy"}

@@ -12,6 +12,7 @@ import pytest
 
 from localcluster.kube import wait_until
 from tests.e2e.world import AGENTS, SYSTEM, World
+from tests.measured import measured
 
 pytestmark = pytest.mark.e2e
 
@@ -94,8 +95,8 @@ def test_agents_and_new_pods_do_without_the_operator(world: World, no_operator: 
             )
 
         wait_until(right, seconds=60, what="all is right again")
-        print(
-            f"\noperator back: status right for 4 pods {time.monotonic() - returned:.1f} s after it was ready"
+        measured(
+            f"operator back: status right for 4 pods {time.monotonic() - returned:.1f} s after it was ready"
         )
     finally:
         delete_pod(world, "newcomer")
@@ -113,7 +114,7 @@ def test_what_the_operator_cannot_know_is_unknown(world: World) -> None:
             seconds=60,
             what="the silent pod's circuit is Unknown",
         )
-        print(f"\na frozen sidecar is Unknown after {time.monotonic() - stopped:.1f} s")
+        measured(f"a frozen sidecar is Unknown after {time.monotonic() - stopped:.1f} s")
         assert tool["state"] == "Mixed"
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -162,7 +163,7 @@ def test_a_killed_sidecar_is_back_with_its_policy_before_the_first_call(world: W
         return world.execute(pod, "python", "-c", code).strip()
 
     answer = first_answer()
-    print(f"\nsidecar killed: a call got through after {time.monotonic() - killed:.1f} s: {answer!r}")
+    measured(f"sidecar killed: a call got through after {time.monotonic() - killed:.1f} s: {answer!r}")
     assert answer == "Jane Doe <[redacted:Email]>, card [redacted:CreditCard], token [redacted:token]"
     world.until_programmed()
 
@@ -190,7 +191,7 @@ def test_other_namespaces_start_undisturbed_without_the_webhook(world: World) ->
         world.kube.apply(plain)
         created_s = time.monotonic() - started
         wait_until(lambda: ready(world, "bystander", "demo-tools"), seconds=60, what="the bystander starts")
-        print(f"\nwebhook down: a pod of another namespace was accepted in {created_s:.2f} s")
+        measured(f"webhook down: a pod of another namespace was accepted in {created_s:.2f} s")
         assert "initContainers" not in world.kube.get("pod", "bystander", "demo-tools")["spec"]
         changed = json.loads(json.dumps(world.policy()))
         changed["metadata"] = {"name": "unchecked", "namespace": AGENTS}

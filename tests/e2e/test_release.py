@@ -9,6 +9,7 @@ import pytest
 from localcluster import product
 from localcluster.kube import Kube, wait_until
 from tests.e2e.world import SYSTEM, World
+from tests.measured import measured
 
 pytestmark = pytest.mark.e2e
 
@@ -61,7 +62,7 @@ def test_upgrade_and_rollback_break_no_running_agent(world: World) -> None:
         product.install(world.kube, world.tag, "operator.logLevel=debug")
         world.kube.helm("rollback", product.RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "3m")
         world.until_programmed(seconds=60)
-    print(f"\nupgrade and rollback: {steady.calls} calls meanwhile, {len(steady.errors)} failed")
+    measured(f"upgrade and rollback: {steady.calls} calls meanwhile, {len(steady.errors)} failed")
     assert steady.calls > 0
     assert steady.errors == []
 

@@ -21,6 +21,7 @@ import yaml
 from kubernetes import client, config
 
 from tests.corpus.policies import GOOD
+from tests.measured import measured
 from toolpolicy_api import channel, snapshot
 
 pytestmark = pytest.mark.integration
@@ -230,7 +231,7 @@ async def test_the_whole_chain(cluster: Cluster, operator: Operator) -> None:
         started = time.monotonic()
         cluster.apply(policy(defaults={"timeout": {"total": "7s"}}))
         got = await mine.accept()
-        print(f"\na change was pushed {time.monotonic() - started:.3f} s after it was applied")
+        measured(f"a change was pushed {time.monotonic() - started:.3f} s after it was applied")
         changed = snapshot.decode_snapshot(bytes(got.snapshot)).policies[0]
         assert changed.servers[0].unlisted.timeouts.total_ms == 7000
 
@@ -357,7 +358,9 @@ async def test_the_standby_takes_over(
         operator.end(number)
         ended = time.monotonic()
         await until(lambda: holder(cluster) == "op-b", "op-b leads", seconds=30)
-        print(f"\nafter {signal.Signals(number).name} the standby led {time.monotonic() - ended:.1f} s later")
+        measured(
+            f"after {signal.Signals(number).name} the standby led {time.monotonic() - ended:.1f} s later"
+        )
 
         def labels() -> list[str]:
             pods = cluster.core.list_namespaced_pod(SYSTEM, label_selector="toolpolicy.dev/leader=true").items

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.measured import measured
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.config import bootstrap, persisted
 
@@ -111,8 +112,8 @@ def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
         r"VmRSS:\s+(\d+)", Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
     )
     assert resident
-    print(
-        f"\nstandalone: first answer after {seconds * 1000:.0f} ms, {int(resident[1]) / 1024:.0f} MiB resident"
+    measured(
+        f"standalone: first answer after {seconds * 1000:.0f} ms, {int(resident[1]) / 1024:.0f} MiB resident"
     )
     assert process.end() == 0
     events = [entry["event"] for entry in process.log()]

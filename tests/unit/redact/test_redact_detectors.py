@@ -89,6 +89,13 @@ def test_a_card_is_found_anywhere_in_a_run_of_digits(text: str, redacted: str) -
     assert ALL.text(text).value == redacted
 
 
+def test_of_two_cards_that_overlap_no_tail_is_left() -> None:
+    both = "5503 4111 1111 1100 0009"  # valid as its first and as its last sixteen digits
+    assert luhn(both.replace(" ", "")[:16].encode())
+    assert luhn(both.replace(" ", "")[4:].encode())
+    assert ALL.text(both).value == "[redacted:CreditCard]"
+
+
 @pytest.mark.parametrize(
     ("digits", "valid"), [(b"0", True), (b"18", True), (b"79927398713", True), (b"79927398710", False)]
 )
