@@ -12,6 +12,7 @@ NOTED = frozenset(
         b"accept",
         b"content-encoding",
         b"content-type",
+        b"expect",
         b"host",
         b"mcp-method",
         b"mcp-name",

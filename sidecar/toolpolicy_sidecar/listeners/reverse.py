@@ -44,6 +44,7 @@ class ReverseListener:
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._draining = False
         self._server: asyncio.Server | None = None
+        self._pushing = 0  # event streams of servers, which end when the agent or the server wants
         self._http = _Connections(self, limits)
 
     async def start(self, host: str, port: int) -> int:
@@ -56,12 +57,13 @@ class ReverseListener:
         return bound
 
     async def drain(self, timeout_s: float) -> None:
-        """Takes nothing new and lets what is in flight end, at most this long. Event streams end with it."""
+        """Takes nothing new and lets what is in flight end, at most this long. Event streams that only wait for
+        what a server may push are not waited for."""
         self._draining = True
         if self._server:
             self._server.close()
         ends = self._clock.monotonic() + timeout_s
-        while self._current.in_flight and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- a count has no event
+        while self._current.in_flight > self._pushing and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- a count has no event
             await asyncio.sleep(_POLL_S)
         await self.close()
 
@@ -116,7 +118,7 @@ class ReverseListener:
             request.raw_headers,
             noted,
             repeated,
-            self._body(request, reply, arrived),
+            self._body(request, reply, noted, arrived),
             arrived,
             arrived_ms,
         )
@@ -126,11 +128,17 @@ class ReverseListener:
         recognised = await mcp_recogniser.recognise(incoming, server, self._limits.body_bytes)
         if isinstance(recognised, ToolCall):
             await self._pipeline.call(recognised, reply)
-        else:
+            return
+        self._pushing += recognised.pushes
+        try:
             await self._pipeline.passing(recognised, reply)
+        finally:
+            self._pushing -= recognised.pushes
 
-    def _body(self, request: web.BaseRequest, reply: HttpReply, arrived: float) -> HttpBody:
-        expects = request.headers.get("Expect", "").lower() == "100-continue"
+    def _body(
+        self, request: web.BaseRequest, reply: HttpReply, noted: dict[bytes, bytes], arrived: float
+    ) -> HttpBody:
+        expects = noted.get(b"expect", b"").lower() == b"100-continue"
         length = request.content_length
         return HttpBody(
             request.content,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+import uvloop
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import Transition
@@ -21,6 +22,11 @@ from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.pool import Pool
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of a real sidecar."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class Kept:

@@ -309,6 +309,29 @@ async def test_draining(w: World) -> None:
         await Agent.connect(w.port)
 
 
+async def test_a_stream_that_only_waits_does_not_hold_up_the_end(w: World) -> None:
+    async def push(exchange: Exchange) -> None:
+        await exchange.events(b": hi\n\n")
+        await exchange.closed()
+
+    w.tool.script = push
+    agent = await w.agent()
+    await agent.send("GET", "/kb")
+    assert (await agent.head()).status == 200
+    await asyncio.wait_for(w.listener.drain(60.0), 10)
+    await until(lambda: w.current.in_flight == 0)
+
+
+async def test_a_head_that_never_ends_is_closed() -> None:
+    async with world(Limits(keep_alive_s=0.1)) as w:
+        for sent in (b"", b"GET /kb HT", b"GET /kb HTTP/1.1\r\nHost: x\r\nX-"):
+            agent = await w.agent()
+            await agent.raw(sent)
+            async with asyncio.timeout(10):
+                assert await agent.reader.read() == b""
+        assert not w.recorded.refusals
+
+
 async def test_what_comes_while_draining_is_refused(w: World) -> None:
     agent, other = await w.agent(), await w.agent()
     await usable(other)
