@@ -92,15 +92,20 @@ class Redactor:
             return data
         suspects = self._scanner.suspects(data)
         begin, end = next(suspects, _NOWHERE)
+        backslash = _find(data, b"\\", 0)
         pieces: list[bytes] = []
         at = 0
         for match in document.TOKEN.finditer(data):
-            token = match.group()
             start, stop = match.span()
+            if begin >= stop and backslash >= stop:
+                continue
             while end <= start:
                 begin, end = next(suspects, _NOWHERE)
-            if begin >= stop and b"\\" not in token:
+            if backslash < start:
+                backslash = _find(data, b"\\", start)
+            if begin >= stop and backslash >= stop:
                 continue
+            token = match.group()
             if token[:1] == b'"':
                 text = document.string_value(token)
                 value = self._value(text, depth, hits)
@@ -173,6 +178,11 @@ class Redactor:
         if whole is not text:
             words = [quote_plus(word) for word in whole.split(b"=", 1)]
         return "=".join(words)
+
+
+def _find(data: bytes, what: bytes, start: int) -> int:
+    found = data.find(what, start)
+    return sys.maxsize if found < 0 else found
 
 
 def _percent_decoded(text: str) -> bytes:

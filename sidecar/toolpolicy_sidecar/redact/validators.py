@@ -61,7 +61,7 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
 
     A candidate is a run of digits with single spaces or dashes; a card may stand anywhere in it, between
     an order number and a date. It begins and ends where a group does, never next to a letter, and it is
-    not the fraction of a number.
+    not the fraction of a number. Stretches may overlap: which of them is the card, nobody can tell.
     """
     while start and text[start - 1] in _DIGITS:
         start -= 1
@@ -75,13 +75,12 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     if end < len(text) and text[end] in _LETTERS:
         del ends[size]
     tainted = start > 0 and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start))
-    at, taken = 0, 0
+    at = 0
     for begin, stop in groups:
-        if at >= taken and not (tainted and at == 0):
+        if not (tainted and at == 0):
             for length in sorted(_LENGTHS.get(digits[at : at + 4], _NO_LENGTHS), reverse=True):
                 if at + length in ends and luhn(digits[at : at + length]):
-                    taken = at + length
-                    yield begin, ends[taken]
+                    yield begin, ends[at + length]
                     break
         at += stop - begin
 

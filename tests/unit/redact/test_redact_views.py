@@ -28,6 +28,7 @@ TEXTS = st.lists(FRAGMENTS, max_size=12).map(lambda parts: "".join(parts).encode
 @given(TEXTS)
 @example(b'\\u0041"\n')
 @example(b"\\ud800")
+@example(b'\\\\"')  # an escaped backslash, then a quote
 def test_the_fast_way_and_the_mapped_way_read_the_same(text: bytes) -> None:
     found = list(views(text))
     assert len(found) <= 1

@@ -247,5 +247,5 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         assert len(self.breaker._leases) == len(self.model.probes)
 
 
-BreakerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+BreakerAgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestBreakerAgainstModel = BreakerAgainstModel.TestCase
