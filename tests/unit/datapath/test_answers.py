@@ -330,3 +330,18 @@ async def test_in_the_modern_era_the_stream_is_closed_and_nothing_more(ready: Si
     await asyncio.wait_for(tools.closed.wait(), 5)
     await asyncio.sleep(0.05)
     assert len(tools.got) == 1
+
+
+@pytest.mark.parametrize("rest", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"\x00garbage"])
+async def test_more_than_was_asked_for_never_answers_the_next_call(
+    ready: Sidecar, tools: Tools, rest: bytes
+) -> None:
+    async def twice(_: Sent, writer: asyncio.StreamWriter) -> None:
+        body = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"first"}]}}'
+        writer.write(answer(body) + (rest or answer(body.replace(b"first", b"second"))))
+
+    tools.script = twice
+    _, body = await mcp(ready, tool_call())
+    assert text_of(body) == "first"
+    tools.script = tools._ok
+    assert (await mcp(ready, tool_call()))[1]["result"] == {"content": []}
