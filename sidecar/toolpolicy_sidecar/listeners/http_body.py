@@ -1,18 +1,20 @@
 """A request body as aiohttp gives it, bounded in size and time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.listeners.http_reply import HttpReply
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 
 
 class HttpBody:
-    """`go_on` answers `Expect: 100-continue`, once the body is wanted."""
+    """`expected`: the agent waits to be told to go on before it sends. A body that is not read to its end leaves a
+    connection on which the next request cannot be found: it is closed after the answer."""
 
     def __init__(
         self,
@@ -22,7 +24,8 @@ class HttpBody:
         limit_bytes: int,
         deadline: float,
         clock: Clock,
-        go_on: Callable[[], None] | None,
+        reply: HttpReply,
+        expected: bool,
     ) -> None:
         self.length = length
         self.problem: Problem | None = None
@@ -31,7 +34,8 @@ class HttpBody:
         self._limit_bytes = limit_bytes
         self._deadline = deadline
         self._clock = clock
-        self._go_on = go_on
+        self._reply = reply
+        self._expected = expected
 
     async def whole(self, deadline: float | None = None) -> bytes:
         self._begin()
@@ -48,9 +52,9 @@ class HttpBody:
     def _begin(self) -> None:
         if self.length is not None and self.length > self._limit_bytes:
             raise self._over()
-        if self._go_on:
-            self._go_on()
-            self._go_on = None
+        if self._expected:
+            self._expected = False
+            self._reply.go_on()
 
     def _now(self) -> bytes:
         try:
@@ -88,8 +92,10 @@ class HttpBody:
         return self._stopped(Reason.BodyTooLarge, f"its body is over {self._limit_bytes} bytes")
 
     def _malformed(self) -> Stopped:
+        self._content.feed_eof()  # nobody is to wait for the rest
         return self._stopped(Reason.MalformedRequest, "its body is framed wrongly")
 
     def _stopped(self, reason: Reason, text: str) -> Stopped:
+        self._reply.close_after()
         self.problem = Problem(reason, text)
         return Stopped(self.problem)

@@ -138,7 +138,6 @@ class ReverseListener:
     def _body(
         self, request: web.BaseRequest, reply: HttpReply, noted: dict[bytes, bytes], arrived: float
     ) -> HttpBody:
-        expects = noted.get(b"expect", b"").lower() == b"100-continue"
         length = request.content_length
         return HttpBody(
             request.content,
@@ -146,7 +145,8 @@ class ReverseListener:
             limit_bytes=self._limits.body_bytes,
             deadline=arrived + self._limits.request_s,
             clock=self._clock,
-            go_on=reply.go_on if expects else None,
+            reply=reply,
+            expected=noted.get(b"expect", b"").lower() == b"100-continue",
         )
 
     def _refuse_odd(self, request: web.BaseRequest, noted: dict[bytes, bytes], reply: HttpReply) -> None:
@@ -165,8 +165,6 @@ class ReverseListener:
         if reply.started:
             reply.abort()
             return
-        if problem.reason in {Reason.RequestTimeout, Reason.BodyTooLarge}:
-            reply.close_after()
         await reply.whole(rendered.status, rendered.headers, rendered.body)
 
     def unreadable(self, error: BaseException | None) -> web.StreamResponse:
@@ -215,6 +213,14 @@ class _Connection(RequestHandler):
     """aiohttp's connection handler, with our words for what it cannot parse, and nothing of it in the log."""
 
     listener: ReverseListener
+
+    def data_received(self, data: bytes) -> None:
+        """A body that turns out to be framed wrongly: aiohttp would tell only once its request is answered."""
+        super().data_received(data)
+        request = self._current_request
+        if request is not None and self._messages and not request.content.is_eof():
+            # No request can follow a body that has not ended: what is queued is the error.
+            request.content.set_exception(web.RequestPayloadError("malformed body"))
 
     def handle_error(
         self,

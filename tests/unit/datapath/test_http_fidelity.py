@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.datapath.loopback import Exchange, World, read_head, redaction, rules, until, world
+from tests.unit.datapath.loopback import (
+    Exchange,
+    World,
+    breaker,
+    read_head,
+    redaction,
+    rules,
+    until,
+    world,
+)
 from toolpolicy_sidecar.runtime import Limits
 
 TICKET = "/api/v1/tickets/5"
@@ -459,3 +468,45 @@ async def test_event_streams_of_http_tools_are_redacted_event_by_event(w: World)
     assert b"data: [key] and\ndata: {}" in first
     go_on.set()
     assert b'id: 7\ndata: {"k":"[key]"}\n\n' in await agent.reader.readuntil(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("target", [TICKET, "/kb"])
+async def test_a_body_that_turns_out_to_be_malformed(w: World, target: str) -> None:
+    agent = await w.agent()
+    await agent.send("POST", target, b"3\r\nabc\r\n", [("Transfer-Encoding", "chunked")])
+    await until(lambda: w.current.in_flight == 1)
+    await agent.raw(b"zz\r\n")
+    answer = await agent.answer()
+    assert (answer.status, answer.json["reason"], answer.header("Connection")) == (
+        400,
+        "MalformedRequest",
+        "close",
+    )
+    assert await agent.reader.read() == b""
+    assert [seen for seen in w.tool.seen if seen.body] == []
+    if target == TICKET:
+        record = await w.recorded_call()
+        assert (record.outcome, record.reason) == ("refused", "MalformedRequest")
+
+
+async def test_an_upload_that_the_agent_breaks_off(w: World) -> None:
+    """Neither answered nor held against the tool; the tool sees that its request is not complete."""
+    w.install(tool_rules=rules(breaker=breaker(1)))
+    agent = await w.agent()
+    await agent.send("POST", TICKET, b"3\r\nabc\r\n", [("Transfer-Encoding", "chunked")])
+    await until(lambda: w.tool.connections == 1)
+    agent.close()
+    record = await w.recorded_call()
+    assert (record.outcome, record.reason) == ("neutral", "ClientGone")
+    assert w.recorded.transitions == []
+    assert w.tool.seen == []
+
+
+async def test_a_slow_upload_is_not_held_against_the_tool(w: World) -> None:
+    w.install(tool_rules=rules(total_ms=100, attempt_ms=100, breaker=breaker(1)))
+    agent = await w.agent()
+    await agent.send("POST", TICKET, b"3\r\nabc\r\n", [("Transfer-Encoding", "chunked")])
+    answer = await agent.answer()
+    assert (answer.status, answer.json["reason"]) == (504, "TotalTimeout")
+    assert (await w.recorded_call()).outcome == "failure"
+    assert w.recorded.transitions == []
