@@ -1,11 +1,13 @@
 {{/* Prefix of every object: the release's name, with the chart's when that is not in it. */}}
 {{- define "toolpolicy.name" -}}
-{{- if contains .Chart.Name .Release.Name -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{- else -}}
+{{- if .Values.fullnameOverride -}}{{ .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains .Chart.Name .Release.Name -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{- else -}}
 {{ printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" }}{{- end -}}
 {{- end -}}
 
 {{- define "toolpolicy.image" -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
 {{- define "toolpolicy.labels" -}}
@@ -27,6 +29,9 @@ app.kubernetes.io/component: {{ .component }}
 
 {{/* What both Deployments' pods have in common: restricted Pod Security and where they run. */}}
 {{- define "toolpolicy.pod" -}}
+automountServiceAccountToken: true
+# Else a Service named toolpolicy would set TOOLPOLICY_PORT, which the processes read as a flag of theirs.
+enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
@@ -53,6 +58,12 @@ affinity:
         topologyKey: kubernetes.io/hostname
         labelSelector:
           matchLabels: {{- include "toolpolicy.selector" . | nindent 12 }}
+topologySpreadConstraints:
+- maxSkew: 1
+  topologyKey: topology.kubernetes.io/zone
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels: {{- include "toolpolicy.selector" . | nindent 6 }}
 {{- end -}}
 
 {{- define "toolpolicy.containerSecurity" -}}
@@ -61,4 +72,15 @@ capabilities: {drop: [ALL]}
 privileged: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
+{{- end -}}
+
+{{/* Which pods are asked to have a sidecar: the namespace opts in, the pod may opt out. */}}
+{{- define "toolpolicy.injected" -}}
+namespaceSelector:
+  matchLabels: {toolpolicy.dev/inject: enabled}
+  matchExpressions:
+  - {key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system, {{ .Release.Namespace }}]}
+objectSelector:
+  matchExpressions:
+  - {key: toolpolicy.dev/inject, operator: NotIn, values: [disabled]}
 {{- end -}}

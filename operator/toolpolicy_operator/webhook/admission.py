@@ -74,7 +74,7 @@ class Admission:
         try:
             answer = await (self._inject(request) if webhook == "inject" else self._validate(request))
         except Exception:
-            log.exception("admission failed: a bug", extra={"webhook": webhook, "of": _name(request)})
+            log.exception("admission failed: a bug", extra={"webhook": webhook, "uid": uid})
             self._reviews.labels(webhook, "failed").inc()
             answer = _INJECT_FAILED if webhook == "inject" else _VALIDATE_FAILED
         self._seconds.labels(webhook).observe(time.monotonic() - began)
