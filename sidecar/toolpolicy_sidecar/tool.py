@@ -11,7 +11,8 @@ from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.upstream.origin import Place
 
 REMEMBERED_NAMES = 1024
-"""Names come from callers: no more of them are kept."""
+REMEMBERED_CHARACTERS = 128
+"""Names come from callers: no more and no longer ones are kept."""
 _GLOB = frozenset("*?[")
 
 
@@ -64,7 +65,7 @@ class McpTools:
             return self._found[name]
         except KeyError:
             found = self._search(name)
-        if len(self._found) < REMEMBERED_NAMES:
+        if len(self._found) < REMEMBERED_NAMES and len(name) <= REMEMBERED_CHARACTERS:
             self._found[name] = found
         return found
 

@@ -490,6 +490,27 @@ async def test_answer_unscannable(w: World) -> None:
     await both(w, Reason.AnswerUnscannable)
 
 
+async def test_internal_error(
+    w: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of our own: readable, recorded, logged without a value, and not held against the tool."""
+
+    async def broken(*args: object, **more: object) -> None:
+        raise KeyError("a bug")
+
+    w.install(tool_rules=rules(breaker=breaker(1)))
+    monkeypatch.setattr(w.pool, "exchange", broken)
+    agent = await w.agent()
+    answer = await agent.call(query="sk-canary12345678")
+    assert answer.meta["toolpolicy.dev/reason"] == "InternalError"
+    problem(await agent.request("GET", "/api/v1/tickets/5"), Reason.InternalError)
+    problem(await agent.request("GET", "/kb"), Reason.InternalError)
+    assert [record.reason for record in w.recorded.calls] == ["InternalError"] * 2
+    assert w.recorded.transitions == []
+    assert "a bug" in caplog.text
+    assert "canary" not in caplog.text
+
+
 # Passed on: the agent has the tool's own answer
 
 
