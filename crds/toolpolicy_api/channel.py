@@ -4,7 +4,7 @@ sidecar → operator: Hello, Ack, Nack, Report, Heartbeat. Operator → sidecar:
 Times are Unix milliseconds by the sender's clock, for people to read; nothing is decided by them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -22,6 +22,11 @@ LATENCY_BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_
 """Upper bounds of the latency buckets that heartbeats carry; one more bucket holds what is above."""
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""Bounded, so that the sum over a fleet is still an int64 for the API server."""
+UnixMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+"""Up to the end of the year 9999, the last moment that RFC 3339 can write."""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", rename="camel"):
@@ -66,8 +71,8 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     before: CircuitState
     after: CircuitState
     reason: str
-    at_ms: int
-    open_until_ms: int | None = None
+    at_ms: UnixMs
+    open_until_ms: UnixMs | None = None
     last_error: str | None = None
 
 
@@ -76,7 +81,7 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
     action: Literal["disable"]
     reason: str = ""
-    until_ms: int | None = None
+    until_ms: UnixMs | None = None
 
 
 class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -84,13 +89,13 @@ class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
     key: ToolKey
     state: CircuitState
-    calls: int = 0
-    errors: int = 0
-    latency: tuple[int, ...] = ()
-    last_transition_ms: int | None = None
+    calls: Count = 0
+    errors: Count = 0
+    latency: tuple[Count, ...] = ()
+    last_transition_ms: UnixMs | None = None
     reason: str | None = None
     last_error: str | None = None
-    open_until_ms: int | None = None
+    open_until_ms: UnixMs | None = None
     override: Override | None = None
 
 

@@ -19,6 +19,10 @@ from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
 
+_AMBIGUOUS = ("//", ";", "\\", "%2f", "%5c", "%00", "%2e")
+"""In a path these can be read in two ways: the sidecar refuses such requests, so no tool may wait for them."""
+
+
 class Finding(NamedTuple):
     """One thing that is wrong: the field as `spec.tools[0].timeout.total`, and what to do about it."""
 
@@ -175,6 +179,11 @@ def _match(match: written.Match | None, protocol: str, field: str) -> Iterator[F
         yield Finding(f"{field}.match.path", "its server speaks MCP; use tool")
     if match.methods and match.path is None:
         yield Finding(f"{field}.match.methods", "needs a path")
+    ambiguous = next((part for part in _AMBIGUOUS if part in (match.path or "").lower()), None)
+    if ambiguous:
+        yield Finding(
+            f"{field}.match.path", f"no request with {ambiguous!r} in its path is let through; remove it"
+        )
     for segment in (match.path or "").split("/"):
         inner = segment[1:-1]
         whole = segment.startswith("{") and segment.endswith("}") and inner.isidentifier()

@@ -247,6 +247,7 @@ BAD = [
         None,
     ),
     Bad("path with dot segments", put("tools.1.match.path", "/a/../b"), "spec.tools[1].match.path", None),
+    Bad("path that no request has", put("tools.1.match.path", "/a//b"), "spec.tools[1].match.path", None),
     Bad(
         "method unknown",
         put("tools.1.match.methods", ["FETCH"]),

@@ -38,7 +38,10 @@ def test_what_was_packed_is_unpacked(data: bytes, encoding: str) -> None:
 def test_up_to_the_limit_and_not_a_byte_more(size: int) -> None:
     data = bytes(size)
     assert decode(gzip.compress(data, mtime=0), "gzip", size) == data
-    for body, encoding in ((gzip.compress(data + b"x", mtime=0), "gzip"), (zlib.compress(data + b"x"), "deflate")):
+    for body, encoding in (
+        (gzip.compress(data + b"x", mtime=0), "gzip"),
+        (zlib.compress(data + b"x"), "deflate"),
+    ):
         with pytest.raises(TooLarge):
             decode(body, encoding, size)
     with pytest.raises(TooLarge):
