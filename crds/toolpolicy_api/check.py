@@ -18,7 +18,6 @@ from toolpolicy_api.compile import effective_timeouts
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
-
 _AMBIGUOUS = ("//", ";", "\\", "%2f", "%5c", "%00", "%2e")
 """In a path these can be read in two ways: the sidecar refuses such requests, so no tool may wait for them."""
 
