@@ -12,6 +12,8 @@ from kubernetes import client, config
 from toolpolicy_api.policy import GROUP, PLURAL, VERSION
 
 CONNECT_S, READ_S = 3.0, 10.0
+RETRIES = 1
+"""Once more, for a connection that the server has closed just now. A hanging server keeps a thread that long."""
 THREADS = 8
 FIELD_MANAGER = "toolpolicy-operator"
 POLICIES = f"/apis/{GROUP}/{VERSION}"
@@ -26,12 +28,17 @@ class ApiError(Exception):
 
 
 class Api:
-    def __init__(self) -> None:
+    """`read_s`: how long one attempt may take; a process that ends waits for those in flight."""
+
+    def __init__(self, read_s: float = READ_S) -> None:
         try:
             config.load_incluster_config()
         except config.ConfigException:
             config.load_kube_config()
-        self._client = client.ApiClient()
+        settings = client.Configuration.get_default_copy()
+        settings.retries = RETRIES
+        self._client = client.ApiClient(settings)
+        self._timeout_s = (min(CONNECT_S, read_s), read_s)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     async def get(self, path: str) -> Any:
@@ -70,7 +77,7 @@ class Api:
                 self._client.configuration.host + path,
                 header_params=headers,
                 body=body,
-                _request_timeout=(CONNECT_S, READ_S),
+                _request_timeout=self._timeout_s,
             )
             data = response.read()
         except client.ApiException as error:

@@ -12,7 +12,7 @@ from prometheus_client import Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from toolpolicy_operator.api import Api
-from toolpolicy_operator.webhook.admission import Admission
+from toolpolicy_operator.webhook.admission import LIST_WITHIN_S, Admission
 from toolpolicy_operator.webhook.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ async def serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    api = Api()
+    api = Api(read_s=LIST_WITHIN_S)
     admission = Admission(api, settings.sidecar)
     certificate = Certificate(settings.certificates)
     try:
