@@ -10,6 +10,7 @@ from tests.measured import FIGURES
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The node's tests share one cluster, the integration tests one API server: each stays with one worker."""
     for item in items:
