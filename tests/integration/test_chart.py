@@ -372,7 +372,9 @@ def test_another_name_reaches_every_object(release: str, values: list[str], pref
 def test_cert_manager_gives_what_the_pods_mount() -> None:
     documents = render("certManager.enabled=true")
     certificates = {c["spec"]["secretName"]: c["spec"] for c in of_kind(documents, "Certificate")}
-    assert set(certificates) == set(SECRETS)
+    tls = {"toolpolicy-operator-tls", "toolpolicy-webhook-tls"}
+    assert set(certificates) == {"toolpolicy-issuer-ca", *tls}
+    assert tls < set(SECRETS), "the same that the operator makes without cert-manager"
     for component in ("operator", "webhook"):
         assert (
             f"toolpolicy-{component}.toolpolicy-system.svc"

@@ -174,7 +174,7 @@ _VALIDATE_FAILED: dict[str, Any] = {
 def _name(request: Mapping[str, Any]) -> str:
     """For the log. A pod made from a template has no name yet."""
     metadata = (request.get("object") or {}).get("metadata") or {}
-    name = request.get("name") or metadata.get("name") or f"{metadata.get('generateName', '')}…"
+    name = request.get("name") or metadata.get("name") or f"{metadata.get('generateName', '')}*"
     return f"{request.get('namespace', '')}/{name}"
 
 

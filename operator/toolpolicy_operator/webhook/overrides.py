@@ -5,7 +5,6 @@ A wrong value costs a warning, never the pod: the API server would refuse the wh
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from kubernetes.utils.quantity import parse_quantity
@@ -14,14 +13,12 @@ from toolpolicy_operator.webhook.sidecar import LOG_LEVELS, Sidecar
 
 LOG_LEVEL = "toolpolicy.dev/log-level"
 RESOURCES = {
-    "toolpolicy.dev/cpu-request": ("requests", "cpu"),
-    "toolpolicy.dev/cpu-limit": ("limits", "cpu"),
-    "toolpolicy.dev/memory-request": ("requests", "memory"),
-    "toolpolicy.dev/memory-limit": ("limits", "memory"),
+    "toolpolicy.dev/cpu-request": ("requests", "cpu", "1m"),
+    "toolpolicy.dev/cpu-limit": ("limits", "cpu", "10m"),
+    "toolpolicy.dev/memory-request": ("requests", "memory", "1Mi"),
+    "toolpolicy.dev/memory-limit": ("limits", "memory", "64Mi"),
 }
-KNOWN = (LOG_LEVEL, *RESOURCES)
-LEAST_MEMORY_BYTES = 32 * 1024 * 1024
-"""With less it would not start; `128` without a unit is 128 bytes."""
+"""Annotation → kind, resource, and the least with which a sidecar starts; `128` without a unit is 128 bytes."""
 _QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 
 
@@ -38,11 +35,11 @@ def override(sidecar: Sidecar, annotations: Mapping[str, str]) -> Overridden:
         level = sidecar.log_level
     resources: dict[str, dict[str, Any]] = {kind: dict(of) for kind, of in sidecar.resources.items()}
     changed = False
-    for annotation, (kind, resource) in RESOURCES.items():
+    for annotation, (kind, resource, least) in RESOURCES.items():
         text = annotations.get(annotation)
         if text is None:
             continue
-        wrong = _wrong(text, resource)
+        wrong = _wrong(text, least)
         if wrong:
             warnings.append(_ignored(annotation, text, wrong))
         else:
@@ -60,13 +57,11 @@ def override(sidecar: Sidecar, annotations: Mapping[str, str]) -> Overridden:
     return Overridden(sidecar._replace(log_level=level, resources=resources), tuple(warnings))
 
 
-def _wrong(text: str, resource: str) -> str:
-    example = "100m or 1" if resource == "cpu" else "128Mi"
+def _wrong(text: str, least: str) -> str:
     if not _QUANTITY.fullmatch(text):
-        return f"is no quantity; write it like {example}"
-    amount: Decimal = parse_quantity(text)
-    if amount < (Decimal("0.001") if resource == "cpu" else LEAST_MEMORY_BYTES):
-        return f"is too little for the sidecar to start; write it like {example}"
+        return "is no quantity; write it like 100m (CPU) or 128Mi (memory)"
+    if parse_quantity(text) < parse_quantity(least):
+        return f"is less than {least}"
     return ""
 
 

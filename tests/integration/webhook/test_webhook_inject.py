@@ -120,7 +120,7 @@ def test_wrong_annotations_cost_a_warning_and_no_pod(world: World) -> None:
     }
     assert environment(sidecar)["TOOLPOLICY_LOG_LEVEL"] == "info"
     assert "log-level: 'loud' is none of" in warnings
-    assert "memory-request: '128' is too little" in warnings
+    assert "memory-request: '128' is less than 1Mi" in warnings
 
 
 def test_without_a_webhook_everybody_starts(world: World, no_webhook: None) -> None:

@@ -35,13 +35,14 @@ def test_resources(annotations: dict[str, str], resources: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("annotation", "text", "why"),
     [
-        ("cpu-request", "lots", "is no quantity; write it like 100m or 1"),
+        ("cpu-request", "lots", "is no quantity; write it like 100m (CPU) or 128Mi (memory)"),
         ("cpu-request", "-1", "is no quantity"),
         ("cpu-request", "1e3", "is no quantity"),
         ("cpu-request", "", "is no quantity"),
-        ("cpu-limit", "0", "is too little"),
-        ("memory-limit", "128", "is too little for the sidecar to start; write it like 128Mi"),
-        ("memory-limit", "64m", "is too little"),
+        ("cpu-limit", "0", "is less than 10m"),
+        ("memory-limit", "128", "is less than 64Mi"),
+        ("memory-limit", "64m", "is less than 64Mi"),
+        ("memory-request", "128", "is less than 1Mi"),
         ("memory-request", "9" * 400, "is no quantity"),
         ("log-level", "loud", "is none of debug, info, warning, error"),
         ("log-level", "INFO\u0000", "is none of"),
