@@ -1,6 +1,8 @@
 """The webhook as a server: bad requests, renewed certificates, its probes and its metrics."""
 
 import json
+import socket
+import ssl
 import urllib.error
 import urllib.request
 
@@ -36,6 +38,16 @@ def test_what_is_no_review_is_refused(world: World, path: str, body: bytes, stat
     answered, text = world.webhook.post(path, body, world.webhook.ca)
     assert answered == status
     assert b"Traceback" not in text
+
+
+def test_a_body_that_never_comes_is_not_waited_for(world: World) -> None:
+    tls = ssl.create_default_context(cadata=world.webhook.ca.certificate)
+    with (
+        socket.create_connection(("127.0.0.1", world.webhook.port), 60) as raw,
+        tls.wrap_socket(raw, server_hostname="localhost") as wrapped,
+    ):
+        wrapped.sendall(b"POST /inject HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
