@@ -1,8 +1,12 @@
-"""The API server, from asyncio: each request runs in a thread, bounded in number and in time."""
+"""The API server, from asyncio: each request runs in a thread, bounded in number and in time.
+
+Each `Api` has threads and connections of its own: what may be held up by others (TokenReviews, for instance,
+whose number sidecars decide) gets one for itself, and what must never wait (the Lease) too.
+"""
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +19,8 @@ CONNECT_S, READ_S = 3.0, 10.0
 RETRIES = 1
 """Once more, for a connection that the server has closed just now. A hanging server keeps a thread that long."""
 THREADS = 8
+PAGE = 500
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 FIELD_MANAGER = "toolpolicy-operator"
 POLICIES = f"/apis/{GROUP}/{VERSION}"
 
@@ -28,9 +34,14 @@ class ApiError(Exception):
 
 
 class Api:
-    """`read_s`: how long one attempt may take; a process that ends waits for those in flight."""
+    """`read_s`: how long one attempt may take; a process that ends waits for those in flight.
 
-    def __init__(self, read_s: float = READ_S) -> None:
+    `may_write` is asked before every write: a leader whose Lease has run out writes nothing more.
+    """
+
+    def __init__(
+        self, read_s: float = READ_S, threads: int = THREADS, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
         try:
             config.load_incluster_config()
         except config.ConfigException:
@@ -39,10 +50,24 @@ class Api:
         settings.retries = RETRIES
         self._client = client.ApiClient(settings)
         self._timeout_s = (min(CONNECT_S, read_s), read_s)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
+        self._may_write = may_write
 
     async def get(self, path: str) -> Any:
         return await self._run("GET", path, None, "application/json")
+
+    async def list(self, path: str, *, metadata_only: bool = False, **query: str) -> list[Any]:
+        """All items, in pages. `metadata_only`: without spec and status, which are the bulk."""
+        accept = METADATA_ONLY if metadata_only else "application/json"
+        items: list[Any] = []
+        token = ""
+        while True:
+            page = {**query, "limit": str(PAGE), **({"continue": token} if token else {})}
+            found = await self._run("GET", f"{path}?{urlencode(page)}", None, "application/json", accept)
+            items += found["items"] or ()  # a list of metadata alone is null when it is empty
+            token = found["metadata"].get("continue") or ""
+            if not token:
+                return items
 
     async def create(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._run("POST", path, body, "application/json")
@@ -64,12 +89,16 @@ class Api:
     async def delete(self, path: str) -> Any:
         return await self._run("DELETE", path, None, "application/json")
 
-    async def _run(self, method: str, path: str, body: Any, content_type: str) -> Any:
+    async def _run(
+        self, method: str, path: str, body: Any, content_type: str, accept: str = "application/json"
+    ) -> Any:
+        if method != "GET" and not self._may_write():
+            raise ApiError(0, "not the leader any more: nothing is written")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._request, method, path, body, content_type)
+        headers = {"Accept": accept, "Content-Type": content_type}
+        return await loop.run_in_executor(self._threads, self._request, method, path, body, headers)
 
-    def _request(self, method: str, path: str, body: Any, content_type: str) -> Any:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+    def _request(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
             response = self._client.call_api(

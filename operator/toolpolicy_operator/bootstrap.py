@@ -34,3 +34,27 @@ async def remove(api: Api, namespace: str) -> None:
     except ApiError as error:
         if error.status != 404:
             raise
+
+
+async def namespaces(api: Api) -> set[str]:
+    """Where one of ours is. The field selector is what RBAC allows: this name and no other ConfigMap."""
+    found = await api.list(core("configmaps"), metadata_only=True, fieldSelector=f"metadata.name={NAME}")
+    managed = LABELS.items()
+    return {
+        item["metadata"]["namespace"]
+        for item in found
+        if managed <= (item["metadata"].get("labels") or {}).items()
+    }
+
+
+async def read(api: Api, namespace: str) -> snapshot.Bootstrap:
+    """What was written last, empty when there is none that can be read. Raises ApiError."""
+    try:
+        data = (await api.get(core("configmaps", NAME, namespace))).get("data") or {}
+        return snapshot.decode_bootstrap(data.get("policies.json", "").encode())
+    except ValueError:
+        return snapshot.Bootstrap()
+    except ApiError as error:
+        if error.status == 404:
+            return snapshot.Bootstrap()
+        raise

@@ -1,36 +1,30 @@
-"""Probes and metrics of the operator: alive while its loop turns, ready as leader or as standby."""
+"""Probes and metrics of the operator: alive while its loop turns and its watches work."""
 
+import asyncio
 import time
+from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+BEAT_EVERY_S = 2.0
 STALE_S = 30.0
 
 
 class Health:
-    """`beat` is called by the event loop's own work; without it for 30 s the process is dead to the kubelet."""
+    """A probe of the kubelet is answered by the same event loop: one that hangs cannot answer, and one that
+    had not turned for 30 s says so once. `sick` gives a reason to be restarted, or nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
         self._beaten = time.monotonic()
         self._runner: web.AppRunner | None = None
-        self.registry = CollectorRegistry()
-        self.leader = Gauge(
-            "toolpolicy_operator_leader", "1 while this replica holds the Lease.", registry=self.registry
-        )
-        self.connections = Gauge(
-            "toolpolicy_operator_sidecars_connected",
-            "Sidecars on the control channel.",
-            registry=self.registry,
-        )
-        self.policies = Gauge("toolpolicy_operator_policies", "ToolPolicies known.", registry=self.registry)
-        self.pods = Gauge("toolpolicy_operator_pods", "Injected pods known.", registry=self.registry)
-
-    def beat(self) -> None:
-        self._beaten = time.monotonic()
+        self._beating: asyncio.Task[None] | None = None
+        self.sick: Callable[[], str] = lambda: ""
 
     async def start(self, port: int) -> None:
+        self._beating = asyncio.ensure_future(self._beat())
         app = web.Application()
         app.router.add_get("/healthz", self._alive)
         app.router.add_get("/readyz", self._alive)
@@ -40,16 +34,24 @@ class Health:
         await web.TCPSite(self._runner, "0.0.0.0", port).start()
 
     async def close(self) -> None:
+        if self._beating:
+            self._beating.cancel()
         if self._runner:
             await self._runner.cleanup()
 
+    async def _beat(self) -> None:
+        while True:
+            self._beaten = time.monotonic()
+            await asyncio.sleep(BEAT_EVERY_S)
+
     async def _alive(self, _: web.Request) -> web.Response:
         idle_s = time.monotonic() - self._beaten
-        if idle_s > STALE_S:
-            return web.Response(status=503, text=f"no sign of life for {idle_s:.0f} s\n")
+        why = f"no sign of life for {idle_s:.0f} s" if idle_s > STALE_S else self.sick()
+        if why:
+            return web.Response(status=503, text=f"{why}\n")
         return web.Response(text="ok\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(
-            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

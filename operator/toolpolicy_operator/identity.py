@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,6 +14,11 @@ POD_UID = "authentication.kubernetes.io/pod-uid"
 REMEMBERED_S = 5.0
 """A reconnect storm does not become a storm of TokenReviews; a revoked token is refused seconds later."""
 REMEMBERED = 4096
+TOKEN_CHARACTERS = 8192
+WAITING = 64
+"""Callers that wait for a TokenReview at once."""
+WAITING_PER_PEER = 4
+"""Of these, from one address, which is one pod, or one node that hides its pods' addresses."""
 
 
 class Caller(NamedTuple):
@@ -27,23 +33,40 @@ class Refused(Exception):  # noqa: N818 -- a verdict on the caller
     """Not a sidecar of this cluster; the message says why, without the token."""
 
 
+class Busy(Exception):  # noqa: N818 -- a verdict on the moment
+    """Too many callers wait already, or too many from this address: a later try may succeed."""
+
+
 class Identities:
+    """A caller that sends nonsense without end takes up its own share of the TokenReviews, and no other's."""
+
     def __init__(self, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
         self._clock = clock
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._waiting: Counter[str] = Counter()
 
-    async def of(self, authorization: str | None) -> Caller:
-        """Raises Refused, or ApiError when the API server cannot be asked."""
+    async def of(self, authorization: str | None, peer: str) -> Caller:
+        """Raises Refused, Busy, or ApiError when the API server cannot be asked."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Refused("no bearer token")
+        if len(token) > TOKEN_CHARACTERS or token.count(".") != 2:
+            raise Refused("the bearer token is no ServiceAccount token")
         digest = hashlib.sha256(token.encode()).digest()
         now = self._clock()
         remembered = self._known.get(digest)
         if remembered and remembered[0] > now:
             return remembered[1]
-        caller = await self._review(token)
+        if self._waiting[peer] >= WAITING_PER_PEER or self._waiting.total() >= WAITING:
+            raise Busy("too many callers wait for a TokenReview; try again")
+        self._waiting[peer] += 1
+        try:
+            caller = await self._review(token)
+        finally:
+            self._waiting[peer] -= 1
+            if not self._waiting[peer]:
+                del self._waiting[peer]
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         self._known[digest] = (now + REMEMBERED_S, caller)

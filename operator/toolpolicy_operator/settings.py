@@ -51,7 +51,7 @@ def parse(argv: list[str]) -> Settings:
     flag("channel-port", "where sidecars connect", "8443")
     flag("health-port", "metrics and probes", "9090")
     flag("log-level", "debug, info, warning or error", "info")
-    flag("resync", "seconds between full lists, since a watch can end unnoticed", "300")
+    flag("resync", "seconds between full lists, since a watch can end unnoticed", "60")
     options = parser.parse_args(argv)
     if options.certificates not in {"own", "given"}:
         parser.error(f"--certificates is own or given, not {options.certificates!r}")

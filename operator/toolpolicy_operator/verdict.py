@@ -2,13 +2,13 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot, status
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, ToolReport
 from toolpolicy_api.resolve import selects
 from toolpolicy_operator.fleet import Fleet, View
-from toolpolicy_operator.index import Index, PodEntry, PolicyEntry
+from toolpolicy_operator.index import Assignment, Index, PodEntry, PolicyEntry
 
 NAMES_SHOWN = 5
 WORST_PODS = 20
@@ -18,40 +18,44 @@ Truth = Literal["True", "False", "Unknown"]
 
 
 class Member(NamedTuple):
-    """A pod that the policy selects, and what is known of it."""
+    """A pod that the policy selects, what it should enforce, and what is known of it."""
 
     pod: PodEntry
     view: View
-    wanted: str
+    assignment: Assignment
+    effective: snapshot.Policy | None
+    """What is left of the policy on this pod after older ones took their claims. None: nothing."""
 
     @property
     def up_to_date(self) -> bool:
-        return self.view.connected and self.view.hash == self.wanted
+        return self.effective is not None and self.view.hash == self.assignment.hash
 
     @property
     def refused(self) -> bool:
         nack = self.view.nack
-        return self.view.connected and nack is not None and nack.hash == self.wanted
+        return nack is not None and nack.hash == self.assignment.hash
 
 
 def members(entry: PolicyEntry, index: Index, fleet: Fleet, now: float) -> list[Member]:
     if entry.compiled is None:
         return []
-    selector = entry.compiled.selector
-    return [
-        Member(pod, fleet.view(pod.uid, now), index.assignment(pod).hash)
-        for pod in sorted(index.pods_of(entry.namespace), key=lambda pod: pod.name)
-        if selects(selector, dict(pod.labels))
-    ]
+    found = []
+    for pod in sorted(index.pods_of(entry.namespace), key=lambda pod: pod.name):
+        if selects(entry.compiled.selector, dict(pod.labels)):
+            assignment = index.assignment(pod)
+            found.append(
+                Member(pod, fleet.view(pod.uid, now), assignment, assignment.policies.get(entry.key))
+            )
+    return found
 
 
 def status_of(entry: PolicyEntry, index: Index, fleet: Fleet, now: float, wall: dt.datetime) -> status.Status:
     """`wall` is stamped on what changes; conditions that stay keep the time in `entry.status`."""
     found = members(entry, index, fleet, now)
-    tools = _tools(entry, index, found)
+    tools = _tools(entry, found)
     digest = snapshot.sha256(snapshot.encode(entry.compiled)) if entry.compiled else None
     conditions = (
-        _accepted(entry, index, found),
+        _accepted(entry, found),
         _programmed(entry, found, digest),
         _healthy(entry, found, tools),
     )
@@ -85,14 +89,14 @@ class Claim(NamedTuple):
     message: str
 
 
-def _accepted(entry: PolicyEntry, index: Index, found: Sequence[Member]) -> Claim:
+def _accepted(entry: PolicyEntry, found: Sequence[Member]) -> Claim:
     if entry.findings:
         return Claim("Accepted", "False", "Invalid", _cut("; ".join(map(str, entry.findings))))
     lost = sorted(
         {
             conflict
-            for member in found
-            for conflict in index.assignment(member.pod).resolution.conflicts
+            for resolution in {id(m.assignment): m.assignment.resolution for m in found}.values()
+            for conflict in resolution.conflicts
             if conflict.loser == entry.key
         }
     )
@@ -103,27 +107,39 @@ def _accepted(entry: PolicyEntry, index: Index, found: Sequence[Member]) -> Clai
 
 
 def _programmed(entry: PolicyEntry, found: Sequence[Member], digest: str | None) -> Claim:
-    if digest is None:
+    if entry.compiled is None or digest is None:
         return Claim("Programmed", "False", "Invalid", "not sent to any pod; see Accepted")
     if not found:
         return Claim("Programmed", "Unknown", "NoPods", "the selector matches no injected pod")
+    if not any(member.effective for member in found):
+        what = f"no pod of {len(found)} enforces any of it: older policies have all its servers; see Accepted"
+        return Claim("Programmed", "False", "Conflict", what)
     done = sum(member.up_to_date for member in found)
-    what = f"{done}/{len(found)} pods enforce {digest[:8]} (generation {entry.generation})"
+    what = f"{done}/{len(found)} pods enforce {digest[:8]} (generation {entry.compiled.generation})"
+    if any(member.effective != entry.compiled for member in found):
+        what += " in part; see Accepted"
     refused = [member for member in found if member.refused]
     if refused:
         error = refused[0].view.nack.error if refused[0].view.nack else ""
         return Claim("Programmed", "False", "Nacked", _cut(f"{what}; refused by {_names(refused)}: {error}"))
-    if done == len(found):
+    if entry.findings:
+        return Claim(
+            "Programmed", "False", "Invalid", f"{what}; generation {entry.generation} is not accepted"
+        )
+    wanting = [member for member in found if member.effective]
+    if all(member.up_to_date for member in wanting):
         return Claim("Programmed", "True", "Programmed", what)
-    away = [member for member in found if not member.view.connected]
+    away = [member for member in wanting if not member.view.connected]
     if away:
         return Claim("Programmed", "Unknown", "Disconnected", _cut(f"{what}; not connected: {_names(away)}"))
     return Claim("Programmed", "False", "Pending", what)
 
 
 def _healthy(entry: PolicyEntry, found: Sequence[Member], tools: Sequence[status.Tool]) -> Claim:
-    if entry.findings:
+    if entry.compiled is None:
         return Claim("Healthy", "Unknown", "Invalid", "not in force; see Accepted")
+    if found and not any(member.effective for member in found):
+        return Claim("Healthy", "Unknown", "Conflict", "not in force on any pod; see Accepted")
     bad = [tool for tool in tools if tool.pods.open or tool.pods.half_open]
     if bad:
         said = "; ".join(f"{tool.name}: {tool.last_error or tool.reason or tool.state}" for tool in bad)
@@ -131,6 +147,10 @@ def _healthy(entry: PolicyEntry, found: Sequence[Member], tools: Sequence[status
     unknown = [member for member in found if member.view.tools is None]
     if unknown:
         return Claim("Healthy", "Unknown", "Unheard", _cut(f"nothing is known of {_names(unknown)}"))
+    silent = [tool for tool in tools if tool.pods.unknown]
+    if silent:
+        said = ", ".join(f"{tool.name}({tool.pods.unknown}/{len(found)})" for tool in silent)
+        return Claim("Healthy", "Unknown", "Unheard", _cut(f"pods have not told the state of {said}"))
     if not found:
         return Claim("Healthy", "Unknown", "NoPods", "the selector matches no injected pod")
     return Claim("Healthy", "True", "Healthy", "no circuit is open")
@@ -151,7 +171,7 @@ def _dated(claim: Claim, entry: PolicyEntry, wall: dt.datetime) -> status.Condit
     )
 
 
-def _tools(entry: PolicyEntry, index: Index, found: Sequence[Member]) -> list[status.Tool]:
+def _tools(entry: PolicyEntry, found: Sequence[Member]) -> list[status.Tool]:
     """The tools of the policy in its order, then unlisted ones (`*`) that were called."""
     if entry.compiled is None:
         return []
@@ -163,17 +183,8 @@ def _tools(entry: PolicyEntry, index: Index, found: Sequence[Member]) -> list[st
             for member in found
         ):
             keys.append(key)
-    return [_tool(key, [member for member in found if _has(index, member, key)]) for key in keys]
-
-
-def _has(index: Index, member: Member, key: ToolKey) -> bool:
-    """A pod on which an older policy has the tool does not count: it is not this policy's there."""
-    for policy in index.assignment(member.pod).resolution.snapshot.policies:
-        if policy.key == key.policy:
-            if key.tool == snapshot.UNLISTED:
-                return any(server.name == key.server for server in policy.servers)
-            return any(tool.name == key.tool for tool in policy.tools)
-    return False
+    # A pod on which an older policy has the tool does not count: it is not this policy's there.
+    return [_tool(key, [member for member in found if key in member.assignment.keys]) for key in keys]
 
 
 def _report(member: Member, key: ToolKey) -> ToolReport | None:
@@ -311,13 +322,8 @@ def _cut(text: str | None, characters: int = MESSAGE_CHARACTERS) -> str:
 def _time(unix_ms: int | None) -> str | None:
     if unix_ms is None:
         return None
-    return rfc3339(dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC))
+    return rfc3339(dt.datetime.fromtimestamp(unix_ms // 1000, dt.UTC))
 
 
 def rfc3339(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def document(value: status.Status) -> dict[str, Any]:
-    """As the API server takes it: camelCase, absent instead of null."""
-    return value.model_dump(by_alias=True, exclude_none=True, mode="json")

@@ -369,3 +369,21 @@ async def test_the_standby_takes_over(
         await until(lambda: labels() == ["op-b"], "the Service's label has moved")
     finally:
         standby.end()
+
+
+async def test_nobody_waits_for_a_leader_whose_pod_is_gone(
+    cluster: Cluster, operator: Operator, control_plane: Path, tmp_path: Path
+) -> None:
+    await until(lambda: holder(cluster) == "op-a", "op-a leads")
+    operator.end(signal.SIGKILL)
+    cluster.core.delete_namespaced_pod("op-a", SYSTEM, grace_period_seconds=0)
+    gone = time.monotonic()
+    successor = Operator(control_plane, "op-b", tmp_path / "op-b.log")
+    try:
+        await until(lambda: holder(cluster) == "op-b", "op-b leads", seconds=30)
+        measured(f"after its pod was deleted a new leader was there {time.monotonic() - gone:.1f} s later")
+        log = (tmp_path / "op-b.log").read_text(encoding="utf-8")
+        assert "not renewed" not in log
+    finally:
+        successor.end()
+        cluster.pod("op-a", SYSTEM, {})

@@ -39,7 +39,7 @@ def make_leaf(ca: Pair, names: list[str], now: dt.datetime) -> Pair:
     issuer = x509.load_pem_x509_certificate(ca.certificate.encode())
     issuer_key = serialization.load_pem_private_key(ca.key.encode(), password=None)
     if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        raise TypeError("the CA's key is no EC key; delete its Secret and a new CA is made")
+        raise TypeError("not a usable CA: its key is no EC key")
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     certificate = (
@@ -64,6 +64,22 @@ def due(certificate: str, now: dt.datetime) -> bool:
         return True
     life = parsed.not_valid_after_utc - parsed.not_valid_before_utc
     return now >= parsed.not_valid_before_utc + life * 2 / 3
+
+
+def usable(pair: Pair, now: dt.datetime) -> bool:
+    """Can it sign or serve? Not when it has ended, or someone has edited its Secret."""
+    try:
+        parsed = x509.load_pem_x509_certificate(pair.certificate.encode())
+        key = serialization.load_pem_private_key(pair.key.encode(), password=None)
+    except (ValueError, TypeError):  # TypeError: the key has a password
+        return False
+    fitting = isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == parsed.public_key()
+    return fitting and now < parsed.not_valid_after_utc
+
+
+def ends(certificate: str) -> dt.datetime:
+    """When it ends. Raises ValueError for what is no certificate."""
+    return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
 
 
 def issued(certificate: str) -> dt.datetime:

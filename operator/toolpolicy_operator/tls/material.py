@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolpolicy_operator.api import Api, ApiError, core, named
+from toolpolicy_operator.metrics import Metrics
 from toolpolicy_operator.settings import Settings
-from toolpolicy_operator.tls.certificates import Pair, due, fits, issued, make_ca, make_leaf
+from toolpolicy_operator.tls.certificates import Pair, due, ends, fits, issued, make_ca, make_leaf, usable
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +51,18 @@ def plan(
     good = {}
     for name, wanted in names.items():
         leaf = leaves.get(name)
-        fresh = leaf is not None and not due(leaf.certificate, now)
-        usable = leaf is not None and fresh and fits(leaf.certificate, authority.ca.certificate, wanted)
-        good[name] = leaf if leaf is not None and usable else make_leaf(authority.ca, wanted, now)
+        keep = leaf is not None and usable(leaf, now) and not due(leaf.certificate, now)
+        if leaf is None or not keep or not fits(leaf.certificate, authority.ca.certificate, wanted):
+            leaf = make_leaf(authority.ca, wanted, now)
+        good[name] = leaf
     return Plan(authority, good)
 
 
 def _authority(kept: Keep | None, now: dt.datetime) -> Keep:
-    if kept is None:
+    if kept is None or not usable(kept.ca, now):
         return Keep(make_ca("toolpolicy", now))
+    if kept.upcoming and not usable(kept.upcoming, now):
+        kept = kept._replace(upcoming=None)
     if kept.upcoming and now >= issued(kept.upcoming.certificate) + PUBLISHED_FIRST:
         return Keep(kept.upcoming, previous=kept.ca.certificate)
     if kept.upcoming is None and due(kept.ca.certificate, now):
@@ -69,8 +73,9 @@ def _authority(kept: Keep | None, now: dt.datetime) -> Keep:
 class Material:
     """Reads and writes the Secrets of the release, and patches the CA bundle into its webhooks."""
 
-    def __init__(self, api: Api, settings: Settings, owner: dict[str, str] | None) -> None:
-        self._api, self._settings, self._owner = api, settings, owner
+    def __init__(self, api: Api, settings: Settings, metrics: Metrics) -> None:
+        self._api, self._settings, self._metrics = api, settings, metrics
+        self.owner: dict[str, str] | None = None
         self.bundle = ""
         self._leaf: Pair | None = None
 
@@ -94,6 +99,8 @@ class Material:
             secret = await self._secret(own)
             if secret is None:
                 raise ApiError(404, f"Secret {own} is not there yet; is cert-manager running?")
+            if not secret.get("ca.crt"):
+                raise ApiError(0, f"Secret {own} has no ca.crt; use an issuer of cert-manager that is a CA")
             self.bundle, self._leaf = secret["ca.crt"], Pair(secret["tls.crt"], secret["tls.key"])
             return before != (self.bundle, self._leaf)
         ca_name = f"{self._settings.release}-ca"
@@ -117,14 +124,22 @@ class Material:
         return before != (self.bundle, self._leaf)
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """New handshakes get the new certificate; the listener stays. ssl reads files only."""
+        """New handshakes get the new certificate; the listener stays. ssl reads files only.
+
+        Raises ApiError for a pair that does not fit together; the context then serves what it had.
+        """
         if self._leaf is None:
             raise RuntimeError("ensure() comes first")
         with tempfile.TemporaryDirectory() as folder:
             both = Path(folder) / "tls.pem"
             both.touch(mode=0o600)
             both.write_text(self._leaf.certificate + self._leaf.key, encoding="ascii")
-            context.load_cert_chain(both)
+            try:
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(both)
+                context.load_cert_chain(both)
+                self._metrics.certificate_expires.set(ends(self._leaf.certificate).timestamp())
+            except (ssl.SSLError, ValueError) as error:
+                raise ApiError(0, f"the certificate cannot be served: {error}") from error
 
     async def _secret(self, name: str) -> dict[str, str] | None:
         try:
@@ -133,13 +148,16 @@ class Material:
             if error.status == 404:
                 return None
             raise
-        data = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+        try:
+            data = {key: base64.b64decode(text).decode() for key, text in (secret.get("data") or {}).items()}
+        except ValueError:  # no text: someone has edited it
+            return None
         return data if data.get("tls.crt") and data.get("tls.key") else None
 
     async def _write(self, name: str, kind: str, data: dict[str, str]) -> None:
         metadata: dict[str, Any] = {"name": name, "namespace": self._settings.namespace}
-        if self._owner:
-            metadata["ownerReferences"] = [self._owner]
+        if self.owner:
+            metadata["ownerReferences"] = [self.owner]
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         body = {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "data": encoded}
         await self._api.apply(core("secrets", name, self._settings.namespace), body)

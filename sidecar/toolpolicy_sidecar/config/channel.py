@@ -17,10 +17,13 @@ from toolpolicy_sidecar.runtime import Current, InvalidSnapshot
 
 log = logging.getLogger(__name__)
 
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 3.0
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 2.0
 STABLE_S = 10.0
 """A connection that has held this long was a good one: the next back-off starts from the beginning."""
-CONNECT_WITHIN_S = 5.0
+CONNECT_WITHIN_S = 2.0
+"""TCP: an address that leads to a pod that is gone answers nothing, and another one is there in a moment."""
+UPGRADE_WITHIN_S = 10.0
+"""All of it: the operator asks the API server who we are."""
 PING_S = 5.0
 PENDING_TRANSITIONS = 1000
 
@@ -76,7 +79,7 @@ class ControlChannel:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN_S)
         # A connector of its own each time: the Service's address may lead to another pod now.
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-            async with asyncio.timeout(CONNECT_WITHIN_S):
+            async with asyncio.timeout(UPGRADE_WITHIN_S):
                 socket = await session.ws_connect(
                     url,
                     ssl=tls,

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolpolicy_operator.lease import DURATION_S, Seen, decide
+from toolpolicy_operator.pace import LATER_S, SOON_S, wait_s
 from toolpolicy_operator.tls.certificates import Pair, due, fits, issued, make_ca, make_leaf
 from toolpolicy_operator.tls.material import PUBLISHED_FIRST, Keep, plan
-from toolpolicy_operator.writer import CHANGE_EVERY_S, COUNTS_EVERY_S, wait_s
 
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
 NAMES = {"op-tls": ["op.ns.svc"], "hook-tls": ["hook.ns.svc"]}
@@ -42,11 +42,12 @@ OLD = {
 @pytest.mark.parametrize(
     ("new", "since_s", "pause_s"),
     [
-        ({**OLD, "ready": "2/3"}, 60, 0),
-        ({**OLD, "ready": "2/3"}, 0.1, CHANGE_EVERY_S - 0.1),
+        ({**OLD, "hash": "other"}, 60, 0),
+        ({**OLD, "observedGeneration": 2}, 0.1, SOON_S - 0.1),
         ({**OLD, "tools": [{"name": "t", "state": "Open", "calls": 1}]}, 60, 0),
-        ({**OLD, "calls": 2}, 1, COUNTS_EVERY_S - 1),
-        ({**OLD, "tools": [{"name": "t", "state": "Closed", "calls": 2}]}, 1, COUNTS_EVERY_S - 1),
+        ({**OLD, "calls": 2}, 1, LATER_S - 1),
+        ({**OLD, "ready": "2/3"}, 1, LATER_S - 1),
+        ({**OLD, "tools": [{"name": "t", "state": "Closed", "calls": 2}]}, 1, LATER_S - 1),
         ({**OLD, "observedTime": "b"}, 10, 50),
         (dict(OLD), 70, 0),
     ],

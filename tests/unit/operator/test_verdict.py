@@ -6,9 +6,10 @@ from typing import Any
 
 from tests.corpus.policies import GOOD
 from toolpolicy_api import channel, snapshot
+from toolpolicy_operator.document import document
 from toolpolicy_operator.fleet import GRACE_S, Fleet
 from toolpolicy_operator.index import Index
-from toolpolicy_operator.verdict import document, status_of
+from toolpolicy_operator.verdict import status_of
 
 WALL = dt.datetime(2026, 11, 21, 3, 0, 0, tzinfo=dt.UTC)
 NOW = "2026-11-21T03:00:00Z"
@@ -48,8 +49,7 @@ class Scene:
 
     def connect(self, name: str, now: float = 0.0, digest: str = "", **tools: str) -> None:
         uid = f"uid-{name}"
-        self.fleet.connect(uid, now)
-        self.fleet.enforces(uid, digest or self.wanted(name), now)
+        self.fleet.connect(uid, digest or self.wanted(name), now)
         self.report(name, now, **tools)
 
     def report(self, name: str, now: float = 0.0, **tools: str) -> None:
@@ -69,7 +69,7 @@ class Scene:
             )
             for tool, state in states.items()
         )
-        self.fleet.reports(f"uid-{name}", reports, now, complete=True)
+        self.fleet.heartbeat(f"uid-{name}", reports, now)
 
     def status(self, name: str = "agent", now: float = 0.0) -> dict[str, Any]:
         return document(status_of(self.index.policies[f"default/{name}"], self.index, self.fleet, now, WALL))
@@ -166,7 +166,7 @@ def test_a_lost_connection_is_unknown_after_a_moments_grace() -> None:
     scene.connect("a", now=100.0)
     scene.fleet.disconnect("uid-a", 105.0)
     assert scene.status(now=105.0)["tools"][0]["state"] == "Closed"
-    assert scene.status(now=105.0)["pods"]["connected"] == 0
+    assert scene.status(now=105.0)["pods"] == {"matched": 1, "connected": 1, "upToDate": 1}
     assert scene.status(now=105.1 + GRACE_S)["tools"][0]["state"] == "Unknown"
 
 
@@ -185,12 +185,12 @@ def test_a_refused_snapshot_is_visible_with_the_sidecars_own_words() -> None:
     nack = channel.Nack(
         version=1, hash=scene.wanted("b"), error="policies[0].redaction: pattern 'x': missing )"
     )
-    scene.fleet.refuses("uid-b", nack, 0.0)
+    scene.fleet.refuses("uid-b", nack)
     status, reason, message = scene.condition("Programmed")
     assert (status, reason) == ("False", "Nacked")
     assert message.endswith("refused by b: policies[0].redaction: pattern 'x': missing )")
     assert message.startswith("1/2 pods enforce ")
-    scene.fleet.enforces("uid-b", scene.wanted("b"), 1.0)
+    scene.fleet.enforces("uid-b", scene.wanted("b"))
     assert scene.condition("Programmed")[:2] == ("True", "Programmed")
 
 
@@ -199,7 +199,7 @@ def test_a_change_is_pending_until_it_is_confirmed() -> None:
     scene.connect("a")
     scene.index.put_policy(policy(generation=2, defaults={"timeout": {"total": "9s"}}))
     assert scene.condition("Programmed")[:2] == ("False", "Pending")
-    scene.fleet.enforces("uid-a", scene.wanted("a"), 0.0)
+    scene.fleet.enforces("uid-a", scene.wanted("a"))
     assert scene.condition("Programmed")[:2] == ("True", "Programmed")
 
 
@@ -249,7 +249,7 @@ def test_calls_of_unlisted_tools_are_shown_when_there_are_any() -> None:
     report = channel.ToolReport(
         key=channel.ToolKey("default/agent", "kb", "*"), state="Closed", calls=3, errors=1
     )
-    scene.fleet.reports("uid-a", (report,), 0.0, complete=False)
+    scene.fleet.report("uid-a", (report,))
     last = scene.status()["tools"][-1]
     assert (last["name"], last["server"], last["calls"], last["errorPercent"]) == ("*", "kb", 3, "33.3")
 

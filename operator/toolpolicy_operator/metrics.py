@@ -1,0 +1,39 @@
+"""What the operator counts about itself. No label comes from a client."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = self._gauge("leader", "1 while this replica holds the Lease.")
+        self.connections = self._gauge("sidecars_connected", "Sidecars on the control channel.")
+        self.policies = self._gauge("policies", "ToolPolicies known.")
+        self.pods = self._gauge("pods", "Injected pods known.")
+        self.refused = self._counter(
+            "connections_refused", "Connections that were not let in, by HTTP status.", "status"
+        )
+        self.dropped = self._counter("connections_dropped", "Sidecars whose connection the operator ended.")
+        self.answers = self._counter("snapshots", "Snapshots pushed, acked and nacked.", "step")
+        self.confirmed = Histogram(
+            "toolpolicy_operator_change_confirmed_seconds",
+            "From a change known here to its ACK by one sidecar.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.status_writes = self._counter("status_writes", "Writes of status, by result.", "result")
+        self.events = self._counter("events", "Kubernetes Events: written, failed, dropped.", "result")
+        self.missed = self._counter(
+            "watch_missed", "Changes that a watch had not told when a full list did. The watches restart."
+        )
+        self.certificate_expires = self._gauge(
+            "certificate_expires_seconds", "Unix time when the channel's certificate ends."
+        )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"toolpolicy_operator_{name}", text, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"toolpolicy_operator_{name}", text, labels, registry=self.registry)
