@@ -213,7 +213,7 @@ CLUSTER_RIGHTS = [
     ("", "pods", (), "get list watch"),
     ("", "namespaces", (), "list watch"),
     ("", "configmaps", (), "create"),
-    ("", "configmaps", ("toolpolicy-bootstrap",), "patch delete"),
+    ("", "configmaps", ("toolpolicy-bootstrap",), "get list patch delete"),
     ("", "events", (), "get create patch"),
     ("authentication.k8s.io", "tokenreviews", (), "create"),
     ("apiextensions.k8s.io", "customresourcedefinitions", ("toolpolicies.toolpolicy.dev",), "get"),
