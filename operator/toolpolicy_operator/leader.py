@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from toolpolicy_api.channel import Transition
-from toolpolicy_operator.api import Api, ApiError, core, named
+from toolpolicy_operator.api import Api, ApiError, core
 from toolpolicy_operator.channel import Channel
 from toolpolicy_operator.events import Events, of_transition
 from toolpolicy_operator.fleet import Fleet
@@ -59,6 +59,10 @@ class Leader:
         metrics.policies.set_function(lambda: len(self._index.policies))
         metrics.pods.set_function(lambda: len(self._index.pods))
 
+    def owned_by(self, owner: dict[str, str]) -> None:
+        """`owner`: an ownerReference for all that this process makes."""
+        self._lease.owner = self._material.owner = self._reconcile.owner = owner
+
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then the Lease is released. Raises Lost, in a group with whatever else went wrong."""
         async with asyncio.TaskGroup() as group:
@@ -76,7 +80,6 @@ class Leader:
 
     async def _work(self) -> None:
         """The channel opens once it is known what it should say."""
-        await _persist("owner", self._own)
         await _persist("certificates", self._certificates)
         await _persist("first list", self._reconcile.load)
         await self._channel.start("0.0.0.0", self._settings.channel_port, self._tls)
@@ -98,15 +101,6 @@ class Leader:
         if await self._material.ensure():
             self._material.load_into(self._tls)
             self._reconcile.trust(self._material.bundle)
-
-    async def _own(self) -> None:
-        """An ownerReference to the release's ClusterRole, so that uninstalling leaves nothing behind."""
-        name, version = self._settings.owner, "rbac.authorization.k8s.io/v1"
-        if not name:
-            return
-        uid = (await self._api.get(named(version, "clusterroles", name)))["metadata"]["uid"]
-        owner = {"apiVersion": version, "kind": "ClusterRole", "name": name, "uid": uid}
-        self._lease.owner = self._material.owner = self._reconcile.owner = owner
 
     async def _take_service(self) -> None:
         """The Service of the control channel selects the leader's label: ours alone carries it."""

@@ -99,8 +99,6 @@ class Lease:
             lease = await self._api.get(self._path())
             if lease["spec"].get("holderIdentity") == self._me:
                 lease["spec"]["holderIdentity"] = ""
-                if self.owner:
-                    lease["metadata"]["ownerReferences"] = [self.owner]
                 await self._api.replace(self._path(), lease)
         except ApiError as error:
             log.warning("lease not released", extra={"why": str(error)})

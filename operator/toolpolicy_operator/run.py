@@ -6,7 +6,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-from toolpolicy_operator.api import Api
+from toolpolicy_operator.api import Api, ApiError, named
 from toolpolicy_operator.health import Health
 from toolpolicy_operator.leader import Leader
 from toolpolicy_operator.lease import Lease, Lost
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 LEASE_READ_S = 2.0
 LEASE_THREADS = 2
 RELEASE_WITHIN_S = 3.0
+RETRY_S = 1.0
 
 
 async def run(settings: Settings) -> int:
@@ -31,17 +32,40 @@ async def run(settings: Settings) -> int:
     # Renewing waits for nothing that others do.
     api = Api(read_s=LEASE_READ_S, threads=LEASE_THREADS)
     lease = Lease(api, settings.namespace, settings.service, settings.pod)
+    leader = Leader(settings, lease, metrics)
     await health.start(settings.health_port)
     code = 0
     try:
-        await _unless(stop, lease.acquire())
+        await _unless(stop, _acquire(lease, leader, api, settings))
         if not stop.is_set():
-            code = await _lead(Leader(settings, lease, metrics), lease, health, metrics, stop)
+            code = await _lead(leader, lease, health, metrics, stop)
     finally:
         await health.close()
         api.close()
     log.info("stopped", extra={"code": code})
     return code
+
+
+async def _acquire(lease: Lease, leader: Leader, api: Api, settings: Settings) -> None:
+    """What a replica makes is owned by the release's ClusterRole from the first moment: an uninstall that is
+    under way leaves nothing behind."""
+    if settings.owner:
+        leader.owned_by(await _owner(api, settings.owner))
+    await lease.acquire()
+
+
+async def _owner(api: Api, name: str) -> dict[str, str]:
+    """An ownerReference. Waits while the ClusterRole is not there."""
+    version = "rbac.authorization.k8s.io/v1"
+    while True:
+        try:
+            found = await api.get(named(version, "clusterroles", name))
+        except ApiError as error:
+            log.warning("owner not read", extra={"why": str(error)})
+            await asyncio.sleep(RETRY_S)
+        else:
+            uid = found["metadata"]["uid"]
+            return {"apiVersion": version, "kind": "ClusterRole", "name": name, "uid": uid}
 
 
 async def _lead(leader: Leader, lease: Lease, health: Health, metrics: Metrics, stop: asyncio.Event) -> int:

@@ -1,5 +1,6 @@
 """helm install, upgrade, rollback, uninstall: agents go on, and nothing is left behind."""
 
+import contextlib
 import json
 import threading
 from typing import Self
@@ -67,15 +68,19 @@ def test_upgrade_and_rollback_break_no_running_agent(world: World) -> None:
     assert steady.errors == []
 
 
+@pytest.mark.timeout(240)
 def test_uninstall_leaves_nothing_and_the_agents_go_on(world: World) -> None:
     policy = (product.DEMO / "policy.yaml").read_text(encoding="utf-8")
     with Steady(world) as steady:
         product.uninstall(world.kube)
-        wait_until(lambda: not left_behind(world.kube), seconds=60, what="nothing is left", every_s=0.5)
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: not left_behind(world.kube), seconds=60, what="nothing is left", every_s=0.5)
+        assert left_behind(world.kube) == []
         (answer,) = world.call("lookup_customer", ticket="1")
     assert "[redacted:Email]" in answer.text, "the last policy stays in force"
     assert steady.errors == []
     product.install(world.kube, world.tag)
     world.kube.apply(policy)
-    world.until_programmed(seconds=90)
+    # A new release has a new CA, and the kubelet renews a mounted ConfigMap within a minute or two.
+    world.until_programmed(seconds=150)
     assert world.status()["pods"] == {"matched": 3, "connected": 3, "upToDate": 3}
