@@ -10,7 +10,8 @@ from typing import Any
 
 import localcluster
 from localcluster import product
-from localcluster.kube import Kube, wait_until
+from localcluster.kube import CommandFailed, Kube, wait_until
+from localcluster.trouble import Trouble
 
 AGENTS = "demo"
 TOOL = "search_knowledge_base"
@@ -117,4 +118,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (Trouble, CommandFailed, TimeoutError) as failed:
+        sys.exit(f"\nThe demo stops here: {failed}\nEnd what is running: make cluster-down")
