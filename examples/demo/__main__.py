@@ -15,6 +15,7 @@ from localcluster.trouble import Trouble
 
 AGENTS = "demo"
 TOOL = "search_knowledge_base"
+PROBES_MET = 5
 
 
 def say(text: str = "") -> None:
@@ -58,7 +59,19 @@ def call_once(kube: Kube, tool: str, arguments: dict[str, str]) -> dict[str, Any
 
 
 def show_call(kube: Kube, tool: str, arguments: dict[str, str]) -> None:
-    answer = call_once(kube, tool, arguments)
+    show(tool, arguments, call_once(kube, tool, arguments))
+
+
+def show_refusal(kube: Kube, tool: str, arguments: dict[str, str]) -> None:
+    """Every few seconds one call is the probe that finds out whether the tool is back: that one has to wait."""
+    for _ in range(PROBES_MET):
+        answer = call_once(kube, tool, arguments)
+        if "is not called for now" in answer["text"]:
+            break
+    show(tool, arguments, answer)
+
+
+def show(tool: str, arguments: dict[str, str], answer: dict[str, Any]) -> None:
     say(
         f"{tool}({', '.join(arguments.values())}) → {'error' if answer['error'] else 'ok'}, {answer['ms']:.0f} ms"
     )
@@ -96,7 +109,7 @@ def main() -> None:
         f"{time.monotonic() - broken:.0f} s later: OPEN names the tool that broke, and in how many pods. The agents are"
     )
     say("not hanging: each call is answered at once, and says what to do.")
-    show_call(kube, TOOL, {"query": "invoices"})
+    show_refusal(kube, TOOL, {"query": "invoices"})
 
     headline(f"5. {TOOL} works again")
     fault(kube, "none")
