@@ -191,8 +191,11 @@ class FailureRate(Model):
 
 
 class SlowCall(Model):
-    over: Duration
-    percent: Percent
+    """Opens the circuit when this share of recent calls was slow. The window and minimumCalls are those of
+    failureRate, or the last 20 calls from the tenth on."""
+
+    over: Annotated[Duration, Field(description="A call that takes longer is slow.")]
+    percent: Annotated[Percent, Field(description="Opens at this share of slow calls or above.")]
 
 
 class CircuitBreaker(Model):
@@ -211,7 +214,7 @@ class CircuitBreaker(Model):
         ),
     ] = None
     failure_rate: FailureRate | None = None
-    slow_call: Annotated[SlowCall | None, Field(json_schema_extra=not_yet())] = None
+    slow_call: SlowCall | None = None
     open_for: Annotated[Duration | None, Field(description="Refuse calls this long. Default 30s.")] = None
     max_open_for: Annotated[Duration | None, Field(json_schema_extra=not_yet())] = None
     half_open_calls: Annotated[

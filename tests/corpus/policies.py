@@ -172,10 +172,22 @@ BAD = [
         "fallback is not supported yet",
     ),
     Bad(
-        "slow calls",
-        put("tools.0.circuitBreaker", {"slowCall": {"over": "5s", "percent": 80}}),
-        f"{TOOL}.circuitBreaker.slowCall",
-        "slowCall is not supported yet",
+        "slow calls over no time",
+        put("tools.0.circuitBreaker", {"slowCall": {"over": "0s", "percent": 80}}),
+        f"{TOOL}.circuitBreaker.slowCall.over",
+        "must be longer than zero",
+    ),
+    Bad(
+        "slow calls without a share",
+        put("tools.0.circuitBreaker", {"slowCall": {"over": "5s"}}),
+        f"{TOOL}.circuitBreaker.slowCall.percent",
+        "slowCall.percent",
+    ),
+    Bad(
+        "slow calls that are timeouts",
+        put("tools.0.circuitBreaker", {"slowCall": {"over": "10s", "percent": 80}}),
+        f"{TOOL}.circuitBreaker.slowCall.over",
+        None,
     ),
     Bad(
         "maxOpenFor",

@@ -1,7 +1,7 @@
 """A circuit breaker that is exact under concurrency, late results and reloads.
 
     Closed ── threshold reached ──▶ Open ── first acquire after open_for ──▶ HalfOpen
-      ▲                              ▲  ◀── a probe failed, or never settled ──┘ │
+      ▲                              ▲  ◀─ a probe failed, was slow, got lost ─┘ │
       └──────────────────────────────┼──── half_open_calls probes succeeded ─────┘
 
 Every permit carries the generation it was given in; each change of state begins a new one, and results
@@ -14,7 +14,8 @@ from enum import Enum, auto
 from typing import Literal
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.resilience.failure_rate import FailureRate
+from toolpolicy_api.duration import render
+from toolpolicy_sidecar.resilience.call_rates import CallRates
 
 State = Literal["Closed", "Open", "HalfOpen"]
 
@@ -79,9 +80,10 @@ class CircuitBreaker:
         self._config = config
         self._generation = 0
         self._failures_in_row = 0
-        self._rate = FailureRate(config.failure_rate) if config.failure_rate else None
+        self._rates = CallRates(config.rates) if config.rates else None
         self._leases: dict[Permit, float] = {}  # probes in flight, and when each is given up
         self._probes_succeeded = 0
+        self._probes_slow = 0  # of those that succeeded
         self._state: State = "Closed"
         self._reason: str | None = None
         self._since: float | None = None
@@ -117,8 +119,11 @@ class CircuitBreaker:
             return Permit(self._generation, changes, would_reject=refused)
         return refused
 
-    def record(self, permit: Permit, outcome: Outcome, now: float, *, cause: str = "") -> StateChange | None:
-        """Settles a permit. `cause` (such as `AttemptTimeout`) goes into the reason of a failed probe."""
+    def record(
+        self, permit: Permit, outcome: Outcome, now: float, *, duration_s: float = 0.0, cause: str = ""
+    ) -> StateChange | None:
+        """Settles a permit. `duration_s` is how long the tool took, `cause` (such as `AttemptTimeout`) goes
+        into the reason of a failed probe."""
         if permit.settled:
             return None
         permit.settled = True
@@ -128,9 +133,9 @@ class CircuitBreaker:
         if permit.generation != self._generation:
             return expired[0] if expired else None
         if self._state == "HalfOpen":
-            return self._probed(permit, outcome, now, cause)
+            return self._probed(permit, outcome, now, slow=self._slow(duration_s), cause=cause)
         if self._state == "Closed" and outcome is not Outcome.NEUTRAL:
-            return self._sampled(now, failed=outcome is Outcome.FAILURE)
+            return self._sampled(now, failed=outcome is Outcome.FAILURE, slow=self._slow(duration_s))
         return None
 
     def reconfigure(self, config: snapshot.Breaker, now: float) -> tuple[StateChange, ...]:
@@ -139,12 +144,12 @@ class CircuitBreaker:
         without samples."""
         changes = self._expire(now)
         mode_before = self._config.mode
-        if config.failure_rate is None:
-            self._rate = None
-        elif self._rate is None:
-            self._rate = FailureRate(config.failure_rate)
+        if config.rates is None:
+            self._rates = None
+        elif self._rates is None:
+            self._rates = CallRates(config.rates)
         else:
-            self._rate.reconfigure(config.failure_rate)
+            self._rates.reconfigure(config.rates)
         self._config = config
         if config.mode == mode_before:
             return changes
@@ -189,13 +194,27 @@ class CircuitBreaker:
                 return Rejected("half-open, and every probe is in flight", until - now, changes)
         return None
 
-    def _probed(self, permit: Permit, outcome: Outcome, now: float, cause: str) -> StateChange | None:
+    @property
+    def _slow_call(self) -> snapshot.SlowCall | None:
+        return self._config.rates.slow_call if self._config.rates else None
+
+    def _slow(self, duration_s: float) -> bool:
+        limit = self._slow_call
+        return limit is not None and duration_s * 1000 > limit.over_ms
+
+    def _probed(
+        self, permit: Permit, outcome: Outcome, now: float, *, slow: bool, cause: str
+    ) -> StateChange | None:
         if self._leases.pop(permit, None) is None:  # passed by Observe, beside the probes
             return None
         if outcome is Outcome.FAILURE:
             return self._change("Open", f"probe failed: {cause}" if cause else "probe failed", now)
         if outcome is Outcome.SUCCESS:
             self._probes_succeeded += 1
+            self._probes_slow += slow
+            too_slow = self._probes_too_slow()
+            if too_slow:
+                return self._change("Open", too_slow, now)
             if self._probes_succeeded >= self._config.half_open_calls:
                 count = self._probes_succeeded
                 return self._change(
@@ -203,15 +222,24 @@ class CircuitBreaker:
                 )
         return None
 
-    def _sampled(self, now: float, *, failed: bool) -> StateChange | None:
+    def _probes_too_slow(self) -> str | None:
+        """As soon as it is certain, however fast the probes to come will be: the percentage is of all that
+        are needed to close."""
+        limit, wanted, slow = self._slow_call, self._config.half_open_calls, self._probes_slow
+        if limit is None or not slow or slow * 100 < limit.percent * wanted:
+            return None
+        which = "probe" if wanted == 1 else f"{slow} of {wanted} probes"
+        return f"{which} took over {render(limit.over_ms)}"
+
+    def _sampled(self, now: float, *, failed: bool, slow: bool) -> StateChange | None:
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
-        if self._rate:
-            self._rate.add(now, failed=failed)
+        if self._rates:
+            self._rates.add(now, failed=failed, slow=slow)
         limit = self._config.consecutive_failures
         if failed and limit is not None and self._failures_in_row >= limit:
             count = self._failures_in_row
             return self._change("Open", f"{count} consecutive failure{'s' if count > 1 else ''}", now)
-        reason = self._rate.exceeded() if self._rate else None
+        reason = self._rates.exceeded() if self._rates else None
         return self._change("Open", reason, now) if reason else None
 
     def _lost_at(self, now: float) -> float | None:
@@ -240,10 +268,10 @@ class CircuitBreaker:
         self._open_until = at + self._open_for_s if after == "Open" and not forced else None
         self._generation += 1
         self._leases.clear()
-        self._probes_succeeded = 0
+        self._probes_succeeded = self._probes_slow = 0
         self._failures_in_row = 0
-        if self._rate:
-            self._rate.clear()
+        if self._rates:
+            self._rates.clear()
         return StateChange(before, after, reason, at, self._open_until)
 
 

@@ -51,7 +51,7 @@ class Case:
     def fail(self, tool: str = "search") -> None:
         permit = self.circuit(tool).acquire(self.clock.now, self.clock.now + 1)
         assert isinstance(permit, Permit)
-        self.circuit(tool).settle(permit, Outcome.FAILURE, "ServerError: HTTP 500")
+        self.circuit(tool).settle(permit, Outcome.FAILURE, "ServerError: HTTP 500", duration_s=0.1)
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ BAD_PATTERN = snapshot.Redaction(patterns=(snapshot.Pattern("a", "x", ""), snaps
             "policies[0].tools[0].match.path",
         ),
         (
-            (policy(rules(breaker=breaker(2, failure_rate=snapshot.FailureRate(50, 10)))),),
-            "policies[0].tools[0].rules.breaker.failure_rate",
+            (policy(rules(breaker=breaker(2, rates=snapshot.CallRates(10, failure_percent=50)))),),
+            "policies[0].tools[0].rules.breaker.rates",
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_calls_that_hold_a_removed_tool_end_quietly(case: Case) -> None:
     case.install(policy(tools=()))
     with pytest.raises(UnknownTool, match=r"known: kb/\*, api/\*"):
         case.circuit()
-    old.settle(permit, Outcome.FAILURE, "AttemptTimeout: over")
+    old.settle(permit, Outcome.FAILURE, "AttemptTimeout: over", duration_s=0.1)
     assert case.said() == []
 
 
@@ -229,7 +229,7 @@ def test_what_the_breaker_does_while_switched_off_is_said_afterwards(case: Case)
     circuit.disable("", None)
     for permit in permits:
         assert isinstance(permit, Permit)
-        circuit.settle(permit, Outcome.FAILURE, "AttemptTimeout: over")
+        circuit.settle(permit, Outcome.FAILURE, "AttemptTimeout: over", duration_s=0.1)
     circuit.enable()
     assert [(b, a) for b, a, _ in case.said()] == [("Closed", "Disabled"), ("Disabled", "Open")]
     circuit.reset()

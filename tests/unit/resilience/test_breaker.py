@@ -8,7 +8,8 @@ import pytest
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.resilience import breaker as breaker_module
-from toolpolicy_sidecar.resilience import failure_rate as failure_rate_module
+from toolpolicy_sidecar.resilience import call_rates as call_rates_module
+from toolpolicy_sidecar.resilience import window as window_module
 from toolpolicy_sidecar.resilience.breaker import (
     LEASE_GRACE_S,
     CircuitBreaker,
@@ -77,8 +78,8 @@ def test_a_success_between_ends_the_row() -> None:
 
 
 def test_a_neutral_between_does_not_end_the_row_and_is_no_sample() -> None:
-    rate = snapshot.FailureRate(percent=50, minimum_calls=4, calls=10)
-    breaker = CircuitBreaker(config(failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=50, minimum_calls=4, calls=10)
+    breaker = CircuitBreaker(config(rates=rate))
     fail(breaker, 0, times=2)
     for _ in range(10):
         assert breaker.record(admitted(breaker, 0), Outcome.NEUTRAL, 0) is None
@@ -86,8 +87,8 @@ def test_a_neutral_between_does_not_end_the_row_and_is_no_sample() -> None:
 
 
 def test_opens_at_the_rate_and_not_below_it() -> None:
-    rate = snapshot.FailureRate(percent=60, minimum_calls=20, calls=20)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=60, minimum_calls=20, calls=20)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=rate))
     succeed(breaker, 0, times=8)
     assert fail(breaker, 0, times=11) is None
     change = fail(breaker, 0)
@@ -96,16 +97,16 @@ def test_opens_at_the_rate_and_not_below_it() -> None:
 
 
 def test_two_of_three_is_below_67_percent() -> None:
-    rate = snapshot.FailureRate(percent=67, minimum_calls=3, calls=3)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=67, minimum_calls=3, calls=3)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=rate))
     fail(breaker, 0, times=2)
     assert succeed(breaker, 0) is None
     assert fail(breaker, 0) is None  # F S F: 66.67 %
 
 
 def test_minimum_calls_may_be_reached_by_a_success() -> None:
-    rate = snapshot.FailureRate(percent=50, minimum_calls=4, calls=10)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=50, minimum_calls=4, calls=10)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=rate))
     fail(breaker, 0, times=3)
     change = succeed(breaker, 0)
     assert change is not None
@@ -113,8 +114,8 @@ def test_minimum_calls_may_be_reached_by_a_success() -> None:
 
 
 def test_old_failures_leave_a_window_of_time() -> None:
-    rate = snapshot.FailureRate(percent=50, minimum_calls=4, window_ms=10_000)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=50, minimum_calls=4, window_ms=10_000)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=rate))
     fail(breaker, 100.0, times=3)
     assert fail(breaker, 110.1, times=3) is None
     assert fail(breaker, 110.2) is not None
@@ -166,8 +167,8 @@ def test_probes_that_succeeded_before_a_reopening_do_not_count_after_it() -> Non
 
 
 def test_samples_from_before_an_opening_do_not_count_after_closing() -> None:
-    rate = snapshot.FailureRate(percent=50, minimum_calls=4, calls=10)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=50, minimum_calls=4, calls=10)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=rate))
     fail(breaker, 0, times=4)
     succeed(breaker, 30.0)
     assert breaker.state == "Closed"
@@ -280,7 +281,7 @@ def test_case_7_of_n_calls_at_expiry_one_is_admitted() -> None:
     assert sum(len(verdict.changes) for verdict in verdicts) == 1
 
 
-@pytest.mark.parametrize("module", [breaker_module, failure_rate_module])
+@pytest.mark.parametrize("module", [breaker_module, call_rates_module, window_module])
 def test_case_8_no_clock_can_be_read(module: object) -> None:
     tree = ast.parse(inspect.getsource(module))  # type: ignore[arg-type] # modules are objects here
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -339,8 +340,8 @@ def test_case_15_a_limit_lowered_below_what_is_in_flight_never_wedges() -> None:
 
 def test_a_window_of_calls_is_resized_and_keeps_the_newest() -> None:
     def limits(percent: int, calls: int) -> snapshot.Breaker:
-        rate = snapshot.FailureRate(percent=percent, minimum_calls=3, calls=calls)
-        return config(consecutive_failures=None, failure_rate=rate)
+        rate = snapshot.CallRates(failure_percent=percent, minimum_calls=3, calls=calls)
+        return config(consecutive_failures=None, rates=rate)
 
     breaker = CircuitBreaker(limits(100, 100))
     fail(breaker, 0)
@@ -352,8 +353,8 @@ def test_a_window_of_calls_is_resized_and_keeps_the_newest() -> None:
 
 def test_a_window_of_time_is_resized_and_keeps_the_newest() -> None:
     def limits(percent: int, window_ms: int) -> snapshot.Breaker:
-        rate = snapshot.FailureRate(percent=percent, minimum_calls=3, window_ms=window_ms)
-        return config(consecutive_failures=None, failure_rate=rate)
+        rate = snapshot.CallRates(failure_percent=percent, minimum_calls=3, window_ms=window_ms)
+        return config(consecutive_failures=None, rates=rate)
 
     breaker = CircuitBreaker(limits(100, 60_000))
     succeed(breaker, 100.0)
@@ -365,18 +366,18 @@ def test_a_window_of_time_is_resized_and_keeps_the_newest() -> None:
 
 
 def test_calls_become_time_and_back_without_samples() -> None:
-    by_calls = snapshot.FailureRate(percent=100, minimum_calls=3, calls=10)
-    by_time = snapshot.FailureRate(percent=100, minimum_calls=3, window_ms=10_000)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=by_calls))
+    by_calls = snapshot.CallRates(failure_percent=100, minimum_calls=3, calls=10)
+    by_time = snapshot.CallRates(failure_percent=100, minimum_calls=3, window_ms=10_000)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=by_calls))
     fail(breaker, 0, times=2)
     for rate in (by_time, by_calls, None, by_time):
-        breaker.reconfigure(config(consecutive_failures=None, failure_rate=rate), 0)
+        breaker.reconfigure(config(consecutive_failures=None, rates=rate), 0)
         assert fail(breaker, 0, times=2) is None
 
 
 def test_a_rate_with_no_window_is_refused() -> None:
     with pytest.raises(ValueError, match="calls or window_ms"):
-        CircuitBreaker(config(failure_rate=snapshot.FailureRate(percent=1, minimum_calls=1)))
+        CircuitBreaker(config(rates=snapshot.CallRates(failure_percent=1, minimum_calls=1)))
 
 
 def test_forced_open_refuses_at_once_and_nobody_knows_for_how_long() -> None:
@@ -469,8 +470,8 @@ def test_state_at_tells_the_truth_without_a_call() -> None:
 
 
 def test_time_that_goes_back_is_survived() -> None:
-    rate = snapshot.FailureRate(percent=100, minimum_calls=3, window_ms=1_000)
-    breaker = CircuitBreaker(config(consecutive_failures=None, failure_rate=rate))
+    rate = snapshot.CallRates(failure_percent=100, minimum_calls=3, window_ms=1_000)
+    breaker = CircuitBreaker(config(consecutive_failures=None, rates=rate))
     fail(breaker, 10.0)
     fail(breaker, 9.0)
     assert fail(breaker, 10.0) is not None
