@@ -14,7 +14,7 @@ import re2
 from pydantic import BaseModel, ValidationError
 
 from toolpolicy_api import policy as written
-from toolpolicy_api.compile import effective_timeouts
+from toolpolicy_api.compile import effective_open_times, effective_timeouts
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
@@ -217,13 +217,23 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
                 f"{connect} is longer than the attempt of {attempt}; shorten connect or lengthen attempt",
             )
     if own.circuit_breaker:
-        yield from _breaker(own.circuit_breaker, f"{field}.circuitBreaker")
+        default_breaker = defaults.circuit_breaker if defaults else None
+        yield from _breaker(own.circuit_breaker, default_breaker, f"{field}.circuitBreaker")
     yield from _slow_call(own, defaults, field)
 
 
-def _breaker(breaker: written.CircuitBreaker, field: str) -> Iterator[Finding]:
+def _breaker(
+    breaker: written.CircuitBreaker, default: written.CircuitBreaker | None, field: str
+) -> Iterator[Finding]:
     if breaker.open_for is not None and milliseconds(breaker.open_for) == 0:
         yield Finding(f"{field}.openFor", "must be longer than zero")
+    open_for_ms, max_open_for_ms = effective_open_times(breaker, default)
+    if max_open_for_ms is not None and max_open_for_ms < open_for_ms:
+        shortest, longest = render(open_for_ms), render(max_open_for_ms)
+        yield Finding(
+            f"{field}.maxOpenFor",
+            f"{longest} is shorter than the openFor of {shortest}; lengthen maxOpenFor or shorten openFor",
+        )
     if breaker.slow_call is not None and milliseconds(breaker.slow_call.over) == 0:
         yield Finding(f"{field}.slowCall.over", "must be longer than zero")
     rate = breaker.failure_rate

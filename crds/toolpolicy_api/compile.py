@@ -66,6 +66,15 @@ def effective_timeouts(own: written.Timeout | None, default: written.Timeout | N
     )
 
 
+def effective_open_times(
+    own: written.CircuitBreaker, default: written.CircuitBreaker | None
+) -> tuple[int, int | None]:
+    """openFor and maxOpenFor in milliseconds: the tool's own, else the policy's defaults, else the built-in ones."""
+    default = default or written.CircuitBreaker()
+    open_for_ms = _ms(own.open_for or default.open_for, OPEN_FOR_MS)
+    return open_for_ms, _ms_or_none(own.max_open_for or default.max_open_for)
+
+
 def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
     return compiled.Rules(
         timeouts=effective_timeouts(own.timeout, default.timeout),
@@ -85,11 +94,13 @@ def _breaker(
     consecutive = _first(own.consecutive_failures, default.consecutive_failures, built_in=None)
     if consecutive is None and rate is None:
         consecutive = CONSECUTIVE_FAILURES
+    open_for_ms, max_open_for_ms = effective_open_times(own, default)
     return compiled.Breaker(
         mode=own.mode or default.mode or "Auto",
         consecutive_failures=consecutive,
         rates=_call_rates(rate, own.slow_call or default.slow_call),
-        open_for_ms=_ms(own.open_for or default.open_for, OPEN_FOR_MS),
+        open_for_ms=open_for_ms,
+        max_open_for_ms=max_open_for_ms,
         half_open_calls=_first(own.half_open_calls, default.half_open_calls, built_in=HALF_OPEN_CALLS),
         count_tool_errors=_first(own.count_tool_errors, default.count_tool_errors, built_in=False),
         throttle_counts_as_failure=_first(

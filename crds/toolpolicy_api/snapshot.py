@@ -43,11 +43,14 @@ class CallRates(Frozen, frozen=True):
 
 
 class Breaker(Frozen, frozen=True):
+    """`max_open_for_ms` None: it is open for `open_for_ms` each time, however often."""
+
     open_for_ms: int
     half_open_calls: int
     mode: Literal["Auto", "ForcedOpen", "ForcedClosed", "Observe"] = "Auto"
     consecutive_failures: int | None = None
     rates: CallRates | None = None
+    max_open_for_ms: int | None = None
     count_tool_errors: bool = False
     throttle_counts_as_failure: bool = False
 

@@ -190,10 +190,16 @@ BAD = [
         None,
     ),
     Bad(
-        "maxOpenFor",
-        put("tools.0.circuitBreaker", {"maxOpenFor": "5m"}),
+        "maxOpenFor below openFor",
+        put("tools.0.circuitBreaker", {"openFor": "6m", "maxOpenFor": "5m"}),
         f"{TOOL}.circuitBreaker.maxOpenFor",
-        "maxOpenFor is not supported yet",
+        "openFor is longer than maxOpenFor",
+    ),
+    Bad(
+        "maxOpenFor below the default of openFor",
+        put("tools.0.circuitBreaker", {"maxOpenFor": "5s"}),
+        f"{TOOL}.circuitBreaker.maxOpenFor",
+        None,
     ),
     Bad(
         "breaker that opens at zero failures",

@@ -16,6 +16,7 @@ from typing import Literal
 from toolpolicy_api import snapshot
 from toolpolicy_api.duration import render
 from toolpolicy_sidecar.resilience.call_rates import CallRates
+from toolpolicy_sidecar.resilience.open_time import open_for_s
 
 State = Literal["Closed", "Open", "HalfOpen"]
 
@@ -88,6 +89,7 @@ class CircuitBreaker:
         self._reason: str | None = None
         self._since: float | None = None
         self._open_until: float | None = None
+        self._openings = 0  # in a row, without a time between in which it was well
         if config.mode == "ForcedOpen":
             self._state, self._reason = "Open", "forced open by policy"
         elif config.mode == "ForcedClosed":
@@ -173,14 +175,15 @@ class CircuitBreaker:
         state, reason, since, until = self._state, self._reason, self._since, self._open_until
         lost_at = self._lost_at(now)
         if lost_at is not None:
-            state, reason, since, until = "Open", _LOST, lost_at, lost_at + self._open_for_s
+            state, reason, since, until = (
+                "Open",
+                _LOST,
+                lost_at,
+                lost_at + open_for_s(self._config, self._openings + 1),
+            )
         if state == "Open" and until is not None and now >= until:
             state, reason, since, until = "HalfOpen", "open time over", until, None
         return Standing(state, reason, since, until)
-
-    @property
-    def _open_for_s(self) -> float:
-        return self._config.open_for_ms / 1000
 
     def _refusal(self, now: float, changes: tuple[StateChange, ...]) -> Rejected | None:
         if self._state == "Open":
@@ -256,16 +259,19 @@ class CircuitBreaker:
         """A change from outside. It begins a new generation even when the state is the wanted one."""
         before, since = self._state, self._since
         change = self._change(after, reason, now)
+        self._openings = 0
         if before != after:
             return (change,)
         self._since = since
         return ()
 
     def _change(self, after: State, reason: str, at: float) -> StateChange:
+        self._open_until = None
+        if after == "Open" and self._config.mode != "ForcedOpen":
+            self._openings = 1 if self._was_well(at) else self._openings + 1
+            self._open_until = at + open_for_s(self._config, self._openings)
         before, self._state = self._state, after
         self._reason, self._since = reason, at
-        forced = self._config.mode == "ForcedOpen"
-        self._open_until = at + self._open_for_s if after == "Open" and not forced else None
         self._generation += 1
         self._leases.clear()
         self._probes_succeeded = self._probes_slow = 0
@@ -273,6 +279,13 @@ class CircuitBreaker:
         if self._rates:
             self._rates.clear()
         return StateChange(before, after, reason, at, self._open_until)
+
+    def _was_well(self, now: float) -> bool:
+        """It had been closed for at least as long as it had to be open before: whoever flaps is away more
+        often than not."""
+        if self._state != "Closed" or self._since is None or not self._openings:
+            return False
+        return now - self._since >= open_for_s(self._config, self._openings)
 
 
 _LOST = "probe failed: it never ended"

@@ -40,6 +40,7 @@ RATES = st.one_of(
 CONFIGS = st.builds(
     snapshot.Breaker,
     open_for_ms=st.sampled_from([1_000, 10_000]),
+    max_open_for_ms=st.sampled_from([None, 10_000, 30_000]),
     half_open_calls=st.integers(1, 3),
     mode=st.sampled_from(["Auto", "Auto", "Auto", "Observe", "ForcedOpen", "ForcedClosed"]),
     consecutive_failures=st.one_of(st.none(), st.integers(1, 5)),
@@ -79,12 +80,34 @@ class Model:
     probes: list[Call] = field(default_factory=list)
     succeeded: list[bool] = field(default_factory=list)
     """Was it slow, of each probe that succeeded."""
+    openings: int = 0
+    """In a row."""
+    closed_at: float | None = None
 
     def enter(self, state: str, at: float) -> None:
-        self.state, self.era, self.succeeded = state, self.era + 1, []
+        was, self.state = self.state, state
+        self.era, self.succeeded = self.era + 1, []
         self.row, self.by_calls, self.by_time, self.probes = [], [], [], []
-        timed = state == "Open" and self.config.mode != "ForcedOpen"
-        self.open_until = at + self.config.open_for_ms / 1000 if timed else None
+        self.open_until = None
+        if state == "Open" and self.config.mode != "ForcedOpen":
+            if was == "Closed" and self.closed_at is not None and at - self.closed_at >= self.times_s()[-1]:
+                self.openings = 0
+            self.openings += 1
+            self.open_until = at + self.times_s()[-1]
+        if state == "Closed" and was != "Closed":
+            self.closed_at = at
+
+    def times_s(self) -> list[float]:
+        """How long each opening in a row lasts under the limits of now, the current or last one at the end."""
+        times_s = [self.config.open_for_ms / 1000]
+        for _ in range(self.openings - 1):
+            longest_s = (self.config.max_open_for_ms or self.config.open_for_ms) / 1000
+            times_s.append(max(times_s[0], min(2 * times_s[-1], longest_s)))
+        return times_s
+
+    def forced(self, state: str, at: float) -> None:
+        self.enter(state, at)
+        self.openings = 0
 
     def lose_probes(self, now: float) -> None:
         lost = [call.lease for call in self.probes if call.lease is not None and call.lease <= now]
@@ -158,9 +181,9 @@ class Model:
         before, self.config = self.config, config
         if config.mode != before.mode:
             if config.mode == "ForcedOpen":
-                self.enter("Open", now)
+                self.forced("Open", now)
             elif config.mode == "ForcedClosed" or before.mode.startswith("Forced"):
-                self.enter("Closed", now)
+                self.forced("Closed", now)
         # What the breaker keeps across a change of the window (see CallRates.reconfigure).
         old, new = before.rates, config.rates
         if old is None or new is None or (old.calls is None) != (new.calls is None):
@@ -180,7 +203,9 @@ class Model:
         state, until = self.state, self.open_until
         if state == "HalfOpen" and any(call.lease is not None and call.lease <= now for call in self.probes):
             lost_at = min(call.lease for call in self.probes if call.lease is not None)
-            state, until = "Open", lost_at + self.config.open_for_ms / 1000
+            self.openings += 1
+            state, until = "Open", lost_at + self.times_s()[-1]
+            self.openings -= 1
         return "HalfOpen" if state == "Open" and until is not None and until <= now else state
 
 
@@ -258,7 +283,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
     @rule()
     def reset(self) -> None:
         if not self.model.config.mode.startswith("Forced"):
-            self.model.enter("Closed", self.now)
+            self.model.forced("Closed", self.now)
         self.saw(*self.breaker.reset(self.now))
 
     @invariant()
