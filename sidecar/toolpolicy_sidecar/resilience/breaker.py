@@ -16,7 +16,7 @@ from typing import Literal
 from toolpolicy_api import snapshot
 from toolpolicy_api.duration import render
 from toolpolicy_sidecar.resilience.call_rates import CallRates
-from toolpolicy_sidecar.resilience.open_time import open_for_s
+from toolpolicy_sidecar.resilience.open_time import floor_s, open_for_s
 
 State = Literal["Closed", "Open", "HalfOpen"]
 
@@ -89,6 +89,7 @@ class CircuitBreaker:
         self._reason: str | None = None
         self._since: float | None = None
         self._open_until: float | None = None
+        self._not_before = 0.0  # the newest wish of a tool that fails
         self._openings = 0  # in a row, without a time between in which it was well
         if config.mode == "ForcedOpen":
             self._state, self._reason = "Open", "forced open by policy"
@@ -122,10 +123,18 @@ class CircuitBreaker:
         return refused
 
     def record(
-        self, permit: Permit, outcome: Outcome, now: float, *, duration_s: float = 0.0, cause: str = ""
+        self,
+        permit: Permit,
+        outcome: Outcome,
+        now: float,
+        *,
+        duration_s: float = 0.0,
+        cause: str = "",
+        retry_after_s: float | None = None,
     ) -> StateChange | None:
         """Settles a permit. `duration_s` is how long the tool took, `cause` (such as `AttemptTimeout`) goes
-        into the reason of a failed probe."""
+        into the reason of a failed probe, and before `retry_after_s`, as the tool asked with a failure, the
+        circuit does not try it again if it opens."""
         if permit.settled:
             return None
         permit.settled = True
@@ -134,6 +143,8 @@ class CircuitBreaker:
         expired = self._expire(now)
         if permit.generation != self._generation:
             return expired[0] if expired else None
+        if outcome is Outcome.FAILURE and retry_after_s is not None:
+            self._not_before = now + floor_s(self._config, retry_after_s)
         if self._state == "HalfOpen":
             return self._probed(permit, outcome, now, slow=self._slow(duration_s), cause=cause)
         if self._state == "Closed" and outcome is not Outcome.NEUTRAL:
@@ -235,6 +246,8 @@ class CircuitBreaker:
         return f"{which} took over {render(limit.over_ms)}"
 
     def _sampled(self, now: float, *, failed: bool, slow: bool) -> StateChange | None:
+        if not failed:
+            self._not_before = 0.0
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
         if self._rates:
             self._rates.add(now, failed=failed, slow=slow)
@@ -269,7 +282,8 @@ class CircuitBreaker:
         self._open_until = None
         if after == "Open" and self._config.mode != "ForcedOpen":
             self._openings = 1 if self._was_well(at) else self._openings + 1
-            self._open_until = at + open_for_s(self._config, self._openings)
+            self._open_until = max(at + open_for_s(self._config, self._openings), self._not_before)
+        self._not_before = 0.0
         before, self._state = self._state, after
         self._reason, self._since = reason, at
         self._generation += 1

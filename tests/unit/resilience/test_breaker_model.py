@@ -49,6 +49,7 @@ CONFIGS = st.builds(
 # Quarters of a second are exact in binary, so the model and the breaker see the same boundaries.
 STEPS_S = st.sampled_from([0.0, 0.0, 0.25, 1.0, 3.0, 10.0, 11.0, 70.0])
 DEADLINES_S = st.sampled_from([0.0, 1.0, 5.0])
+RETRY_AFTER_S = st.sampled_from([None, None, 0.0, 5.0, 20.0, 1e9])
 DURATIONS_S = st.sampled_from([0.0, 2.0, 2.25])
 
 
@@ -83,6 +84,8 @@ class Model:
     openings: int = 0
     """In a row."""
     closed_at: float | None = None
+    wishes: list[float] = field(default_factory=list)
+    """Retry-After of failures since the last success, as moments."""
 
     def enter(self, state: str, at: float) -> None:
         was, self.state = self.state, state
@@ -93,7 +96,8 @@ class Model:
             if was == "Closed" and self.closed_at is not None and at - self.closed_at >= self.times_s()[-1]:
                 self.openings = 0
             self.openings += 1
-            self.open_until = at + self.times_s()[-1]
+            self.open_until = max([at + self.times_s()[-1], *self.wishes[-1:]])
+        self.wishes = []
         if state == "Closed" and was != "Closed":
             self.closed_at = at
 
@@ -127,7 +131,9 @@ class Model:
             free = in_flight == 0 or in_flight + len(self.succeeded) < self.config.half_open_calls
         return free or self.config.mode == "Observe", free
 
-    def settle(self, call: Call, outcome: Outcome, now: float, duration_s: float) -> None:
+    def settle(
+        self, call: Call, outcome: Outcome, now: float, duration_s: float, retry_after_s: float | None
+    ) -> None:
         if self.config.mode.startswith("Forced"):
             return
         self.lose_probes(now)
@@ -135,6 +141,9 @@ class Model:
             return
         failed = outcome is Outcome.FAILURE
         limit = self.config.rates.slow_call if self.config.rates else None
+        if failed and retry_after_s is not None:
+            most_s = 300.0 if self.config.max_open_for_ms is None else self.config.max_open_for_ms / 1000
+            self.wishes.append(now + min(most_s, retry_after_s))
         slow = limit is not None and duration_s > limit.over_ms / 1000
         if self.state == "HalfOpen" and call in self.probes:
             self.probes.remove(call)
@@ -146,6 +155,8 @@ class Model:
             elif outcome is Outcome.SUCCESS and len(self.succeeded) >= wanted:
                 self.enter("Closed", now)
         elif self.state == "Closed" and outcome is not Outcome.NEUTRAL:
+            if not failed:
+                self.wishes = []
             self.row.append(failed)
             self.by_calls.append(Sample(now, failed, slow))
             self.by_time.append(Sample(now, failed, slow))
@@ -256,17 +267,22 @@ class BreakerAgainstModel(RuleBasedStateMachine):
             self.model.probes.append(call)
         return call
 
-    @rule(call=calls, outcome=st.sampled_from(Outcome), duration_s=DURATIONS_S)
-    def one_result(self, call: Call, outcome: Outcome, duration_s: float) -> None:
-        self.record(call, outcome, duration_s)
+    @rule(call=calls, outcome=st.sampled_from(Outcome), duration_s=DURATIONS_S, wish_s=RETRY_AFTER_S)
+    def one_result(self, call: Call, outcome: Outcome, duration_s: float, wish_s: float | None) -> None:
+        self.record(call, outcome, duration_s, wish_s)
 
-    def record(self, call: Call, outcome: Outcome, duration_s: float) -> None:
+    def record(
+        self, call: Call, outcome: Outcome, duration_s: float = 0.0, wish_s: float | None = None
+    ) -> None:
         if call.settled:
             assert self.breaker.record(call.permit, outcome, self.now) is None
             return
         call.settled = True
-        self.model.settle(call, outcome, self.now, duration_s)
-        self.saw(self.breaker.record(call.permit, outcome, self.now, duration_s=duration_s))
+        self.model.settle(call, outcome, self.now, duration_s, wish_s)
+        change = self.breaker.record(
+            call.permit, outcome, self.now, duration_s=duration_s, retry_after_s=wish_s
+        )
+        self.saw(change)
 
     @rule(times=st.integers(1, 6), outcome=st.sampled_from(Outcome), step_s=STEPS_S, duration_s=DURATIONS_S)
     def calls_in_a_row(self, times: int, outcome: Outcome, step_s: float, duration_s: float) -> None:

@@ -1,4 +1,4 @@
-"""How long a circuit is open when it opens again and again: `maxOpenFor`."""
+"""How long a circuit is open: when it opens again and again (`maxOpenFor`), and when its tool asks (Retry-After)."""
 
 import pytest
 
@@ -13,11 +13,13 @@ FLAT = snapshot.Breaker(open_for_ms=30_000, half_open_calls=1, consecutive_failu
 """Without maxOpenFor."""
 
 
-def settle(circuit: CircuitBreaker, outcome: Outcome, now: float) -> float | None:
+def settle(
+    circuit: CircuitBreaker, outcome: Outcome, now: float, retry_after_s: float | None = None
+) -> float | None:
     """Until when it is open then."""
     permit = circuit.acquire(now, deadline=now + 5)
     assert isinstance(permit, Permit), permit
-    circuit.record(permit, outcome, now)
+    circuit.record(permit, outcome, now, retry_after_s=retry_after_s)
     return circuit.open_until
 
 
@@ -96,3 +98,72 @@ def test_a_reload_keeps_the_deadline_and_how_often_it_opened() -> None:
     circuit.reconfigure(snapshot.Breaker(1_000, 1, consecutive_failures=1, max_open_for_ms=60_000), 100)
     assert circuit.open_until == 210
     assert settle(circuit, Outcome.FAILURE, 210) == 218
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "until"), [(None, 30), (-5, 30), (0, 30), (29, 30), (31, 31), (299, 299), (1e9, 300)]
+)
+def test_a_retry_after_is_a_floor_and_is_capped(retry_after_s: float | None, until: float) -> None:
+    assert settle(CircuitBreaker(FLAT), Outcome.FAILURE, 0, retry_after_s) == until
+
+
+def test_the_longest_open_time_of_the_policy_caps_it() -> None:
+    limits = snapshot.Breaker(30_000, 1, consecutive_failures=1, max_open_for_ms=45_000)
+    assert settle(CircuitBreaker(limits), Outcome.FAILURE, 0, 120) == 45
+
+
+def test_a_failed_probe_may_ask_too() -> None:
+    circuit = CircuitBreaker(FLAT)
+    settle(circuit, Outcome.FAILURE, 0)
+    assert settle(circuit, Outcome.FAILURE, 30, 100) == 130
+    assert settle(circuit, Outcome.FAILURE, 130) == 160  # said once, it holds once
+
+
+def test_it_does_not_make_the_next_opening_longer() -> None:
+    circuit = CircuitBreaker(LIMITS)
+    settle(circuit, Outcome.FAILURE, 0, 200)
+    assert settle(circuit, Outcome.FAILURE, 200) == 260
+
+
+def three() -> CircuitBreaker:
+    return CircuitBreaker(snapshot.Breaker(30_000, 1, consecutive_failures=3))
+
+
+def test_what_it_asked_for_before_it_opened_holds_when_it_opens() -> None:
+    circuit = three()
+    settle(circuit, Outcome.FAILURE, 0, 100)
+    settle(circuit, Outcome.FAILURE, 10)
+    assert settle(circuit, Outcome.FAILURE, 20) == 100
+
+
+def test_the_newest_wish_holds() -> None:
+    circuit = three()
+    settle(circuit, Outcome.FAILURE, 0, 100)
+    settle(circuit, Outcome.FAILURE, 10, 50)
+    assert settle(circuit, Outcome.FAILURE, 20) == 60
+
+
+def test_a_success_since_then_has_overtaken_it() -> None:
+    circuit = three()
+    settle(circuit, Outcome.FAILURE, 0, 100)
+    settle(circuit, Outcome.SUCCESS, 1)
+    for _ in range(2):
+        settle(circuit, Outcome.FAILURE, 2)
+    assert settle(circuit, Outcome.FAILURE, 2) == 32
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.NEUTRAL])
+def test_only_a_failure_can_ask(outcome: Outcome) -> None:
+    circuit = CircuitBreaker(FLAT)
+    settle(circuit, outcome, 0, 100)
+    assert settle(circuit, Outcome.FAILURE, 0) == 30
+
+
+def test_who_is_late_cannot_ask() -> None:
+    circuit = CircuitBreaker(FLAT)
+    late = circuit.acquire(0, deadline=5)
+    assert isinstance(late, Permit)
+    settle(circuit, Outcome.FAILURE, 0)
+    circuit.record(late, Outcome.FAILURE, 1, retry_after_s=100)
+    assert circuit.open_until == 30
+    assert settle(circuit, Outcome.FAILURE, 30) == 60
