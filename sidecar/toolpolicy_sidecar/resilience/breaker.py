@@ -4,9 +4,9 @@
       ▲                              ▲  ◀─ a probe failed, was slow, got lost ─┘ │
       └──────────────────────────────┼──── half_open_calls probes succeeded ─────┘
 
-Every permit carries the generation it was given in; each change of state begins a new one, and results
-of an older generation are ignored. So a call that began before the circuit opened can neither close it
-nor open it a second time, and it cannot free the slot of a probe that it never was.
+Every permit carries the generation it was given in; each change of state begins a new one, and results of
+another generation (or of another breaker) are ignored. So a call that began before the circuit opened can
+neither close it nor open it a second time, and it cannot free the slot of a probe that it never was.
 """
 
 from dataclasses import dataclass, field
@@ -70,7 +70,7 @@ class Permit:
     `would_reject` (mode Observe only) is what mode Auto would have answered.
     """
 
-    generation: int
+    generation: object
     changes: tuple[StateChange, ...] = ()
     would_reject: Rejected | None = None
     settled: bool = field(default=False, init=False)
@@ -79,7 +79,7 @@ class Permit:
 class CircuitBreaker:
     def __init__(self, config: snapshot.Breaker) -> None:
         self._config = config
-        self._generation = 0
+        self._generation = object()
         self._failures_in_row = 0
         self._rates = CallRates(config.rates) if config.rates else None
         self._leases: dict[Permit, float] = {}  # probes in flight, and when each is given up
@@ -141,8 +141,10 @@ class CircuitBreaker:
         if self._config.mode in {"ForcedOpen", "ForcedClosed"}:
             return None
         expired = self._expire(now)
-        if permit.generation != self._generation:
+        if permit.generation is not self._generation:
             return expired[0] if expired else None
+        if permit.would_reject is not None:  # passed by Observe: Auto would not know how it ended
+            return None
         if outcome is Outcome.FAILURE and retry_after_s is not None:
             self._not_before = now + floor_s(self._config, retry_after_s)
         if self._state == "HalfOpen":
@@ -186,12 +188,8 @@ class CircuitBreaker:
         state, reason, since, until = self._state, self._reason, self._since, self._open_until
         lost_at = self._lost_at(now)
         if lost_at is not None:
-            state, reason, since, until = (
-                "Open",
-                _LOST,
-                lost_at,
-                lost_at + open_for_s(self._config, self._openings + 1),
-            )
+            state, reason, since = "Open", _LOST, lost_at
+            until = lost_at + open_for_s(self._config, self._openings + 1)
         if state == "Open" and until is not None and now >= until:
             state, reason, since, until = "HalfOpen", "open time over", until, None
         return Standing(state, reason, since, until)
@@ -219,8 +217,7 @@ class CircuitBreaker:
     def _probed(
         self, permit: Permit, outcome: Outcome, now: float, *, slow: bool, cause: str
     ) -> StateChange | None:
-        if self._leases.pop(permit, None) is None:  # passed by Observe, beside the probes
-            return None
+        del self._leases[permit]
         if outcome is Outcome.FAILURE:
             return self._change("Open", f"probe failed: {cause}" if cause else "probe failed", now)
         if outcome is Outcome.SUCCESS:
@@ -286,7 +283,7 @@ class CircuitBreaker:
         self._not_before = 0.0
         before, self._state = self._state, after
         self._reason, self._since = reason, at
-        self._generation += 1
+        self._generation = object()
         self._leases.clear()
         self._probes_succeeded = self._probes_slow = 0
         self._failures_in_row = 0
