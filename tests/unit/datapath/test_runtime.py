@@ -22,12 +22,13 @@ class Hands:
     """A clock that stands still until it is moved."""
 
     now: float = 1000.0
+    wall_s: float = 1_700_000_000.0
 
     def monotonic(self) -> float:
         return self.now
 
     def unix_ms(self) -> int:
-        return round(self.now * 1000) + 1_700_000_000_000
+        return round((self.now + self.wall_s) * 1000)
 
 
 class Case:
@@ -234,6 +235,20 @@ def test_what_the_breaker_does_while_switched_off_is_said_afterwards(case: Case)
     assert [(b, a) for b, a, _ in case.said()] == [("Closed", "Disabled"), ("Disabled", "Open")]
     circuit.reset()
     assert [(b, a) for b, a, _ in case.said()] == [("Open", "Closed")]
+
+
+@pytest.mark.parametrize("hour_s", [3600.0, -3600.0])
+def test_case_08_the_wall_clock_may_jump(case: Case, hour_s: float) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    case.clock.wall_s += hour_s
+    case.clock.now += 4.9
+    assert isinstance(case.circuit().acquire(case.clock.now, case.clock.now + 1), Rejected)
+    assert case.circuit().report().open_until_ms == case.clock.unix_ms() + 100
+    case.clock.wall_s -= 2 * hour_s
+    case.clock.now += 0.2
+    assert isinstance(case.circuit().acquire(case.clock.now, case.clock.now + 1), Permit)
 
 
 def test_a_report_is_true_without_calls(case: Case) -> None:
