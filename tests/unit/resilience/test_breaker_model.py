@@ -4,9 +4,17 @@ looked through again at every question, and no counters, rings, generations or l
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.resilience.breaker import (
@@ -222,6 +230,7 @@ class Model:
 
 class BreakerAgainstModel(RuleBasedStateMachine):
     calls: Bundle[Call] = Bundle("calls")
+    steps = 0
 
     @initialize(config=CONFIGS)
     def start(self, config: snapshot.Breaker) -> None:
@@ -304,11 +313,24 @@ class BreakerAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def agree(self) -> None:
+        BreakerAgainstModel.steps += 1
         assert self.breaker.state == self.model.state == self.reported
         assert self.breaker.open_until == self.model.open_until
         assert self.breaker.state_at(self.now).state == self.model.seen_at(self.now)
         assert len(self.breaker._leases) == len(self.model.probes)
 
 
-BreakerAgainstModel.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
-TestBreakerAgainstModel = BreakerAgainstModel.TestCase
+def test_the_breaker_does_what_the_model_does() -> None:
+    run_state_machine_as_test(BreakerAgainstModel, settings=_examples(100, steps=50))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_breaker_does_what_the_model_does_for_a_long_time() -> None:
+    BreakerAgainstModel.steps = 0
+    run_state_machine_as_test(BreakerAgainstModel, settings=_examples(3_000, steps=50))
+    assert BreakerAgainstModel.steps >= 100_000
+
+
+def _examples(count: int, *, steps: int) -> settings:
+    return settings(max_examples=count, stateful_step_count=steps, deadline=None)
