@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check generate bench cluster-up cluster-down clean
+.PHONY: help demo test test-fast test-long check generate bench cluster-up cluster-down clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -17,6 +17,9 @@ demo: .venv/.synced ## Starts a local Kubernetes, installs toolpolicy, breaks a 
 
 test: check ## Everything: checks, unit, integration on a real API server, end to end on a real node (root)
 	$(PYTEST) tests/unit tests/integration tests/e2e --cov --cov-report=term:skip-covered
+
+test-long: .venv/.synced ## What is too long for every day: 100,000 steps of the state machines against their models
+	$(PYTEST) tests/unit -q -n 2 -m long
 
 test-fast: .venv/.synced ## The inner loop: unit tests only, under 30 s
 	$(PYTEST) tests/unit -q -n 2

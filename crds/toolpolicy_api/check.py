@@ -14,7 +14,7 @@ import re2
 from pydantic import BaseModel, ValidationError
 
 from toolpolicy_api import policy as written
-from toolpolicy_api.compile import effective_timeouts
+from toolpolicy_api.compile import effective_open_times, effective_timeouts
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
@@ -217,12 +217,25 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
                 f"{connect} is longer than the attempt of {attempt}; shorten connect or lengthen attempt",
             )
     if own.circuit_breaker:
-        yield from _breaker(own.circuit_breaker, f"{field}.circuitBreaker")
+        default_breaker = defaults.circuit_breaker if defaults else None
+        yield from _breaker(own.circuit_breaker, default_breaker, f"{field}.circuitBreaker")
+    yield from _slow_call(own, defaults, field)
 
 
-def _breaker(breaker: written.CircuitBreaker, field: str) -> Iterator[Finding]:
+def _breaker(
+    breaker: written.CircuitBreaker, default: written.CircuitBreaker | None, field: str
+) -> Iterator[Finding]:
     if breaker.open_for is not None and milliseconds(breaker.open_for) == 0:
         yield Finding(f"{field}.openFor", "must be longer than zero")
+    open_for_ms, max_open_for_ms = effective_open_times(breaker, default)
+    if max_open_for_ms is not None and max_open_for_ms < open_for_ms:
+        shortest, longest = render(open_for_ms), render(max_open_for_ms)
+        yield Finding(
+            f"{field}.maxOpenFor",
+            f"{longest} is shorter than the openFor of {shortest}; lengthen maxOpenFor or shorten openFor",
+        )
+    if breaker.slow_call is not None and milliseconds(breaker.slow_call.over) == 0:
+        yield Finding(f"{field}.slowCall.over", "must be longer than zero")
     rate = breaker.failure_rate
     if rate is None:
         return
@@ -234,6 +247,22 @@ def _breaker(breaker: written.CircuitBreaker, field: str) -> Iterator[Finding]:
         yield Finding(
             f"{field}.failureRate.minimumCalls",
             f"{rate.minimum_calls} is larger than calls ({rate.calls}), so the rate would never be evaluated",
+        )
+
+
+def _slow_call(own: written.Rules, defaults: written.Rules | None, field: str) -> Iterator[Finding]:
+    """Said of a tool only if it is the tool's own doing: the defaults have their own finding."""
+    breaker, timeout = own.circuit_breaker, own.timeout
+    default_breaker = defaults.circuit_breaker if defaults else None
+    slow = (breaker and breaker.slow_call) or (default_breaker and default_breaker.slow_call)
+    if not slow or not (timeout or (breaker and breaker.slow_call)):
+        return
+    attempt_ms = effective_timeouts(timeout, defaults.timeout if defaults else None).attempt_ms
+    if milliseconds(slow.over) >= attempt_ms:
+        yield Finding(
+            f"{field}.circuitBreaker.slowCall.over",
+            f"{slow.over} is not below the attempt of {render(attempt_ms)}, so every such call is a timeout; "
+            "shorten over or lengthen timeout.attempt",
         )
 
 

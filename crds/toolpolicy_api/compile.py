@@ -12,6 +12,8 @@ TOTAL_MS = 30_000
 CONNECT_MS = 2_000
 CONSECUTIVE_FAILURES = 5
 MINIMUM_CALLS = 10
+SLOW_CALL_WINDOW = 20
+"""Calls, for a slowCall without a failureRate. Not a time: a slow tool answers few calls in any."""
 OPEN_FOR_MS = 30_000
 HALF_OPEN_CALLS = 1
 
@@ -64,6 +66,15 @@ def effective_timeouts(own: written.Timeout | None, default: written.Timeout | N
     )
 
 
+def effective_open_times(
+    own: written.CircuitBreaker, default: written.CircuitBreaker | None
+) -> tuple[int, int | None]:
+    """openFor and maxOpenFor in milliseconds: the tool's own, else the policy's defaults, else the built-in ones."""
+    default = default or written.CircuitBreaker()
+    open_for_ms = _ms(own.open_for or default.open_for, OPEN_FOR_MS)
+    return open_for_ms, _ms_or_none(own.max_open_for or default.max_open_for)
+
+
 def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
     return compiled.Rules(
         timeouts=effective_timeouts(own.timeout, default.timeout),
@@ -83,11 +94,13 @@ def _breaker(
     consecutive = _first(own.consecutive_failures, default.consecutive_failures, built_in=None)
     if consecutive is None and rate is None:
         consecutive = CONSECUTIVE_FAILURES
+    open_for_ms, max_open_for_ms = effective_open_times(own, default)
     return compiled.Breaker(
         mode=own.mode or default.mode or "Auto",
         consecutive_failures=consecutive,
-        failure_rate=_failure_rate(rate),
-        open_for_ms=_ms(own.open_for or default.open_for, OPEN_FOR_MS),
+        rates=_call_rates(rate, own.slow_call or default.slow_call),
+        open_for_ms=open_for_ms,
+        max_open_for_ms=max_open_for_ms,
         half_open_calls=_first(own.half_open_calls, default.half_open_calls, built_in=HALF_OPEN_CALLS),
         count_tool_errors=_first(own.count_tool_errors, default.count_tool_errors, built_in=False),
         throttle_counts_as_failure=_first(
@@ -96,15 +109,18 @@ def _breaker(
     )
 
 
-def _failure_rate(rate: written.FailureRate | None) -> compiled.FailureRate | None:
-    if rate is None:
+def _call_rates(rate: written.FailureRate | None, slow: written.SlowCall | None) -> compiled.CallRates | None:
+    if rate is None and slow is None:
         return None
-    minimum = rate.minimum_calls or min(MINIMUM_CALLS, rate.calls or MINIMUM_CALLS)
-    return compiled.FailureRate(
-        percent=rate.percent,
-        minimum_calls=minimum,
+    slow_call = compiled.SlowCall(milliseconds(slow.over), slow.percent) if slow else None
+    if rate is None:
+        return compiled.CallRates(minimum_calls=MINIMUM_CALLS, calls=SLOW_CALL_WINDOW, slow_call=slow_call)
+    return compiled.CallRates(
+        minimum_calls=rate.minimum_calls or min(MINIMUM_CALLS, rate.calls or MINIMUM_CALLS),
         window_ms=_ms_or_none(rate.window),
         calls=rate.calls,
+        failure_percent=rate.percent,
+        slow_call=slow_call,
     )
 
 

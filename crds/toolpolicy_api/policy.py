@@ -191,12 +191,25 @@ class FailureRate(Model):
 
 
 class SlowCall(Model):
-    over: Duration
-    percent: Percent
+    """Opens the circuit when this share of recent calls was slow. The window and minimumCalls are those of
+    failureRate, or the last 20 calls from the tenth on."""
+
+    over: Annotated[Duration, Field(description="A call that takes longer is slow.")]
+    percent: Annotated[Percent, Field(description="Opens at this share of slow calls or above.")]
 
 
 class CircuitBreaker(Model):
     """When to stop calling a tool that fails, and when to try it again."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.maxOpenFor) || !has(self.openFor)"  # noqa: ISC004 -- one rule over two lines
+                " || duration(self.openFor) <= duration(self.maxOpenFor)",
+                "openFor is longer than maxOpenFor; shorten openFor or lengthen maxOpenFor",
+            ),
+        )
+    )
 
     mode: Annotated[
         Literal["Auto", "ForcedOpen", "ForcedClosed", "Observe"] | None,
@@ -211,9 +224,14 @@ class CircuitBreaker(Model):
         ),
     ] = None
     failure_rate: FailureRate | None = None
-    slow_call: Annotated[SlowCall | None, Field(json_schema_extra=not_yet())] = None
+    slow_call: SlowCall | None = None
     open_for: Annotated[Duration | None, Field(description="Refuse calls this long. Default 30s.")] = None
-    max_open_for: Annotated[Duration | None, Field(json_schema_extra=not_yet())] = None
+    max_open_for: Annotated[
+        Duration | None,
+        Field(
+            description="Doubles openFor each time the circuit opens again, up to this. Default: no growth."
+        ),
+    ] = None
     half_open_calls: Annotated[
         int | None,
         Field(description="Probes let through, and needed, to close again. Default 1.", ge=1, le=100),

@@ -24,21 +24,33 @@ class Timeouts(Frozen, frozen=True):
     idle_ms: int | None = None
 
 
-class FailureRate(Frozen, frozen=True):
-    """Exactly one of `window_ms` and `calls` is set."""
+class SlowCall(Frozen, frozen=True):
+    """A call is slow when it takes longer than `over_ms`."""
 
+    over_ms: int
     percent: int
+
+
+class CallRates(Frozen, frozen=True):
+    """Shares of recent calls that open the circuit. One of `window_ms` and `calls` is set, and at least one
+    of `failure_percent` and `slow_call`."""
+
     minimum_calls: int
     window_ms: int | None = None
     calls: int | None = None
+    failure_percent: int | None = None
+    slow_call: SlowCall | None = None
 
 
 class Breaker(Frozen, frozen=True):
+    """`max_open_for_ms` None: it is open for `open_for_ms` each time, however often."""
+
     open_for_ms: int
     half_open_calls: int
     mode: Literal["Auto", "ForcedOpen", "ForcedClosed", "Observe"] = "Auto"
     consecutive_failures: int | None = None
-    failure_rate: FailureRate | None = None
+    rates: CallRates | None = None
+    max_open_for_ms: int | None = None
     count_tool_errors: bool = False
     throttle_counts_as_failure: bool = False
 

@@ -32,6 +32,8 @@ class Body(Protocol):
     problem: Problem | None
     waiting: bool
     """The agent is being waited for, now."""
+    waited_s: float
+    """How long it was waited for, until it sent."""
 
     async def whole(self, deadline: float | None = None) -> bytes:
         """All of it. Raises Stopped: over the limit, too slow, malformed."""
@@ -50,6 +52,8 @@ class Reply(Protocol):
     """Of body."""
     waiting: bool
     """The agent is being waited for, now: it reads more slowly than the tool writes."""
+    waited_s: float
+    """How long it was waited for, until it read."""
 
     async def whole(self, status: int, headers: Iterable[Header], body: bytes) -> None: ...
     async def start(

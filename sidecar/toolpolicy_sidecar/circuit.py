@@ -72,11 +72,29 @@ class Circuit:
             self._tell(answer.changes)
         return answer
 
-    def settle(self, permit: Permit | None, outcome: Outcome, cause: str | None) -> None:
+    def settle(
+        self,
+        permit: Permit | None,
+        outcome: Outcome,
+        cause: str | None,
+        *,
+        duration_s: float,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`duration_s`: how long the attempt took, without the time in which the agent was waited for.
+        `retry_after_s`: from now, if the answer said so."""
         if cause and outcome is Outcome.FAILURE:
             self._last_error = cause[:LAST_ERROR_CHARACTERS]
         if permit is not None and self._breaker is not None:
-            change = self._breaker.record(permit, outcome, self._clock.monotonic(), cause=cause or "")
+            now = self._clock.monotonic()
+            change = self._breaker.record(
+                permit,
+                outcome,
+                now,
+                duration_s=duration_s,
+                cause=cause or "",
+                retry_after_s=retry_after_s,
+            )
             if change:
                 self._tell((change,))
 

@@ -106,7 +106,7 @@ class Pipeline:
                 return refused
             permit = allowed
         progress.attempts += 1
-        outcome = Outcome.NEUTRAL
+        outcome, agent_s = Outcome.NEUTRAL, _agent_s(call, reply)
         try:
             watch = Watch(self._clock, deadline, tool.idle_s)
             problem = await attempt(
@@ -117,7 +117,8 @@ class Pipeline:
             outcome = progress.result.breaker
         finally:
             progress.upstream_s = self._clock.monotonic() - started
-            self._settle(call, permit, outcome, progress)
+            duration_s = progress.upstream_s - (_agent_s(call, reply) - agent_s)
+            self._settle(call, permit, outcome, progress, duration_s)
         return problem
 
     def _understood(self, call: ToolCall, problem: Problem, reply: Reply, progress: Progress) -> Problem:
@@ -131,10 +132,12 @@ class Pipeline:
             self._canceller.send(call, call.mcp)
         return problem
 
-    def _settle(self, call: ToolCall, permit: Permit | None, outcome: Outcome, progress: Progress) -> None:
+    def _settle(
+        self, call: ToolCall, permit: Permit | None, outcome: Outcome, progress: Progress, duration_s: float
+    ) -> None:
         reason, error = progress.result.reason, progress.error
         cause = f"{reason}: {error}" if reason and error else None
-        call.tool.circuit.settle(permit, outcome, cause)
+        call.tool.circuit.settle(permit, outcome, cause, duration_s=duration_s)
 
     def _record(self, call: ToolCall, reply: Reply, progress: Progress) -> None:
         now = self._clock.monotonic()
@@ -167,3 +170,8 @@ class Pipeline:
                 error=progress.error,
             )
         )
+
+
+def _agent_s(call: ToolCall, reply: Reply) -> float:
+    """How long the agent was waited for so far: a tool is not slow because the agent is."""
+    return call.incoming.body.waited_s + reply.waited_s

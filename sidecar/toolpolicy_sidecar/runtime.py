@@ -181,9 +181,9 @@ def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
 
 
 def _breaker(rules: snapshot.Rules, where: str) -> None:
-    rate = rules.breaker.failure_rate if rules.breaker else None
-    if rate and (rate.calls is None) == (rate.window_ms is None):
-        raise InvalidSnapshot(f"{where}.breaker.failure_rate: needs one of calls and window_ms")
+    rates = rules.breaker.rates if rules.breaker else None
+    if rates and (rates.calls is None) == (rates.window_ms is None):
+        raise InvalidSnapshot(f"{where}.breaker.rates: needs one of calls and window_ms")
 
 
 def _rules(policy: snapshot.Policy, server: snapshot.Server) -> list[tuple[str, snapshot.Rules]]:

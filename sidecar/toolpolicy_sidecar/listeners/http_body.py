@@ -30,6 +30,7 @@ class HttpBody:
         self.length = length
         self.problem: Problem | None = None
         self.waiting = False
+        self.waited_s = 0.0
         self._content = content
         self._limit_bytes = limit_bytes
         self._deadline = deadline
@@ -72,15 +73,17 @@ class HttpBody:
         loop = asyncio.get_running_loop()
         size = 0
         while True:
+            began = self._clock.monotonic()
             self.waiting = True
             try:
-                async with asyncio.timeout_at(loop.time() + ends - self._clock.monotonic()):
+                async with asyncio.timeout_at(loop.time() + ends - began):
                     piece = await self._content.readany()
             except TimeoutError:
                 raise self._stopped(Reason.RequestTimeout, "its body did not come in time") from None
             except (web.RequestPayloadError, ConnectionError):
                 raise self._malformed() from None
             self.waiting = False
+            self.waited_s += self._clock.monotonic() - began
             if not piece:
                 return
             size += len(piece)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
+from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.upstream.headers import Header
 
 _CONTENT_LENGTH = b"content-length"
@@ -16,12 +17,13 @@ class HttpReply(web.StreamResponse):
     """Of a handler's result aiohttp asks `prepare`, `write_eof` and `keep_alive`, and no more: the bytes are ours."""
 
     def __init__(
-        self, request: web.BaseRequest
+        self, request: web.BaseRequest, clock: Clock
     ) -> None:  # deliberately without super's: none of its state is used
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the agent hung up")
         self._transport, self._writer, self._protocol = transport, request.writer, request.protocol
+        self._clock = clock
         self._head_only = request.method == "HEAD"
         self._old = request.version < HttpVersion11
         self._keep_alive = request.keep_alive and not self._old
@@ -30,6 +32,7 @@ class HttpReply(web.StreamResponse):
         self.finished = False
         self.sent_bytes = 0
         self.waiting = False
+        self.waited_s = 0.0
 
     async def whole(self, status: int, headers: Iterable[Header], body: bytes) -> None:
         """Content-Length is ours."""
@@ -114,9 +117,11 @@ class HttpReply(web.StreamResponse):
         return b"\r\n".join(lines)
 
     async def _drained(self) -> None:
+        began = self._clock.monotonic()
         self.waiting = True
         await self._writer.drain()
         self.waiting = False
+        self.waited_s += self._clock.monotonic() - began
 
     # aiohttp
     async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 -- aiohttp's signature

@@ -77,7 +77,7 @@ class ReverseListener:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request. What the agent gets is written here, so aiohttp has nothing left to add."""
         self._current.in_flight += 1
-        reply = HttpReply(request)
+        reply = HttpReply(request, self._clock)
         try:
             await self._answer(request, reply)
         except Stopped as stopped:

@@ -1,12 +1,12 @@
 """A circuit breaker that is exact under concurrency, late results and reloads.
 
     Closed ── threshold reached ──▶ Open ── first acquire after open_for ──▶ HalfOpen
-      ▲                              ▲  ◀── a probe failed, or never settled ──┘ │
+      ▲                              ▲  ◀─ a probe failed, was slow, got lost ─┘ │
       └──────────────────────────────┼──── half_open_calls probes succeeded ─────┘
 
-Every permit carries the generation it was given in; each change of state begins a new one, and results
-of an older generation are ignored. So a call that began before the circuit opened can neither close it
-nor open it a second time, and it cannot free the slot of a probe that it never was.
+Every permit carries the generation it was given in; each change of state begins a new one, and results of
+another generation (or of another breaker) are ignored. So a call that began before the circuit opened can
+neither close it nor open it a second time, and it cannot free the slot of a probe that it never was.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,9 @@ from enum import Enum, auto
 from typing import Literal
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.resilience.failure_rate import FailureRate
+from toolpolicy_api.duration import render
+from toolpolicy_sidecar.resilience.call_rates import CallRates
+from toolpolicy_sidecar.resilience.open_time import floor_s, open_for_s
 
 State = Literal["Closed", "Open", "HalfOpen"]
 
@@ -68,7 +70,7 @@ class Permit:
     `would_reject` (mode Observe only) is what mode Auto would have answered.
     """
 
-    generation: int
+    generation: object
     changes: tuple[StateChange, ...] = ()
     would_reject: Rejected | None = None
     settled: bool = field(default=False, init=False)
@@ -77,15 +79,18 @@ class Permit:
 class CircuitBreaker:
     def __init__(self, config: snapshot.Breaker) -> None:
         self._config = config
-        self._generation = 0
+        self._generation = object()
         self._failures_in_row = 0
-        self._rate = FailureRate(config.failure_rate) if config.failure_rate else None
+        self._rates = CallRates(config.rates) if config.rates else None
         self._leases: dict[Permit, float] = {}  # probes in flight, and when each is given up
         self._probes_succeeded = 0
+        self._probes_slow = 0  # of those that succeeded
         self._state: State = "Closed"
         self._reason: str | None = None
         self._since: float | None = None
         self._open_until: float | None = None
+        self._not_before = 0.0  # the newest wish of a tool that fails
+        self._openings = 0  # in a row, without a time between in which it was well
         if config.mode == "ForcedOpen":
             self._state, self._reason = "Open", "forced open by policy"
         elif config.mode == "ForcedClosed":
@@ -117,20 +122,35 @@ class CircuitBreaker:
             return Permit(self._generation, changes, would_reject=refused)
         return refused
 
-    def record(self, permit: Permit, outcome: Outcome, now: float, *, cause: str = "") -> StateChange | None:
-        """Settles a permit. `cause` (such as `AttemptTimeout`) goes into the reason of a failed probe."""
+    def record(
+        self,
+        permit: Permit,
+        outcome: Outcome,
+        now: float,
+        *,
+        duration_s: float = 0.0,
+        cause: str = "",
+        retry_after_s: float | None = None,
+    ) -> StateChange | None:
+        """Settles a permit. `duration_s` is how long the tool took, `cause` (such as `AttemptTimeout`) goes
+        into the reason of a failed probe, and before `retry_after_s`, as the tool asked with a failure, the
+        circuit does not try it again if it opens."""
         if permit.settled:
             return None
         permit.settled = True
         if self._config.mode in {"ForcedOpen", "ForcedClosed"}:
             return None
         expired = self._expire(now)
-        if permit.generation != self._generation:
+        if permit.generation is not self._generation:
             return expired[0] if expired else None
+        if permit.would_reject is not None:  # passed by Observe: Auto would not know how it ended
+            return None
+        if outcome is Outcome.FAILURE and retry_after_s is not None:
+            self._not_before = now + floor_s(self._config, retry_after_s)
         if self._state == "HalfOpen":
-            return self._probed(permit, outcome, now, cause)
+            return self._probed(permit, outcome, now, slow=self._slow(duration_s), cause=cause)
         if self._state == "Closed" and outcome is not Outcome.NEUTRAL:
-            return self._sampled(now, failed=outcome is Outcome.FAILURE)
+            return self._sampled(now, failed=outcome is Outcome.FAILURE, slow=self._slow(duration_s))
         return None
 
     def reconfigure(self, config: snapshot.Breaker, now: float) -> tuple[StateChange, ...]:
@@ -139,12 +159,12 @@ class CircuitBreaker:
         without samples."""
         changes = self._expire(now)
         mode_before = self._config.mode
-        if config.failure_rate is None:
-            self._rate = None
-        elif self._rate is None:
-            self._rate = FailureRate(config.failure_rate)
+        if config.rates is None:
+            self._rates = None
+        elif self._rates is None:
+            self._rates = CallRates(config.rates)
         else:
-            self._rate.reconfigure(config.failure_rate)
+            self._rates.reconfigure(config.rates)
         self._config = config
         if config.mode == mode_before:
             return changes
@@ -168,14 +188,11 @@ class CircuitBreaker:
         state, reason, since, until = self._state, self._reason, self._since, self._open_until
         lost_at = self._lost_at(now)
         if lost_at is not None:
-            state, reason, since, until = "Open", _LOST, lost_at, lost_at + self._open_for_s
+            state, reason, since = "Open", _LOST, lost_at
+            until = lost_at + open_for_s(self._config, self._openings + 1)
         if state == "Open" and until is not None and now >= until:
             state, reason, since, until = "HalfOpen", "open time over", until, None
         return Standing(state, reason, since, until)
-
-    @property
-    def _open_for_s(self) -> float:
-        return self._config.open_for_ms / 1000
 
     def _refusal(self, now: float, changes: tuple[StateChange, ...]) -> Rejected | None:
         if self._state == "Open":
@@ -189,13 +206,26 @@ class CircuitBreaker:
                 return Rejected("half-open, and every probe is in flight", until - now, changes)
         return None
 
-    def _probed(self, permit: Permit, outcome: Outcome, now: float, cause: str) -> StateChange | None:
-        if self._leases.pop(permit, None) is None:  # passed by Observe, beside the probes
-            return None
+    @property
+    def _slow_call(self) -> snapshot.SlowCall | None:
+        return self._config.rates.slow_call if self._config.rates else None
+
+    def _slow(self, duration_s: float) -> bool:
+        limit = self._slow_call
+        return limit is not None and duration_s * 1000 > limit.over_ms
+
+    def _probed(
+        self, permit: Permit, outcome: Outcome, now: float, *, slow: bool, cause: str
+    ) -> StateChange | None:
+        del self._leases[permit]
         if outcome is Outcome.FAILURE:
             return self._change("Open", f"probe failed: {cause}" if cause else "probe failed", now)
         if outcome is Outcome.SUCCESS:
             self._probes_succeeded += 1
+            self._probes_slow += slow
+            too_slow = self._probes_too_slow()
+            if too_slow:
+                return self._change("Open", too_slow, now)
             if self._probes_succeeded >= self._config.half_open_calls:
                 count = self._probes_succeeded
                 return self._change(
@@ -203,15 +233,26 @@ class CircuitBreaker:
                 )
         return None
 
-    def _sampled(self, now: float, *, failed: bool) -> StateChange | None:
+    def _probes_too_slow(self) -> str | None:
+        """As soon as it is certain, however fast the probes to come will be: the percentage is of all that
+        are needed to close."""
+        limit, wanted, slow = self._slow_call, self._config.half_open_calls, self._probes_slow
+        if limit is None or not slow or slow * 100 < limit.percent * wanted:
+            return None
+        which = "probe" if wanted == 1 else f"{slow} of {wanted} probes"
+        return f"{which} took over {render(limit.over_ms)}"
+
+    def _sampled(self, now: float, *, failed: bool, slow: bool) -> StateChange | None:
+        if not failed:
+            self._not_before = 0.0
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
-        if self._rate:
-            self._rate.add(now, failed=failed)
+        if self._rates:
+            self._rates.add(now, failed=failed, slow=slow)
         limit = self._config.consecutive_failures
         if failed and limit is not None and self._failures_in_row >= limit:
             count = self._failures_in_row
             return self._change("Open", f"{count} consecutive failure{'s' if count > 1 else ''}", now)
-        reason = self._rate.exceeded() if self._rate else None
+        reason = self._rates.exceeded() if self._rates else None
         return self._change("Open", reason, now) if reason else None
 
     def _lost_at(self, now: float) -> float | None:
@@ -228,23 +269,34 @@ class CircuitBreaker:
         """A change from outside. It begins a new generation even when the state is the wanted one."""
         before, since = self._state, self._since
         change = self._change(after, reason, now)
+        self._openings = 0
         if before != after:
             return (change,)
         self._since = since
         return ()
 
     def _change(self, after: State, reason: str, at: float) -> StateChange:
+        self._open_until = None
+        if after == "Open" and self._config.mode != "ForcedOpen":
+            self._openings = 1 if self._was_well(at) else self._openings + 1
+            self._open_until = max(at + open_for_s(self._config, self._openings), self._not_before)
+        self._not_before = 0.0
         before, self._state = self._state, after
         self._reason, self._since = reason, at
-        forced = self._config.mode == "ForcedOpen"
-        self._open_until = at + self._open_for_s if after == "Open" and not forced else None
-        self._generation += 1
+        self._generation = object()
         self._leases.clear()
-        self._probes_succeeded = 0
+        self._probes_succeeded = self._probes_slow = 0
         self._failures_in_row = 0
-        if self._rate:
-            self._rate.clear()
+        if self._rates:
+            self._rates.clear()
         return StateChange(before, after, reason, at, self._open_until)
+
+    def _was_well(self, now: float) -> bool:
+        """It had been closed for at least as long as it had to be open before: whoever flaps is away more
+        often than not."""
+        if self._state != "Closed" or self._since is None or not self._openings:
+            return False
+        return now - self._since >= open_for_s(self._config, self._openings)
 
 
 _LOST = "probe failed: it never ended"

@@ -74,7 +74,22 @@ def test_a_rate_alone_adds_no_consecutive_threshold() -> None:
     ).rules.breaker
     assert breaker is not None
     assert breaker.consecutive_failures is None
-    assert breaker.failure_rate == snapshot.FailureRate(percent=50, minimum_calls=4, calls=4)
+    assert breaker.rates == snapshot.CallRates(failure_percent=50, minimum_calls=4, calls=4)
+
+
+def test_slow_calls_share_the_window_of_the_failure_rate() -> None:
+    policy = compiled(
+        defaults={"circuitBreaker": {"slowCall": {"over": "5s", "percent": 80}}},
+        tools__0__circuitBreaker={"failureRate": {"percent": 50, "window": "30s", "minimumCalls": 7}},
+    )
+    breaker, other = tool(policy, "search").rules.breaker, tool(policy, "create").rules.breaker
+    assert breaker is not None
+    assert other is not None
+    slow = snapshot.SlowCall(over_ms=5_000, percent=80)
+    assert breaker.rates == snapshot.CallRates(7, window_ms=30_000, failure_percent=50, slow_call=slow)
+    assert breaker.consecutive_failures is None
+    assert other.rates == snapshot.CallRates(10, calls=20, slow_call=slow)
+    assert other.consecutive_failures == 5
 
 
 def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:

@@ -173,6 +173,19 @@ async def test_tool_errors_and_throttles_count_only_by_choice(sidecar: Sidecar, 
     assert [await call(sidecar) for _ in range(2)] == ["t", "CircuitOpen"]
 
 
+async def test_a_tool_that_is_slow_is_not_called_for_a_while(sidecar: Sidecar, tools: Tools) -> None:
+    rate = {"percent": 100, "calls": 4, "minimumCalls": 2}
+    install(sidecar, tools, failureRate=rate, slowCall={"over": "50ms", "percent": 100}, openFor="1m")
+
+    async def slow(sent: Sent, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.06)
+        await tools._ok(sent, writer)
+
+    tools.script = slow
+    assert [await call(sidecar) for _ in range(3)] == ["ok", "ok", "CircuitOpen"]
+    assert [t.reason for t in sidecar.kept.transitions] == ["100% of 2 calls took over 50ms"]
+
+
 async def test_draining_ends_what_is_in_flight_and_refuses_the_rest(sidecar: Sidecar, tools: Tools) -> None:
     install(sidecar, tools)
 

@@ -22,12 +22,13 @@ class Hands:
     """A clock that stands still until it is moved."""
 
     now: float = 1000.0
+    wall_s: float = 1_700_000_000.0
 
     def monotonic(self) -> float:
         return self.now
 
     def unix_ms(self) -> int:
-        return round(self.now * 1000) + 1_700_000_000_000
+        return round((self.now + self.wall_s) * 1000)
 
 
 class Case:
@@ -51,7 +52,7 @@ class Case:
     def fail(self, tool: str = "search") -> None:
         permit = self.circuit(tool).acquire(self.clock.now, self.clock.now + 1)
         assert isinstance(permit, Permit)
-        self.circuit(tool).settle(permit, Outcome.FAILURE, "ServerError: HTTP 500")
+        self.circuit(tool).settle(permit, Outcome.FAILURE, "ServerError: HTTP 500", duration_s=0.1)
 
 
 @pytest.fixture
@@ -114,8 +115,8 @@ BAD_PATTERN = snapshot.Redaction(patterns=(snapshot.Pattern("a", "x", ""), snaps
             "policies[0].tools[0].match.path",
         ),
         (
-            (policy(rules(breaker=breaker(2, failure_rate=snapshot.FailureRate(50, 10)))),),
-            "policies[0].tools[0].rules.breaker.failure_rate",
+            (policy(rules(breaker=breaker(2, rates=snapshot.CallRates(10, failure_percent=50)))),),
+            "policies[0].tools[0].rules.breaker.rates",
         ),
     ],
 )
@@ -184,7 +185,7 @@ def test_calls_that_hold_a_removed_tool_end_quietly(case: Case) -> None:
     case.install(policy(tools=()))
     with pytest.raises(UnknownTool, match=r"known: kb/\*, api/\*"):
         case.circuit()
-    old.settle(permit, Outcome.FAILURE, "AttemptTimeout: over")
+    old.settle(permit, Outcome.FAILURE, "AttemptTimeout: over", duration_s=0.1)
     assert case.said() == []
 
 
@@ -229,11 +230,25 @@ def test_what_the_breaker_does_while_switched_off_is_said_afterwards(case: Case)
     circuit.disable("", None)
     for permit in permits:
         assert isinstance(permit, Permit)
-        circuit.settle(permit, Outcome.FAILURE, "AttemptTimeout: over")
+        circuit.settle(permit, Outcome.FAILURE, "AttemptTimeout: over", duration_s=0.1)
     circuit.enable()
     assert [(b, a) for b, a, _ in case.said()] == [("Closed", "Disabled"), ("Disabled", "Open")]
     circuit.reset()
     assert [(b, a) for b, a, _ in case.said()] == [("Open", "Closed")]
+
+
+@pytest.mark.parametrize("hour_s", [3600.0, -3600.0])
+def test_case_08_the_wall_clock_may_jump(case: Case, hour_s: float) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    case.clock.wall_s += hour_s
+    case.clock.now += 4.9
+    assert isinstance(case.circuit().acquire(case.clock.now, case.clock.now + 1), Rejected)
+    assert case.circuit().report().open_until_ms == case.clock.unix_ms() + 100
+    case.clock.wall_s -= 2 * hour_s
+    case.clock.now += 0.2
+    assert isinstance(case.circuit().acquire(case.clock.now, case.clock.now + 1), Permit)
 
 
 def test_a_report_is_true_without_calls(case: Case) -> None:
