@@ -183,6 +183,15 @@ def _is_error(result: Raw | UnsetType) -> bool:
         return False
 
 
+def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
+    """A message with the id `old`, with `new` in its place; any other as it is. Both are raw JSON."""
+    members = members_of(data)
+    if members is None or "id" not in members or not _same(bytes(members["id"]), old):
+        return data
+    members["id"] = Raw(new)
+    return msgspec.json.encode(members)
+
+
 def error(code: int, text: str, identifier: bytes, data: dict[str, object]) -> bytes:
     """A JSON-RPC error response."""
     body = {

@@ -18,7 +18,7 @@ _CLASSES: dict[Reason, snapshot.RetryOn] = {
     Reason.ServerError: "ServerError",
     Reason.Throttled: "Throttled",
 }
-"""What is in none would end the same way again: a certificate, an answer that is too large, a total timeout."""
+"""What is in none would end the same way again: a certificate, an answer that is too large."""
 _UNSENT = frozenset({Reason.NameNotResolved, Reason.ConnectRefused, Reason.ConnectTimeout})
 """No byte of the request has left: the tool cannot have acted on it."""
 
@@ -34,6 +34,8 @@ class Ended(StrEnum):
     """The tool may have acted, and nothing says that it may act twice."""
     AttemptsSpent = "AttemptsSpent"
     CircuitOpen = "CircuitOpen"
+    Refused = "Refused"
+    """By a rule, while it waited: switched off meanwhile, or throttled."""
     NoTime = "NoTime"
     """The deadline comes before the next attempt."""
     BudgetSpent = "BudgetSpent"
@@ -70,6 +72,8 @@ def again(retry: snapshot.Retry, failed: Failed, budget: RetryBudget, fraction: 
 
     A wait that the server asked for is kept whole, and the back-off comes on top: else all who were told the same
     would come back in the same moment."""
+    if failed.reason is Reason.TotalTimeout:
+        return Ended.NoTime
     kind = _CLASSES.get(failed.reason)
     if kind is None or kind not in retry.on:
         return Ended.NotListed

@@ -65,7 +65,6 @@ def test_only_what_is_listed(reason: Reason, kind: str) -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        Reason.TotalTimeout,
         Reason.TlsFailed,
         Reason.MalformedAnswer,
         Reason.AnswerTooLarge,
@@ -112,6 +111,7 @@ def test_the_next_attempt_begins_before_the_deadline() -> None:
     assert decided(now=109.94) == 0.05
     assert decided(now=109.96, fraction=0.0) == 0.0
     assert decided(now=110.0, fraction=0.0) is Ended.NoTime
+    assert decided(reason=Reason.TotalTimeout) is Ended.NoTime
 
 
 def test_a_wait_that_the_server_asks_for_is_kept_whole_or_not_begun() -> None:
