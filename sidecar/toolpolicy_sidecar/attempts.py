@@ -55,7 +55,6 @@ class Attempts:
         started = self._clock.monotonic()
         if not call.tool.enforced:
             return await self._attempt(request, None, started)
-        call.server.retry_budget.deposit(started)
         request = self._prepared(request)
         problem: Problem | None = None
         while True:
@@ -67,7 +66,9 @@ class Attempts:
                     return problem._replace(retry_after_s=refused.retry_after_s)
                 progress.failed(refused, agent_waited_for=True)
                 return refused
-            if problem is not None:
+            if problem is None:
+                call.server.retry_budget.deposit(now)
+            else:
                 progress.retries += (problem.reason,)
             problem = await self._attempt(self._timed(request, until.at - now), until, started)
             if problem is None or self._delay_s is None:
