@@ -51,6 +51,13 @@ class Attempts:
 
     async def answered(self, request: Request) -> Problem | None:
         """None: the agent has the tool's own answer. Else how the last attempt failed, or why there was none."""
+        try:
+            return await self._answered(request)
+        finally:
+            if self._call.mcp is not None and self._mcp is not self._call.mcp:
+                self._means.canceller.forget(self._call, self._call.mcp.identifier)
+
+    async def _answered(self, request: Request) -> Problem | None:
         call, progress = self._call, self._progress
         started = self._clock.monotonic()
         if not call.tool.enforced:
@@ -205,10 +212,13 @@ class Attempts:
         return request._replace(headers=(*request.headers, left))
 
     def _renewed(self, request: Request) -> Request:
-        if self._mcp is None or not isinstance(self._relay, McpRelay):
+        call, relay = self._call, self._relay
+        if call.mcp is None or not isinstance(relay, McpRelay):
             return request
-        self._mcp = self._mcp._replace(identifier=f'"{self._identifier()}"'.encode())
-        return self._relay.again(request, self._mcp.identifier)
+        identifier = f'"{self._identifier()}"'.encode()
+        self._mcp = call.mcp._replace(identifier=identifier)
+        self._means.canceller.rename(call, call.mcp.identifier, identifier)
+        return relay.again(request, identifier)
 
     def _identifier(self) -> str:
         return str(uuid.UUID(int=self._means.rng.getrandbits(128), version=4))

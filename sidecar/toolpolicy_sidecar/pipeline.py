@@ -67,6 +67,7 @@ class Pipeline:
             self._record(call, reply, progress)
 
     async def passing(self, passing: Passing, reply: Reply) -> None:
+        passing = self._canceller.redirected(passing)
         problem = await passing_relay.relay(passing, reply, self._pool, self._clock, self._limits.body_bytes)
         if problem is not None:
             status = MEANINGS[problem.reason].status

@@ -328,6 +328,7 @@ class World:
     recorded: Recorded
     pool: Pool
     tool: Tool
+    pipeline: Pipeline
     agents: list[Agent] = field(default_factory=list)
 
     async def agent(self) -> Agent:
@@ -401,7 +402,7 @@ async def world(limits: Limits | None = None, rng: random.Random | None = None) 
     pipeline = Pipeline(pool, limits, clock, recorded, rng)
     listener = ReverseListener(current, pipeline, limits, clock, recorded)
     port = await listener.start("127.0.0.1", 0)
-    made = World(port, current, listener, recorded, pool, tool)
+    made = World(port, current, listener, recorded, pool, tool, pipeline)
     made.install()
     try:
         yield made

@@ -414,6 +414,36 @@ async def test_each_attempt_at_a_server_with_sessions_is_taken_back_by_its_own_i
     assert len(called) == 2
 
 
+async def test_what_the_agent_takes_back_is_the_attempt_under_way(w: World) -> None:
+    release = asyncio.Event()
+
+    async def hangs(exchange: Exchange) -> None:
+        if exchange.seen.json["method"] == "tools/call":
+            await release.wait()
+            await exchange.result()
+        else:
+            await exchange.answer(202, b"", "")
+
+    w.tool.script = first(reset, then=hangs)
+    agent, other = await w.agent(), await w.agent()
+    await agent.send("POST", "/kb", tools_call(), [*MCP_HEADERS, ("Mcp-Session-Id", "mine")])
+    await until(lambda: len(w.tool.seen) == 2)
+    for request_id, session in ((7, "another"), (7, ""), (8, "mine"), (7, "mine")):
+        message = {
+            "jsonrpc": "2.0",
+            "method": "notifications/cancelled",
+            "params": {"requestId": request_id, "reason": "user"},
+        }
+        headers = [*MCP_HEADERS, ("Mcp-Session-Id", session)] if session else MCP_HEADERS
+        assert (await other.request("POST", "/kb", json.dumps(message).encode(), headers)).status == 202
+    sent_as = w.tool.seen[1].json["id"]
+    assert [seen.json["params"]["requestId"] for seen in w.tool.seen[2:]] == [7, 7, 8, sent_as]
+    assert w.tool.seen[5].json["params"]["reason"] == "user"
+    release.set()
+    assert (await agent.answer()).json["id"] == 7
+    assert w.pipeline._canceller._sent_as == {}
+
+
 async def test_a_bare_server_error_after_the_last_attempt_is_a_result(w: World) -> None:
     async def page(exchange: Exchange) -> None:
         await exchange.answer(503, b"<html>down</html>", "text/html")
