@@ -85,17 +85,24 @@ class Attempts:
 
     def _refused(self, until: deadline.Deadline, now: float, *, first: bool) -> Problem | None:
         """None: there is a permit. What is true of the tool may have changed since the last attempt."""
-        if until.at <= now:
-            return until.problem
-        refused = None if first else decide(self._call, now)
-        if refused is None:
-            allowed = self._call.tool.circuit.acquire(now, until.at)
-            if not isinstance(allowed, Rejected):
-                self._permit = allowed
-                return None
-            refused = Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s)
-        self._progress.retry_ended = None if first else _ended(refused)
+        refused, ended = self._allowed(until, now, first=first)
+        if refused is not None and not first:
+            self._progress.retry_ended = ended
         return refused
+
+    def _allowed(
+        self, until: deadline.Deadline, now: float, *, first: bool
+    ) -> tuple[Problem | None, Ended | None]:
+        if until.at <= now:
+            return until.problem, Ended.NoTime
+        refused = None if first else decide(self._call, now)  # the first time, the pipeline has asked
+        if refused is not None:
+            return refused, Ended.Refused
+        allowed = self._call.tool.circuit.acquire(now, until.at)
+        if isinstance(allowed, Rejected):
+            return Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s), Ended.CircuitOpen
+        self._permit = allowed
+        return None, None
 
     async def _attempt(
         self, request: Request, until: deadline.Deadline | None, started: float
@@ -226,8 +233,3 @@ class Attempts:
 
 _HEAD_SAYS = {Reason.ServerError, Reason.Throttled}
 """Failures that are known before the body of the answer."""
-
-
-def _ended(refused: Problem) -> Ended:
-    """Refused while it waited for its next attempt."""
-    return Ended.CircuitOpen if refused.reason is Reason.CircuitOpen else Ended.Refused

@@ -158,14 +158,15 @@ class McpRelay:
         return body if plain is None else plain
 
     async def _events(self, response: Response, watch: Watch) -> None:
-        """Event by event. The stream ends with an answer to the call, or where the agent can resume it."""
+        """Event by event. The stream ends with an answer to the call, or where the agent can resume it. Its head waits
+        for the first event: many servers send theirs at once, and nothing could be tried again after it."""
         events = events_of(response, watch, self._limit_bytes)
-        headers: tuple[Header, ...] = cleanse.of_changed_body(response.headers)
-        self._progress.status = response.status
-        self._in_events = True
-        await self._reply.start(response.status, response.reason, headers, None)
+        if not self._call.tool.enforced:
+            await self._begin_events(response)
         resumable = False
         async for event in events:
+            if not self._in_events:
+                await self._begin_events(response)
             resumable = resumable or event.identified
             await self._reply.write(self._event(event))
         if not self._answered:
@@ -174,6 +175,12 @@ class McpRelay:
                 raise Stopped(Problem(Reason.IncompleteAnswer, "its stream ended without an answer"))
             self._progress.result = classify.RESUMABLE
         await self._reply.finish()
+
+    async def _begin_events(self, response: Response) -> None:
+        self._in_events = True
+        self._progress.status = response.status
+        headers = cleanse.of_changed_body(response.headers)
+        await self._reply.start(response.status, response.reason, headers, None)
 
     def _event(self, event: sse.Event) -> bytes:
         """As it goes to the agent. Raises Stopped."""

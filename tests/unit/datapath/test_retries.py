@@ -21,10 +21,13 @@ from tests.unit.datapath.loopback import (
     world,
 )
 from tests.unit.datapath.test_reasons_end_to_end import closed_port, hang
+from toolpolicy_sidecar.attempt import problem_of
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.upstream.failure import ConnectionReset
+from toolpolicy_sidecar.upstream.origin import Origin
 
 TICKET = "/api/v1/tickets/5"
 KEY = "Idempotency-Key"
@@ -130,6 +133,18 @@ async def test_mode_off_neither_retries_nor_adds_a_header(w: World) -> None:
         assert (await agent.request("GET", TICKET)).status == 429
     assert len(w.tool.seen) == 2
     assert [name for name, _ in w.tool.seen[0].headers] == ["Host"]
+    assert {record.retry_ended for record in w.recorded.calls} == {None}
+    w.install()
+    assert (await agent.request("GET", TICKET)).status == 429  # from the tool: no gate was shut
+    assert len(w.tool.seen) == 3
+
+
+def test_a_connection_that_was_closed_before_use_is_one_that_was_not_made() -> None:
+    origin = Origin("http", "kb", 80)
+    unsent = ConnectionReset(origin, "closed before use", sent=False, response_started=False)
+    assert problem_of(unsent).reason is Reason.ConnectRefused
+    sent = ConnectionReset(origin, "closed by the server", sent=True, response_started=False)
+    assert problem_of(sent).reason is Reason.ConnectionReset
 
 
 # The fifteen cases, 9 to 12
@@ -305,13 +320,13 @@ async def test_a_wait_that_is_longer_than_the_deadline_is_not_begun(w: World) ->
 async def test_the_budget_of_the_upstream_is_shared_by_its_tools(w: World) -> None:
     w.tool.script = says(503)
     agent = await w.agent()
-    for _ in range(10):
+    for _ in range(20):
         await agent.request("GET", TICKET)
         await agent.call()
-    await until(lambda: len(w.recorded.calls) == 20)
+    await until(lambda: len(w.recorded.calls) == 40)
     retries = sum(len(record.retries) for record in w.recorded.calls)
-    assert len(w.tool.seen) == 20 + retries
-    assert 3 <= retries <= 5  # 20 % of 20, and one more if the seconds have moved on
+    assert len(w.tool.seen) == 40 + retries
+    assert 5 <= retries <= 8  # 20 % of 40
     assert "BudgetSpent" in {record.retry_ended for record in w.recorded.calls}
 
 
@@ -359,6 +374,25 @@ async def test_an_mcp_retry_that_is_answered_by_a_stream(w: World) -> None:
     assert events[1].startswith(b"id: 4\n")
     record = await w.recorded_call()
     assert (record.outcome, record.attempts) == ("success", 2)
+
+
+async def test_a_stream_that_is_silent_after_its_head_is_tried_again(w: World) -> None:
+    """Servers of the SDK send the head at once, and the answer when they have it."""
+    w.install(tool_rules=rules(attempt_ms=200, retry=retry()))
+
+    async def silent(exchange: Exchange) -> None:
+        await exchange.events()
+        await exchange.closed()
+
+    async def breaks(exchange: Exchange) -> None:
+        await exchange.events()
+        exchange.reset()
+
+    w.tool.script = first(breaks, silent)
+    answer = await (await w.agent()).request("POST", "/kb", tools_call(), MCP_HEADERS)
+    assert answer.json["result"]["content"] == [{"type": "text", "text": "fine"}]
+    record = await w.recorded_call()
+    assert record.retries == (Reason.IncompleteAnswer, Reason.AttemptTimeout)
 
 
 async def test_an_mcp_error_without_an_id_stays_one(w: World) -> None:
@@ -442,6 +476,22 @@ async def test_what_the_agent_takes_back_is_the_attempt_under_way(w: World) -> N
     release.set()
     assert (await agent.answer()).json["id"] == 7
     assert w.pipeline._canceller._sent_as == {}
+
+
+async def test_without_a_session_nobody_knows_whose_call_is_taken_back(w: World) -> None:
+    async def hangs(exchange: Exchange) -> None:
+        if exchange.seen.json["method"] == "tools/call":
+            await exchange.closed()
+        else:
+            await exchange.answer(202, b"", "")
+
+    w.tool.script = first(reset, then=hangs)
+    agent, other = await w.agent(), await w.agent()
+    await agent.send("POST", "/kb", tools_call(), MCP_HEADERS)
+    await until(lambda: len(w.tool.seen) == 2)
+    message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}
+    await other.request("POST", "/kb", json.dumps(message).encode(), MCP_HEADERS)
+    assert w.tool.seen[2].json == message
 
 
 async def test_a_bare_server_error_after_the_last_attempt_is_a_result(w: World) -> None:
