@@ -14,12 +14,36 @@ import re2
 from pydantic import BaseModel, ValidationError
 
 from toolpolicy_api import policy as written
-from toolpolicy_api.compile import effective_open_times, effective_timeouts
+from toolpolicy_api.compile import effective_open_times, effective_retry, effective_timeouts
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
 _AMBIGUOUS = ("//", ";", "\\", "%2f", "%5c", "%00", "%2e")
 """In a path these can be read in two ways: the sidecar refuses such requests, so no tool may wait for them."""
+
+
+_NO_KEY_HEADERS = frozenset(
+    {
+        "accept",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-request-timeout-ms",
+    }
+)
+"""A key in one of these would change the request, or not arrive."""
 
 
 class Finding(NamedTuple):
@@ -216,10 +240,37 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
                 f"{field}.timeout.connect",
                 f"{connect} is longer than the attempt of {attempt}; shorten connect or lengthen attempt",
             )
+    if own.retry:
+        yield from _retry(own.retry, defaults.retry if defaults else None, f"{field}.retry")
     if own.circuit_breaker:
         default_breaker = defaults.circuit_breaker if defaults else None
         yield from _breaker(own.circuit_breaker, default_breaker, f"{field}.circuitBreaker")
     yield from _slow_call(own, defaults, field)
+
+
+def _retry(own: written.Retry, default: written.Retry | None, field: str) -> Iterator[Finding]:
+    for name in ("base", "max"):
+        text = getattr(own.backoff, name, None)
+        if text is not None and milliseconds(text) == 0:
+            yield Finding(f"{field}.backoff.{name}", "must be longer than zero")
+    for index, item in enumerate(own.on or ()):
+        if item in (own.on or ())[:index]:
+            yield Finding(f"{field}.on[{index}]", f"{item} is there already; remove it")
+    whole = effective_retry(own, default)
+    if whole is None:
+        return
+    if whole.backoff_base_ms > whole.backoff_max_ms:
+        base, longest = render(whole.backoff_base_ms), render(whole.backoff_max_ms)
+        yield Finding(
+            f"{field}.backoff.base",
+            f"{base} is longer than the max of {longest}; shorten base or lengthen max",
+        )
+    header = (own.idempotency_key_header or "").lower()
+    if header in _NO_KEY_HEADERS or header.startswith("mcp-"):
+        yield Finding(
+            f"{field}.idempotencyKeyHeader",
+            f"{own.idempotency_key_header} has a meaning of its own; name a header such as Idempotency-Key",
+        )
 
 
 def _breaker(

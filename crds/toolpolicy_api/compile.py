@@ -16,6 +16,10 @@ SLOW_CALL_WINDOW = 20
 """Calls, for a slowCall without a failureRate. Not a time: a slow tool answers few calls in any."""
 OPEN_FOR_MS = 30_000
 HALF_OPEN_CALLS = 1
+ATTEMPTS = 3
+BACKOFF_BASE_MS = 100
+BACKOFF_MAX_MS = 2_000
+RETRY_ON: tuple[compiled.RetryOn, ...] = ("Connect", "Timeout", "ServerError", "Throttled")
 
 
 def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
@@ -79,6 +83,7 @@ def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
     return compiled.Rules(
         timeouts=effective_timeouts(own.timeout, default.timeout),
         breaker=_breaker(own.circuit_breaker, default.circuit_breaker),
+        retry=effective_retry(own.retry, default.retry),
         enabled=_first(own.enabled, default.enabled, built_in=True),
         criticality=own.criticality or default.criticality or "Critical",
     )
@@ -106,6 +111,23 @@ def _breaker(
         throttle_counts_as_failure=_first(
             own.throttle_counts_as_failure, default.throttle_counts_as_failure, built_in=False
         ),
+    )
+
+
+def effective_retry(own: written.Retry | None, default: written.Retry | None) -> compiled.Retry | None:
+    """Field by field, as for timeouts. None: neither has any."""
+    if own is None and default is None:
+        return None
+    own, default = own or written.Retry(), default or written.Retry()
+    wait, default_wait = own.backoff or written.Backoff(), default.backoff or written.Backoff()
+    base_ms = _ms(wait.base or default_wait.base, BACKOFF_BASE_MS)
+    return compiled.Retry(
+        max_attempts=_first(own.max_attempts, default.max_attempts, built_in=ATTEMPTS),
+        backoff_base_ms=base_ms,
+        backoff_max_ms=_ms(wait.max or default_wait.max, max(BACKOFF_MAX_MS, base_ms)),
+        on=tuple(own.on or default.on or RETRY_ON),
+        idempotent=_first(own.idempotent, default.idempotent, built_in=False),
+        key_header=own.idempotency_key_header or default.idempotency_key_header,
     )
 
 

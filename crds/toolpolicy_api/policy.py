@@ -153,19 +153,51 @@ class Timeout(Model):
 
 
 class Backoff(Model):
-    base: Duration | None = None
-    max: Duration | None = None
+    """How long to wait before the next attempt: random, from nothing up to a ceiling that doubles each time."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.base) || !has(self.max) || duration(self.base) <= duration(self.max)",
+                "base is longer than max; shorten base or lengthen max",
+            ),
+        )
+    )
+
+    base: Annotated[Duration | None, Field(description="The first ceiling. Default 100ms.")] = None
+    max: Annotated[
+        Duration | None, Field(description="No ceiling is higher. Default 2s, or base if that is longer.")
+    ] = None
 
 
 class Retry(Model):
-    max_attempts: Annotated[int | None, Field(ge=1, le=10)] = None
+    """When a failed attempt is made again. Only what was not sent, or may be repeated, ever is."""
+
+    max_attempts: Annotated[int | None, Field(description="With the first. Default 3.", ge=1, le=10)] = None
     backoff: Backoff | None = None
     on: Annotated[
-        list[Literal["Connect", "Timeout", "ServerError", "Throttled"]] | None, Field(max_length=4)
+        list[Literal["Connect", "Timeout", "ServerError", "Throttled"]] | None,
+        Field(
+            description="Connect: not connected, or broken off. Timeout: attempt and idle. ServerError: 5xx"
+            " except 501. Throttled: 429. Default all.",
+            min_length=1,
+            max_length=4,
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
     ] = None
-    idempotent: bool | None = None
+    idempotent: Annotated[
+        bool | None,
+        Field(description="A call that is made twice does what it does once. Default false."),
+    ] = None
     idempotency_key_header: Annotated[
-        str | None, Field(pattern=r"^[A-Za-z0-9-]+$", min_length=1, max_length=64)
+        str | None,
+        Field(
+            description="Where the server reads a key by which it knows a repetition, such as Idempotency-Key."
+            " Calls without one get one.",
+            pattern=r"^[A-Za-z0-9-]+$",
+            min_length=1,
+            max_length=64,
+        ),
     ] = None
 
 
@@ -272,7 +304,7 @@ class Rules(Model):
         Field(description="Optional: on failure the agent is told to go on without it. Default Critical."),
     ] = None
     timeout: Timeout | None = None
-    retry: Annotated[Retry | None, Field(json_schema_extra=not_yet())] = None
+    retry: Retry | None = None
     circuit_breaker: CircuitBreaker | None = None
     concurrency: Annotated[Concurrency | None, Field(json_schema_extra=not_yet())] = None
     fallback: Annotated[Fallback | None, Field(json_schema_extra=not_yet())] = None

@@ -55,11 +55,26 @@ class Breaker(Frozen, frozen=True):
     throttle_counts_as_failure: bool = False
 
 
+RetryOn = Literal["Connect", "Timeout", "ServerError", "Throttled"]
+
+
+class Retry(Frozen, frozen=True):
+    """`max_attempts` counts the first. `key_header`: where the key stands by which the tool knows a repetition."""
+
+    max_attempts: int
+    backoff_base_ms: int
+    backoff_max_ms: int
+    on: tuple[RetryOn, ...]
+    idempotent: bool = False
+    key_header: str | None = None
+
+
 class Rules(Frozen, frozen=True):
-    """What applies to one tool. `breaker` None: calls are never refused for failing."""
+    """What applies to one tool. `breaker` None: calls are never refused for failing. `retry` None: one attempt."""
 
     timeouts: Timeouts
     breaker: Breaker | None = None
+    retry: Retry | None = None
     enabled: bool = True
     criticality: Literal["Critical", "Optional"] = "Critical"
 

@@ -22,7 +22,7 @@ _REASONS: dict[type[failure.UpstreamFailure], Reason] = {
 
 
 def problem_of(error: failure.UpstreamFailure) -> Problem:
-    if isinstance(error, failure.ConnectionReset):
+    if isinstance(error, failure.ConnectionReset) and error.sent:
         reason = Reason.IncompleteAnswer if error.response_started else Reason.ConnectionReset
         return Problem(reason, error.detail)
     return Problem(_REASONS.get(type(error), Reason.ConnectRefused), error.detail)

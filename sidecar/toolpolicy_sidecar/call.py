@@ -13,12 +13,14 @@ NOTED = frozenset(
         b"content-encoding",
         b"content-type",
         b"expect",
+        b"grpc-timeout",
         b"host",
         b"mcp-method",
         b"mcp-name",
         b"mcp-protocol-version",
         b"mcp-session-id",
         b"traceparent",
+        b"x-request-timeout-ms",
     }
 )
 """The headers that the sidecar itself reads."""

@@ -1,4 +1,4 @@
-"""What outlives a reload: the breaker, the tally and the override of one tool."""
+"""What outlives a reload: the breaker, the throttle gate, the tally and the override of one tool."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from toolpolicy_api import channel, snapshot
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.reasons import CallOutcome
 from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit, Rejected, StateChange
+from toolpolicy_sidecar.resilience.throttle import ThrottleGate
 from toolpolicy_sidecar.tally import Tally
 from toolpolicy_sidecar.upstream.origin import Place
 
@@ -38,6 +39,7 @@ class Circuit:
         self._rules = rules
         self._clock, self._emit = clock, emit
         self._breaker = CircuitBreaker(rules.breaker) if rules.breaker else None
+        self.throttle = ThrottleGate()
         self._tally = Tally()
         self._override: Disabled | None = None
         self._last_error: str | None = None
@@ -121,8 +123,9 @@ class Circuit:
             self._say_state(why)
 
     def reset(self) -> None:
-        """Closed, without samples and without an override."""
+        """Closed, without samples, without an override and without a pause."""
         self.enable()
+        self.throttle.open()
         if self._breaker:
             self._tell(self._breaker.reset(self._clock.monotonic()))
 

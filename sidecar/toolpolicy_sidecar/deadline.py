@@ -1,36 +1,66 @@
 """Which time limit comes first, what it is called, and the one timer that enforces it."""
 
 import asyncio
+import re
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from toolpolicy_sidecar.call import Incoming
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.tool import ToolState
 
 _NAMES = {Reason.TotalTimeout: "total", Reason.AttemptTimeout: "attempt", Reason.IdleTimeout: "idle"}
+TIMEOUT_HEADER = b"x-request-timeout-ms"
+"""By it an agent may say how long it waits, and the tool is told how long is left."""
+_GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+_GRPC_UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
 class Deadline(NamedTuple):
-    """When to give up (monotonic seconds), why, and after how long."""
+    """When to give up (monotonic seconds), why, and after how long. `by_agent`: the policy would have waited longer."""
 
     at: float
     reason: Reason
     limit_s: float
+    by_agent: bool = False
 
     @property
     def problem(self) -> Problem:
         limit_ms = self.limit_s * 1000
+        if self.by_agent:
+            return Problem(self.reason, f"the {limit_ms:g} ms that the agent gave it are over")
         return Problem(self.reason, f"its {_NAMES[self.reason]} time of {limit_ms:g} ms is over")
 
 
-def of_attempt(tool: ToolState, arrived: float, started: float) -> Deadline:
-    """For one attempt that begins at `started`, of a call that arrived at `arrived`."""
-    total_at, attempt_at = arrived + tool.total_s, started + tool.attempt_s
-    if attempt_at < total_at:
-        return Deadline(attempt_at, Reason.AttemptTimeout, tool.attempt_s)
-    return Deadline(total_at, Reason.TotalTimeout, tool.total_s)
+def of_call(tool: ToolState, incoming: Incoming) -> Deadline:
+    """Over all attempts, and whatever is between them."""
+    agent_s = agent_timeout_s(incoming) if incoming.noted.keys() & _AGENT_HEADERS else None
+    if agent_s is not None and agent_s < tool.total_s:
+        return Deadline(incoming.arrived + agent_s, Reason.TotalTimeout, agent_s, by_agent=True)
+    return Deadline(incoming.arrived + tool.total_s, Reason.TotalTimeout, tool.total_s)
+
+
+def of_attempt(total: Deadline, attempt_s: float, started: float) -> Deadline:
+    """For one attempt that begins at `started`."""
+    at = started + attempt_s
+    return Deadline(at, Reason.AttemptTimeout, attempt_s) if at < total.at else total
+
+
+def agent_timeout_s(incoming: Incoming) -> float | None:
+    """The least of X-Request-Timeout-Ms and grpc-timeout; None: it says neither, or nothing that is a time."""
+    found = []
+    millis = incoming.text(TIMEOUT_HEADER).strip()
+    if millis.isascii() and millis.isdigit():
+        found.append(float(millis) / 1000)
+    match = _GRPC_TIMEOUT.fullmatch(incoming.text(b"grpc-timeout").strip())
+    if match:
+        found.append(int(match[1]) * _GRPC_UNITS_S[match[2]])
+    return min((seconds for seconds in found if seconds > 0), default=None)
+
+
+_AGENT_HEADERS = {TIMEOUT_HEADER, b"grpc-timeout"}
 
 
 class Watch:

@@ -56,6 +56,8 @@ class LogRecorder:
             "duration_ms": round(record.duration_ms, 2),
             "upstream_ms": None if record.upstream_ms is None else round(record.upstream_ms, 2),
             "attempts": record.attempts,
+            "retries": list(record.retries),
+            "retry_ended": record.retry_ended,
             "argument_keys": list(record.argument_keys),
             "request_bytes": record.request_bytes,
             "response_bytes": record.response_bytes,

@@ -37,6 +37,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._retries = Counter(
+            "toolpolicy_tool_retries_total",
+            "Further attempts, by what had failed before them.",
+            [*_KEY, "reason"],
+            registry=self.registry,
+        )
         self._transitions = Counter(
             "toolpolicy_circuit_transitions_total",
             "Changes of circuits.",
@@ -70,6 +76,8 @@ class Metrics:
         self._durations.labels(*key).observe(record.duration_ms / 1000)
         if record.upstream_ms is not None:
             self._upstream.labels(*key).observe(record.upstream_ms / 1000)
+        for reason in record.retries:
+            self._retries.labels(*key, reason).inc()
         for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):
             for detector, count in hits.items():
                 self._redactions.labels(*key, detector, direction).inc(count)

@@ -1,14 +1,14 @@
-"""From a recognised call to an answer and a record: rules, permit, attempt, answer, in this order."""
+"""From a recognised call to an answer and a record: rules, attempts, answer, in this order."""
 
 import asyncio
 import logging
+import random
 import re
 
 from toolpolicy_sidecar import classify
-from toolpolicy_sidecar.attempt import attempt
+from toolpolicy_sidecar.attempts import Attempts, Means
 from toolpolicy_sidecar.call import Passing, Reply, ToolCall
 from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.deadline import Deadline, Watch, of_attempt
 from toolpolicy_sidecar.mcp.cancel import Canceller
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
@@ -17,22 +17,28 @@ from toolpolicy_sidecar.record import CallRecord, Recorder, RefusedRequest
 from toolpolicy_sidecar.relay import passing as passing_relay
 from toolpolicy_sidecar.relay.http import HttpRelay
 from toolpolicy_sidecar.relay.mcp import McpRelay
-from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
-from toolpolicy_sidecar.upstream.exchange import Request
 from toolpolicy_sidecar.upstream.pool import Pool
 
 log = logging.getLogger("toolpolicy")
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
-_TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
 
 
 class Pipeline:
-    def __init__(self, pool: Pool, limits: Limits, clock: Clock, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        limits: Limits,
+        clock: Clock,
+        recorder: Recorder,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`rng`: for back-off and for identifiers, the system's own unless a test says otherwise."""
         self._pool, self._limits, self._clock, self._recorder = pool, limits, clock, recorder
         self._canceller = Canceller(pool)
+        self._means = Means(pool, clock, self._canceller, rng or random.SystemRandom())
 
     async def close(self) -> None:
         await self._canceller.close()
@@ -61,6 +67,7 @@ class Pipeline:
             self._record(call, reply, progress)
 
     async def passing(self, passing: Passing, reply: Reply) -> None:
+        passing = self._canceller.redirected(passing)
         problem = await passing_relay.relay(passing, reply, self._pool, self._clock, self._limits.body_bytes)
         if problem is not None:
             status = MEANINGS[problem.reason].status
@@ -77,67 +84,9 @@ class Pipeline:
             except Stopped as stopped:
                 refused = stopped.problem
             else:
-                return await self._attempted(call, relay, reply, progress, request)
+                return await Attempts(call, relay, reply, progress, self._means).answered(request)
         progress.failed(refused)
         return refused
-
-    async def _attempted(
-        self,
-        call: ToolCall,
-        relay: HttpRelay | McpRelay,
-        reply: Reply,
-        progress: Progress,
-        request: Request,
-    ) -> Problem | None:
-        """One attempt, under a permit that is settled in any case, and before the agent hears of a failure:
-        its next call finds the circuit as this one left it."""
-        tool, started = call.tool, self._clock.monotonic()
-        deadline: Deadline | None = None
-        permit: Permit | None = None
-        if tool.enforced:
-            deadline = of_attempt(tool, call.incoming.arrived, started)
-            if deadline.at <= started:
-                progress.failed(deadline.problem, agent_waited_for=True)
-                return deadline.problem
-            allowed = tool.circuit.acquire(started, deadline.at)
-            if isinstance(allowed, Rejected):
-                refused = Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s)
-                progress.failed(refused)
-                return refused
-            permit = allowed
-        progress.attempts += 1
-        outcome, agent_s = Outcome.NEUTRAL, _agent_s(call, reply)
-        try:
-            watch = Watch(self._clock, deadline, tool.idle_s)
-            problem = await attempt(
-                self._pool, request, connect_s=tool.connect_s, watch=watch, carry=relay.carry
-            )
-            if problem is not None:
-                problem = self._understood(call, problem, reply, progress)
-            outcome = progress.result.breaker
-        finally:
-            progress.upstream_s = self._clock.monotonic() - started
-            duration_s = progress.upstream_s - (_agent_s(call, reply) - agent_s)
-            self._settle(call, permit, outcome, progress, duration_s)
-        return problem
-
-    def _understood(self, call: ToolCall, problem: Problem, reply: Reply, progress: Progress) -> Problem:
-        """Whose fault it is: an upload that the agent spoils breaks the connection to the tool, too."""
-        body = call.incoming.body
-        if body.problem is not None:
-            problem = body.problem
-        in_time = problem.reason not in _TIMEOUTS
-        progress.failed(problem, agent_waited_for=not in_time and (body.waiting or reply.waiting))
-        if not in_time and call.mcp is not None and not call.mcp.modern:
-            self._canceller.send(call, call.mcp)
-        return problem
-
-    def _settle(
-        self, call: ToolCall, permit: Permit | None, outcome: Outcome, progress: Progress, duration_s: float
-    ) -> None:
-        reason, error = progress.result.reason, progress.error
-        cause = f"{reason}: {error}" if reason and error else None
-        call.tool.circuit.settle(permit, outcome, cause, duration_s=duration_s)
 
     def _record(self, call: ToolCall, reply: Reply, progress: Progress) -> None:
         now = self._clock.monotonic()
@@ -160,6 +109,8 @@ class Pipeline:
                 duration_ms=duration_ms,
                 upstream_ms=upstream_ms,
                 attempts=progress.attempts,
+                retries=progress.retries,
+                retry_ended=progress.retry_ended,
                 argument_keys=call.argument_keys,
                 request_bytes=progress.request_bytes,
                 response_bytes=reply.sent_bytes,
@@ -170,8 +121,3 @@ class Pipeline:
                 error=progress.error,
             )
         )
-
-
-def _agent_s(call: ToolCall, reply: Reply) -> float:
-    """How long the agent was waited for so far: a tool is not slow because the agent is."""
-    return call.incoming.body.waited_s + reply.waited_s

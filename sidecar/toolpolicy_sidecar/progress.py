@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from toolpolicy_sidecar import classify
 from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.resilience.retry import Ended
 
 
 class Progress:
@@ -15,6 +17,8 @@ class Progress:
         "redacted_response",
         "request_bytes",
         "result",
+        "retries",
+        "retry_ended",
         "status",
         "upstream_s",
     )
@@ -24,6 +28,8 @@ class Progress:
         self.result = classify.SUCCESS
         self.error: str | None = None
         self.attempts = 0
+        self.retries: tuple[Reason, ...] = ()
+        self.retry_ended: Ended | None = None
         self.upstream_s: float | None = None
         self.request_bytes = 0
         self.redacted_request: Mapping[str, int] = {}

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     MethodNotListed = "MethodNotListed"
     ToolDisabled = "ToolDisabled"
     CircuitOpen = "CircuitOpen"
+    Throttled = "Throttled"
     NoPolicy = "NoPolicy"
     MalformedRequest = "MalformedRequest"
     BatchRefused = "BatchRefused"
@@ -41,7 +42,6 @@ class Reason(StrEnum):
     InternalError = "InternalError"
     # Passed on: the agent has the tool's own answer.
     ServerError = "ServerError"
-    Throttled = "Throttled"
     ClientError = "ClientError"
     ToolError = "ToolError"
     ClientGone = "ClientGone"
@@ -60,6 +60,7 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.MethodNotListed: Meaning("refused", 405, "Method not listed"),
     Reason.ToolDisabled: Meaning("refused", 503, "Tool disabled"),
     Reason.CircuitOpen: Meaning("refused", 503, "Circuit open"),
+    Reason.Throttled: Meaning("refused", 429, "Throttled"),
     Reason.NoPolicy: Meaning("refused", 503, "No policy"),
     Reason.MalformedRequest: Meaning("refused", 400, "Malformed request"),
     Reason.BatchRefused: Meaning("refused", 400, "Batch refused"),
@@ -84,7 +85,6 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.AnswerUnscannable: Meaning("failed", 502, "Answer cannot be scanned"),
     Reason.InternalError: Meaning("failed", 500, "Internal error"),
     Reason.ServerError: Meaning("passed", 502, "Server error"),
-    Reason.Throttled: Meaning("passed", 429, "Throttled"),
     Reason.ClientError: Meaning("passed", 400, "Client error"),
     Reason.ToolError: Meaning("passed", 200, "Tool error"),
     Reason.ClientGone: Meaning("passed", 499, "Client gone"),

@@ -11,6 +11,7 @@ import msgspec
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.reasons import CallOutcome, Reason
+from toolpolicy_sidecar.resilience.retry import Ended
 
 _NONE: Mapping[str, int] = {}
 
@@ -36,6 +37,10 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     upstream_ms: float | None = None
     """From the first attempt to the end of the last one; None when nothing was tried."""
     attempts: int = 0
+    retries: tuple[Reason, ...] = ()
+    """Of each further attempt, why the one before it had failed."""
+    retry_ended: Ended | None = None
+    """Why a failure was not tried again, where the policy has retries."""
     argument_keys: tuple[str, ...] = ()
     """MCP: names in `arguments`; HTTP: names in the query. At most 32, each cut to 64 characters."""
     request_bytes: int = 0

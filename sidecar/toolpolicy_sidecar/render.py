@@ -22,6 +22,7 @@ _WORDS: dict[Reason, str] = {
     Reason.MethodNotListed: "The tool was not called: {detail}.",
     Reason.ToolDisabled: "The tool {tool} is disabled: {detail}. It was not called.",
     Reason.CircuitOpen: "The tool {tool} has been failing and is not called for now ({detail}).",
+    Reason.Throttled: "The tool {tool} takes no more calls for now: {detail}.",
     Reason.BodyTooLarge: "The tool {tool} was not called: {detail}.",
     Reason.MalformedRequest: "The tool {tool} was not called: {detail}.",
     Reason.UnsupportedEncoding: "The tool {tool} was not called: {detail}.",

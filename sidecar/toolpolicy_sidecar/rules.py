@@ -31,12 +31,20 @@ def not_switched_off_by_hand(call: ToolCall, now: float) -> Problem | None:
     return Problem(Reason.ToolDisabled, "it was switched off by hand", left_s)
 
 
+def not_throttled(call: ToolCall, now: float) -> Problem | None:
+    left_s = call.tool.circuit.throttle.left_s(now)
+    if not left_s:
+        return None
+    return Problem(Reason.Throttled, "its server has asked for a pause", left_s)
+
+
 RULES: tuple[Rule, ...] = (
     method_listed,
     switched_on_by_policy,
     not_switched_off_by_hand,
+    not_throttled,
 )
-"""In order; the first refusal stands. The circuit breaker comes after these, for each attempt."""
+"""In order; the first refusal stands. Asked again before each further attempt; the circuit breaker comes after them."""
 
 
 def decide(call: ToolCall, now: float) -> Problem | None:

@@ -11,8 +11,9 @@ from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
+from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState, path_segments
-from toolpolicy_sidecar.upstream.origin import Place, parse
+from toolpolicy_sidecar.upstream.origin import Origin, Place, parse
 
 _URL_PATH = "/%:@!$&'()*+,;=-._~[]"
 """What stays as it is in a url's path; anything else is percent-encoded."""
@@ -41,7 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Runtime:
-    """Built whole, swapped whole. Circuits whose key and upstream stay go on as they are."""
+    """Built whole, swapped whole. Circuits whose key and upstream stay go on as they are, and so do the retry budgets
+    of upstreams."""
 
     def __init__(
         self, digest: str, source: str, policies: tuple[snapshot.Policy, ...], applied_ms: int
@@ -52,6 +54,7 @@ class Runtime:
         self.applied_ms = applied_ms
         self.servers: dict[str, ServerState] = {}
         self.circuits: dict[ToolKey, Circuit] = {}
+        self.retry_budgets: dict[Origin, RetryBudget] = {}
 
     @classmethod
     def build(
@@ -68,6 +71,7 @@ class Runtime:
         plan = _Plan(value)
         runtime = cls(digest, source, value.policies, clock.unix_ms())
         kept = previous.circuits if previous else {}
+        budgets = previous.retry_budgets if previous else {}
 
         def circuit(key: ToolKey, place: Place, rules: snapshot.Rules) -> Circuit:
             """The one that is, if it stands for the same tool at the same place."""
@@ -93,8 +97,11 @@ class Runtime:
                     for name, rules in _rules(policy, server)
                 }
                 found = _matching(policy, server, tools)
+                budget = runtime.retry_budgets.setdefault(
+                    place.origin, budgets.get(place.origin) or RetryBudget()
+                )
                 runtime.servers[server.name] = ServerState(
-                    server, place, tools[snapshot.UNLISTED], found, policy.key
+                    server, place, tools[snapshot.UNLISTED], found, policy.key, retry_budget=budget
                 )
         for key, old in kept.items():
             if runtime.circuits.get(key) is not old:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.upstream.origin import Place
 
@@ -124,9 +125,10 @@ def path_segments(template: str) -> tuple[str | None, ...]:
 
 
 class ServerState:
-    """A server under the snapshot in force. `unlisted` takes the calls that no tool matches."""
+    """A server under the snapshot in force. `unlisted` takes the calls that no tool matches; `retry_budget` is shared
+    by all servers of one origin."""
 
-    __slots__ = ("_bare", "name", "place", "policy", "protocol", "tools", "unlisted")
+    __slots__ = ("_bare", "name", "place", "policy", "protocol", "retry_budget", "tools", "unlisted")
 
     def __init__(
         self,
@@ -135,7 +137,10 @@ class ServerState:
         unlisted: ToolState,
         tools: McpTools | HttpTools,
         policy: str,
+        *,
+        retry_budget: RetryBudget,
     ) -> None:
+        self.retry_budget = retry_budget
         self.name, self.protocol, self.place = server.name, server.protocol, place
         self.unlisted, self.tools, self.policy = unlisted, tools, policy
         slash = "/" if server.url.endswith("/") or not place.prefix else ""

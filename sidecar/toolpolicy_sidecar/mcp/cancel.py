@@ -1,10 +1,12 @@
 """Takes back calls that ran out of time, from servers of the handshake era: they go on until they are told.
-Servers of 2026-07-28 and later see the closed stream."""
+Servers of 2026-07-28 and later see the closed stream. What the agent takes back itself goes on to the attempt that is
+under way."""
 
 import asyncio
 
-from toolpolicy_sidecar.call import McpCall, ToolCall
+from toolpolicy_sidecar.call import Incoming, McpCall, Passing, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.tool import ServerState
 from toolpolicy_sidecar.upstream import failure
 from toolpolicy_sidecar.upstream.exchange import BodyTooLarge, Request
 from toolpolicy_sidecar.upstream.pool import Pool
@@ -21,6 +23,28 @@ class Canceller:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sent_as: dict[tuple[str, bytes], dict[bytes, bytes]] = {}
+
+    def rename(self, call: ToolCall, identifier: bytes, sent_as: bytes) -> None:
+        """The agent knows the call as `identifier`, its server now as `sent_as`. Without a session there is nothing
+        to redirect: another agent may use the same id, and the server cannot tell whose call is taken back."""
+        session = _session(call.server, call.incoming)
+        if session[1]:
+            self._sent_as.setdefault(session, {})[identifier] = sent_as
+
+    def forget(self, call: ToolCall, identifier: bytes) -> None:
+        session = _session(call.server, call.incoming)
+        renamed = self._sent_as.get(session, {})
+        renamed.pop(identifier, None)
+        if not renamed:
+            self._sent_as.pop(session, None)
+
+    def redirected(self, passing: Passing) -> Passing:
+        """A cancellation of a renamed call names the id that its server knows; anything else is as it was."""
+        if not self._sent_as or passing.body is None:
+            return passing
+        renamed = self._sent_as.get(_session(passing.server, passing.incoming))
+        return passing._replace(body=jsonrpc.redirected(passing.body, renamed)) if renamed else passing
 
     def send(self, call: ToolCall, mcp: McpCall) -> None:
         if len(self._tasks) >= AT_ONCE:
@@ -54,3 +78,8 @@ class Canceller:
                     response.release()
         except (failure.UpstreamFailure, failure.UnsendableRequest, BodyTooLarge, TimeoutError):
             return
+
+
+def _session(server: ServerState, incoming: Incoming) -> tuple[str, bytes]:
+    """Within it an agent uses an id once."""
+    return server.name, incoming.noted.get(b"mcp-session-id", b"")

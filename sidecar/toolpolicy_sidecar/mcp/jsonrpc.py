@@ -1,5 +1,6 @@
 """Just enough of JSON-RPC 2.0 to know a tool call from everything else, and its answer from a notification."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -8,6 +9,8 @@ from msgspec import UNSET, Raw, UnsetType
 MODERN = "2026-07-28"
 """From this protocol version on there are no sessions, and closing the stream cancels the call."""
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+
+CANCELLED = "notifications/cancelled"
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -183,6 +186,30 @@ def _is_error(result: Raw | UnsetType) -> bool:
         return False
 
 
+def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
+    """A message with the id `old`, with `new` in its place; any other as it is. Both are raw JSON."""
+    members = members_of(data)
+    if members is None or "id" not in members or not _same(bytes(members["id"]), old):
+        return data
+    members["id"] = Raw(new)
+    return msgspec.json.encode(members)
+
+
+def redirected(data: bytes, renamed: Mapping[bytes, bytes]) -> bytes:
+    """A cancellation of one of these ids (raw JSON), about the id it has now; any other message as it is."""
+    if CANCELLED.encode() not in data:
+        return data
+    members = members_of(data) or {}
+    params = members_of(members.get("params", UNSET)) or {}
+    theirs = bytes(params.get("requestId", b""))
+    now = next((now for was, now in renamed.items() if _same(was, theirs)), None)
+    if now is None:
+        return data
+    params["requestId"] = Raw(now)
+    members["params"] = Raw(msgspec.json.encode(params))
+    return msgspec.json.encode(members)
+
+
 def error(code: int, text: str, identifier: bytes, data: dict[str, object]) -> bytes:
     """A JSON-RPC error response."""
     body = {
@@ -196,4 +223,4 @@ def error(code: int, text: str, identifier: bytes, data: dict[str, object]) -> b
 def cancelled(identifier: bytes, reason: str) -> bytes:
     """The notification by which a client takes back a request (handshake era)."""
     params = {"requestId": Raw(identifier), "reason": reason}
-    return msgspec.json.encode({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+    return msgspec.json.encode({"jsonrpc": "2.0", "method": CANCELLED, "params": params})

@@ -118,12 +118,18 @@ class HttpRelay:
     async def _events(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
     ) -> None:
-        events = events_of(response, watch, self._limit_bytes)
-        self._progress.status = response.status
-        await self._reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
-        async for event in events:
+        headers = cleanse.of_changed_body(headers)
+        async for event in events_of(response, watch, self._limit_bytes):
+            if not self._reply.started:
+                await self._begin_events(response, headers)
             await self._reply.write(self._event(event, redactor))
+        if not self._reply.started:
+            await self._begin_events(response, headers)
         await self._reply.finish()
+
+    async def _begin_events(self, response: Response, headers: tuple[Header, ...]) -> None:
+        self._progress.status = response.status
+        await self._reply.start(response.status, response.reason, headers, None)
 
     def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
         if not event.data:

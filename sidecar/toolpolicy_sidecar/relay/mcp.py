@@ -23,6 +23,7 @@ class McpRelay:
     ) -> None:
         self._call, self._mcp, self._reply, self._progress = call, mcp, reply, progress
         self._limit_bytes = limit_bytes
+        self._sent_as = mcp.identifier
         self._answered = False
         self._in_events = False
 
@@ -41,6 +42,14 @@ class McpRelay:
         target = server.target(incoming.path, incoming.query)
         return Request(server.place.origin, incoming.method, target, headers, body)
 
+    def again(self, request: Request, identifier: bytes) -> Request:
+        """The request for another attempt, under an id of its own: the server may still be busy with the last one."""
+        body = jsonrpc.renamed(
+            request.body if isinstance(request.body, bytes) else b"", self._sent_as, identifier
+        )
+        self._sent_as = identifier
+        return request._replace(body=body)
+
     async def carry(self, response: Response, watch: Watch) -> None:
         """Raises Stopped, UpstreamFailure."""
         status = response.status
@@ -49,11 +58,18 @@ class McpRelay:
             await self._events(response, watch)
         elif not self._call.tool.enforced:
             await self._stream(response, b"", watch)
-        elif self._call.tool.on_response is not None:
+        elif self._changed:
             body = await whole(response, watch, self._limit_bytes)
-            await self._whole(response, self._decoded(response, body))
+            plain = self._decoded(response, body)
+            headers = response.headers if plain is body else cleanse.of_changed_body(response.headers)
+            await self._whole(response, headers, plain)
         else:
             await self._held(response, watch)
+
+    @property
+    def _changed(self) -> bool:
+        """The answer goes on with other bytes than it came."""
+        return self._call.tool.on_response is not None or self._sent_as != self._mcp.identifier
 
     async def fail(self, problem: Problem) -> None:
         """A result; in a stream that has begun, an event with it; in the middle of a document, a cut connection."""
@@ -77,7 +93,7 @@ class McpRelay:
                 await self._stream(response, b"".join(pieces), watch)
                 return
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        await self._whole(response, body)
+        await self._whole(response, response.headers, body)
 
     async def _stream(self, response: Response, begun: bytes, watch: Watch) -> None:
         """Too large to be held, or not to be looked at."""
@@ -89,12 +105,12 @@ class McpRelay:
             await self._reply.write(piece)
         await self._reply.finish()
 
-    async def _whole(self, response: Response, body: bytes) -> None:
+    async def _whole(self, response: Response, headers: tuple[Header, ...], body: bytes) -> None:
         """`body` is the whole answer. What is no JSON-RPC would reach no model: it becomes a result, if it was
         meant as an answer; what the protocol says by a status (202, 3xx, 4xx) passes."""
         status, tool = response.status, self._call.tool
         self._classify_status(status)
-        answer = jsonrpc.answer(body, self._mcp.identifier) if body else None
+        answer = jsonrpc.answer(body, self._sent_as) if body else None
         if answer is not None and status < 400 and answer.tool_error:
             self._progress.result, self._progress.error = (
                 classify.of_tool_error(tool.rules),
@@ -108,13 +124,23 @@ class McpRelay:
             return
         if answer is None and status == 200:
             self._refuse_nonsense(response)
-        headers = inward(response.headers, self._call.server) if 300 <= status < 400 else response.headers
-        if tool.on_response is not None and answer is not None:
-            found = cleanse.mcp_message(tool.on_response, body)
-            self._progress.hit(found.hits)
-            body, headers = found.value, cleanse.of_changed_body(headers)
+        if 300 <= status < 400:
+            headers = inward(headers, self._call.server)
+        if self._changed and answer is not None:
+            body, headers = self._for_agent(body), cleanse.of_changed_body(headers)
         self._progress.status = status
         await self._reply.whole(status, headers, body)
+
+    def _for_agent(self, message: bytes) -> bytes:
+        """Redacted, and under the id that the agent knows. Raises Stopped."""
+        redactor = self._call.tool.on_response
+        if redactor is not None:
+            found = cleanse.mcp_message(redactor, message)
+            self._progress.hit(found.hits)
+            message = found.value
+        if self._sent_as != self._mcp.identifier:
+            message = jsonrpc.renamed(message, self._sent_as, self._mcp.identifier)
+        return message
 
     def _refuse_nonsense(self, response: Response) -> None:
         """Nothing that a client would take for an answer. Encoded although nobody asked for it, it passes where
@@ -132,40 +158,43 @@ class McpRelay:
         return body if plain is None else plain
 
     async def _events(self, response: Response, watch: Watch) -> None:
-        """Event by event. The stream ends with an answer to the call, or where the agent can resume it."""
+        """Event by event. The stream ends with an answer to the call, or where the agent can resume it. Its head waits
+        for the first event: many servers send theirs at once, and nothing could be tried again after it."""
         events = events_of(response, watch, self._limit_bytes)
-        headers: tuple[Header, ...] = cleanse.of_changed_body(response.headers)
-        self._progress.status = response.status
-        self._in_events = True
-        await self._reply.start(response.status, response.reason, headers, None)
+        if not self._call.tool.enforced:
+            await self._begin_events(response)
         resumable = False
         async for event in events:
+            if not self._in_events:
+                await self._begin_events(response)
             resumable = resumable or event.identified
             await self._reply.write(self._event(event))
         if not self._answered:
-            if self._mcp.modern or not resumable:
+            # An answer on a resumed stream would have an id that the agent does not know.
+            if self._mcp.modern or not resumable or self._sent_as != self._mcp.identifier:
                 raise Stopped(Problem(Reason.IncompleteAnswer, "its stream ended without an answer"))
             self._progress.result = classify.RESUMABLE
         await self._reply.finish()
+
+    async def _begin_events(self, response: Response) -> None:
+        self._in_events = True
+        self._progress.status = response.status
+        headers = cleanse.of_changed_body(response.headers)
+        await self._reply.start(response.status, response.reason, headers, None)
 
     def _event(self, event: sse.Event) -> bytes:
         """As it goes to the agent. Raises Stopped."""
         if not event.data:
             return event.raw
-        raw, tool = event.raw, self._call.tool
-        if tool.on_response is not None:
-            found = cleanse.mcp_message(tool.on_response, event.data)
-            self._progress.hit(found.hits)
-            if found.hits:
-                raw = sse.replaced(event, found.value)
+        data = self._for_agent(event.data) if self._changed else event.data
         if not self._answered:
-            answer = jsonrpc.answer(event.data, self._mcp.identifier)
+            answer = jsonrpc.answer(event.data, self._sent_as)
             if answer is not None and answer.final:
                 self._answered = True
                 if answer.tool_error:
-                    self._progress.result = classify.of_tool_error(tool.rules)
+                    self._progress.result = classify.of_tool_error(self._call.tool.rules)
                     self._progress.error = "the tool says no"
-        return raw
+        return event.raw if data is event.data else sse.replaced(event, data)
 
     def _classify_status(self, status: int) -> None:
         self._progress.result = classify.of_status(status, self._call.tool.rules)

@@ -92,6 +92,31 @@ def test_slow_calls_share_the_window_of_the_failure_rate() -> None:
     assert other.consecutive_failures == 5
 
 
+def test_a_retry_gets_its_defaults() -> None:
+    assert tool(compiled(tools__0__retry={}), "search").rules.retry == snapshot.Retry(
+        max_attempts=3,
+        backoff_base_ms=100,
+        backoff_max_ms=2_000,
+        on=("Connect", "Timeout", "ServerError", "Throttled"),
+    )
+    assert tool(compiled(), "search").rules.retry is None
+
+
+def test_a_retry_overrides_the_defaults_field_by_field() -> None:
+    policy = compiled(
+        defaults={"retry": {"maxAttempts": 5, "backoff": {"base": "3s"}, "on": ["Connect"]}},
+        tools__0__retry={"on": ["Timeout", "ServerError"], "idempotencyKeyHeader": "Idempotency-Key"},
+    )
+    assert tool(policy, "search").rules.retry == snapshot.Retry(
+        max_attempts=5,
+        backoff_base_ms=3_000,
+        backoff_max_ms=3_000,
+        on=("Timeout", "ServerError"),
+        key_header="Idempotency-Key",
+    )
+    assert policy.servers[0].unlisted.retry is not None
+
+
 def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:
     value = resolve([compiled()], {"app": "agent"}).snapshot
     data = snapshot.encode(value)

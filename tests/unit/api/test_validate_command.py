@@ -19,10 +19,10 @@ def test_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_findings_name_file_policy_and_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = next(bad for bad in BAD if bad.name == "retry")
+    bad = next(bad for bad in BAD if bad.name == "tool of no server")
     assert main(["validate", write(tmp_path, GOOD, bad.policy())]) == 1
     assert capsys.readouterr().err.endswith(
-        "policy.yaml: agent: spec.tools[0].retry: not supported yet; remove it\n"
+        "policy.yaml: agent: spec.tools[0].server: no server 'nowhere' in spec.servers; known: kb, tickets\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -300,6 +301,18 @@ def breaker(failures: int = 2, open_for_ms: int = 60_000, **fields: Any) -> snap
     )
 
 
+def retry(**fields: Any) -> snapshot.Retry:
+    """Short waits, everything is tried again."""
+    built_in: dict[str, Any] = {
+        "max_attempts": 3,
+        "backoff_base_ms": 2,
+        "backoff_max_ms": 4,
+        "on": ("Connect", "Timeout", "ServerError", "Throttled"),
+        "idempotent": True,
+    }
+    return snapshot.Retry(**(built_in | fields))
+
+
 def redaction(**fields: Any) -> snapshot.Redaction:
     patterns = (snapshot.Pattern(name="key", regex="sk-[a-z0-9]{8,}", replace="[key]"),)
     return snapshot.Redaction(patterns=patterns, **fields)
@@ -315,6 +328,7 @@ class World:
     recorded: Recorded
     pool: Pool
     tool: Tool
+    pipeline: Pipeline
     agents: list[Agent] = field(default_factory=list)
 
     async def agent(self) -> Agent:
@@ -379,16 +393,16 @@ async def until(holds: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def world(limits: Limits | None = None) -> AsyncIterator[World]:
+async def world(limits: Limits | None = None, rng: random.Random | None = None) -> AsyncIterator[World]:
     limits = limits or Limits()
     tool = Tool()
     await tool.start()
     recorded, clock, pool = Recorded(), SystemClock(), Pool()
     current = Current(recorder=recorded, clock=clock)
-    pipeline = Pipeline(pool, limits, clock, recorded)
+    pipeline = Pipeline(pool, limits, clock, recorded, rng)
     listener = ReverseListener(current, pipeline, limits, clock, recorded)
     port = await listener.start("127.0.0.1", 0)
-    made = World(port, current, listener, recorded, pool, tool)
+    made = World(port, current, listener, recorded, pool, tool, pipeline)
     made.install()
     try:
         yield made

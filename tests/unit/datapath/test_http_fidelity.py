@@ -131,6 +131,7 @@ async def test_headers_pass_both_ways_in_order_and_number(w: World) -> None:
         ("Content-Length", "2"),
     ]
     sent = [header for header in w.tool.seen[0].headers if header[0].lower() != "host"]
+    assert sent.pop()[0] == "X-Request-Timeout-Ms"
     assert sent == given[:-1]
 
 

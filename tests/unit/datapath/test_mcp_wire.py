@@ -331,7 +331,7 @@ async def unanswered(exchange: Exchange) -> None:
 
 
 async def endless(exchange: Exchange) -> None:
-    await exchange.events()
+    await exchange.events(b"data: " + NOTE + b"\n\n")
     for _ in range(64):
         await exchange.chunks(b"x" * 16384)
 

@@ -56,7 +56,7 @@ async def place() -> AsyncIterator[Place]:
     pipeline = Seen(pool, limits, clock, recorded)
     listener = ReverseListener(current, pipeline, limits, clock, recorded)
     port = await listener.start("127.0.0.1", 0)
-    world = World(port, current, listener, recorded, pool, tool)
+    world = World(port, current, listener, recorded, pool, tool, pipeline)
     slow = snapshot.SlowCall(over_ms=SLOW_OVER_S * 1000, percent=100)
     rates = snapshot.CallRates(minimum_calls=1, calls=1, slow_call=slow)
     world.install(tool_rules=rules(total_ms=1_000_000, attempt_ms=1_000_000, breaker=breaker(rates=rates)))

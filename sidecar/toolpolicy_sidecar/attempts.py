@@ -1,0 +1,245 @@
+"""All attempts of one call: each under a permit of its own, all of them and the waits between under one deadline."""
+
+import asyncio
+import random
+import uuid
+from typing import NamedTuple
+
+from toolpolicy_sidecar import classify, deadline
+from toolpolicy_sidecar.attempt import attempt
+from toolpolicy_sidecar.call import Reply, ToolCall
+from toolpolicy_sidecar.cleanse import without
+from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.idempotency import keyed
+from toolpolicy_sidecar.mcp.cancel import Canceller
+from toolpolicy_sidecar.problem import Problem, Stopped
+from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.relay.http import HttpRelay
+from toolpolicy_sidecar.relay.mcp import McpRelay
+from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
+from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
+from toolpolicy_sidecar.resilience.retry_after import retry_after_s
+from toolpolicy_sidecar.rules import decide
+from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.pool import Pool
+
+_TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
+
+
+class Means(NamedTuple):
+    """What attempts are made with."""
+
+    pool: Pool
+    clock: Clock
+    canceller: Canceller
+    rng: random.Random
+
+
+class Attempts:
+    def __init__(
+        self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress, means: Means
+    ) -> None:
+        self._call, self._relay, self._reply, self._progress = call, relay, reply, progress
+        self._means, self._clock = means, means.clock
+        self._retry = call.tool.rules.retry if call.tool.enforced else None
+        self._total = deadline.of_call(call.tool, call.incoming)
+        self._mcp = call.mcp
+        self._keyed = self._resendable = False
+        self._permit: Permit | None = None
+        self._delay_s: float | None = None
+        self._began = self._agent_s = 0.0
+        self._asked_s: float | None = None
+
+    async def answered(self, request: Request) -> Problem | None:
+        """None: the agent has the tool's own answer. Else how the last attempt failed, or why there was none."""
+        try:
+            return await self._answered(request)
+        finally:
+            if self._call.mcp is not None and self._mcp is not self._call.mcp:
+                self._means.canceller.forget(self._call, self._call.mcp.identifier)
+
+    async def _answered(self, request: Request) -> Problem | None:
+        call, progress = self._call, self._progress
+        started = self._clock.monotonic()
+        if not call.tool.enforced:
+            return await self._attempt(request, None, started)
+        request = self._prepared(request)
+        problem: Problem | None = None
+        while True:
+            now = self._clock.monotonic()
+            until = deadline.of_attempt(self._total, call.tool.attempt_s, now)
+            refused = self._refused(until, now, first=problem is None)
+            if refused is not None:
+                if problem is not None:  # what has happened says more than why it is not tried again
+                    return problem._replace(retry_after_s=refused.retry_after_s)
+                progress.failed(refused, agent_waited_for=True)
+                return refused
+            if problem is None:
+                call.server.retry_budget.deposit(now)
+            else:
+                progress.retries += (problem.reason,)
+            problem = await self._attempt(self._timed(request, until.at - now), until, started)
+            if problem is None or self._delay_s is None:
+                return problem
+            await asyncio.sleep(self._delay_s)
+            request = self._renewed(request)
+
+    def _refused(self, until: deadline.Deadline, now: float, *, first: bool) -> Problem | None:
+        """None: there is a permit. What is true of the tool may have changed since the last attempt."""
+        refused, ended = self._allowed(until, now, first=first)
+        if refused is not None and not first:
+            self._progress.retry_ended = ended
+        return refused
+
+    def _allowed(
+        self, until: deadline.Deadline, now: float, *, first: bool
+    ) -> tuple[Problem | None, Ended | None]:
+        if until.at <= now:
+            return until.problem, Ended.NoTime
+        refused = None if first else decide(self._call, now)  # the first time, the pipeline has asked
+        if refused is not None:
+            return refused, Ended.Refused
+        allowed = self._call.tool.circuit.acquire(now, until.at)
+        if isinstance(allowed, Rejected):
+            return Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s), Ended.CircuitOpen
+        self._permit = allowed
+        return None, None
+
+    async def _attempt(
+        self, request: Request, until: deadline.Deadline | None, started: float
+    ) -> Problem | None:
+        """Under a permit that is settled in any case, and before the agent hears of a failure: its next call finds
+        the circuit as this one left it."""
+        call, progress = self._call, self._progress
+        progress.attempts += 1
+        progress.result, progress.error = classify.SUCCESS, None
+        self._delay_s = self._asked_s = None
+        self._began, self._agent_s = self._clock.monotonic(), self._waited_for_agent_s()
+        outcome = Outcome.NEUTRAL
+        try:
+            watch = deadline.Watch(self._clock, until, call.tool.idle_s)
+            problem = await attempt(
+                self._means.pool, request, connect_s=call.tool.connect_s, watch=watch, carry=self._carry
+            )
+            if problem is not None and self._delay_s is None:
+                problem = self._understood(problem)
+            outcome = progress.result.breaker
+        finally:
+            progress.upstream_s = self._clock.monotonic() - started
+            self._settle(outcome)
+        if problem is not None and self._delay_s is None:
+            self._delay_s = self._planned(problem.reason, self._clock.monotonic(), 0.0)
+        return problem
+
+    async def _carry(self, response: Response, watch: deadline.Watch) -> None:
+        """Of a failed answer that is to be tried again nothing reaches the agent. Its connection is closed: a new one
+        may lead to another, healthy replica. Raises Stopped, UpstreamFailure."""
+        if response.status >= 429 and self._call.tool.enforced:
+            self._look(response)
+        await self._relay.carry(response, watch)
+
+    def _look(self, response: Response) -> None:
+        """Raises Stopped when the answer is to be tried again."""
+        status, circuit = response.status, self._call.tool.circuit
+        now = self._clock.monotonic()
+        header = response.header(b"retry-after")
+        unix_s = self._clock.unix_ms() / 1000
+        asked_s = None if header is None else retry_after_s(header.decode("latin-1"), unix_s)
+        self._asked_s, wait_s = asked_s, asked_s or 0.0
+        if status == 429:
+            circuit.throttle.shut(now, asked_s)
+            wait_s = max(wait_s, circuit.throttle.left_s(now))
+        found = classify.of_status(status, self._call.tool.rules)
+        if self._retry is None or found.reason not in _HEAD_SAYS or status == 501:
+            return
+        self._progress.result, self._progress.error = found, f"HTTP {status}"
+        self._settle(found.breaker)
+        self._delay_s = self._planned(found.reason, now, wait_s)
+        if self._delay_s is not None:
+            raise Stopped(Problem(found.reason, f"its server answered HTTP {status}"))
+
+    def _understood(self, problem: Problem) -> Problem:
+        """Whose fault it is: an upload that the agent spoils breaks the connection to the tool, too."""
+        body = self._call.incoming.body
+        if body.problem is not None:
+            problem = body.problem
+        in_time = problem.reason not in _TIMEOUTS
+        waited_for = not in_time and (body.waiting or self._reply.waiting)
+        self._progress.failed(problem, agent_waited_for=waited_for)
+        if not in_time and self._mcp is not None and not self._mcp.modern:
+            self._means.canceller.send(self._call, self._mcp)
+        return problem
+
+    def _settle(self, outcome: Outcome) -> None:
+        reason, error = self._progress.result.reason, self._progress.error
+        cause = f"{reason}: {error}" if reason and error else None
+        took_s = self._clock.monotonic() - self._began - (self._waited_for_agent_s() - self._agent_s)
+        self._call.tool.circuit.settle(
+            self._permit, outcome, cause, duration_s=took_s, retry_after_s=self._asked_s
+        )
+        self._permit = None
+
+    def _waited_for_agent_s(self) -> float:
+        """So far: a tool is not slow because the agent is."""
+        return self._call.incoming.body.waited_s + self._reply.waited_s
+
+    def _planned(self, reason: Reason, now: float, wait_s: float) -> float | None:
+        """Seconds until the next attempt; None: this was the last one."""
+        retry, call = self._retry, self._call
+        if retry is None:
+            return None
+        failed = Failed(
+            reason,
+            attempts=self._progress.attempts,
+            answered=self._reply.started,
+            keyed=self._keyed,
+            resendable=self._resendable,
+            circuit_open=self._circuit_open(now),
+            now=now,
+            deadline=self._total.at,
+            wait_s=wait_s,
+        )
+        decision = again(retry, failed, call.server.retry_budget, self._means.rng.random())
+        if isinstance(decision, Ended):
+            self._progress.retry_ended = decision
+            return None
+        return decision
+
+    def _circuit_open(self, now: float) -> bool:
+        breaker = self._call.tool.rules.breaker
+        if breaker is None or breaker.mode == "Observe":
+            return False
+        return self._call.tool.circuit.state(now) == "Open"
+
+    # the request
+    def _prepared(self, request: Request) -> Request:
+        """As it is sent in every attempt."""
+        self._resendable = request.body is None or isinstance(request.body, bytes)
+        headers = request.headers
+        if deadline.TIMEOUT_HEADER in self._call.incoming.noted:
+            headers = without(headers, deadline.TIMEOUT_HEADER)
+        if self._retry is not None and self._retry.key_header is not None:
+            headers, self._keyed = keyed(headers, self._retry.key_header, self._identifier)
+        return request._replace(headers=headers)
+
+    def _timed(self, request: Request, left_s: float) -> Request:
+        """Tells the tool how long its answer is waited for."""
+        left = (b"X-Request-Timeout-Ms", b"%d" % max(1, int(left_s * 1000)))
+        return request._replace(headers=(*request.headers, left))
+
+    def _renewed(self, request: Request) -> Request:
+        call, relay = self._call, self._relay
+        if call.mcp is None or not isinstance(relay, McpRelay):
+            return request
+        identifier = f'"{self._identifier()}"'.encode()
+        self._mcp = call.mcp._replace(identifier=identifier)
+        self._means.canceller.rename(call, call.mcp.identifier, identifier)
+        return relay.again(request, identifier)
+
+    def _identifier(self) -> str:
+        return str(uuid.UUID(int=self._means.rng.getrandbits(128), version=4))
+
+
+_HEAD_SAYS = {Reason.ServerError, Reason.Throttled}
+"""Failures that are known before the body of the answer."""

@@ -1,0 +1,27 @@
+"""A server that answers 429 is left alone for as long as it asks. That is no failure: the circuit stays closed."""
+
+DEFAULT_PAUSE_S = 1.0
+"""Where a 429 says no time, or none that can be read."""
+LONGEST_PAUSE_S = 60.0
+"""Then one asks again: a wrong Retry-After must not lock a tool out for a day."""
+
+
+class ThrottleGate:
+    """Of one tool at one upstream. Time is monotonic seconds."""
+
+    __slots__ = ("_shut_until",)
+
+    def __init__(self) -> None:
+        self._shut_until = 0.0
+
+    def shut(self, now: float, retry_after_s: float | None) -> None:
+        """A 429 came, with this Retry-After. Of several the longest holds: they answer calls that overlapped."""
+        pause_s = DEFAULT_PAUSE_S if retry_after_s is None else min(retry_after_s, LONGEST_PAUSE_S)
+        self._shut_until = max(self._shut_until, now + pause_s)
+
+    def open(self) -> None:
+        self._shut_until = 0.0
+
+    def left_s(self, now: float) -> float:
+        """Seconds until calls pass; 0: they do."""
+        return max(0.0, self._shut_until - now)
