@@ -16,7 +16,7 @@ demo: .venv/.synced ## Starts a local Kubernetes, installs toolpolicy, breaks a 
 	@$(BIN)/python -m examples.demo
 
 test: check ## Everything: checks, unit, integration on a real API server, end to end on a real node (root)
-	$(PYTEST) tests/unit tests/integration tests/e2e --cov --cov-report=term:skip-covered
+	$(PYTEST) tests/e2e tests/integration tests/unit -n 2 --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-long: .venv/.synced ## What is too long for every day: 100,000 steps of the state machines against their models
 	$(PYTEST) tests/unit -q -n 2 -m long

@@ -4,19 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # xdist has no types
 
 from tests.measured import FIGURES
 
-HERE = Path(__file__).parent
+
+class ByPart(LoadScopeScheduling):  # type: ignore[misc] # for the same reason
+    """The node's tests share one cluster, the integration tests one API server: each part stays with one worker.
+    The unit tests go where there is room, file by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        part = Path(file).parts[1]
+        return file if part == "unit" else part
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The node's tests share one cluster, the integration tests one API server: each stays with one worker."""
-    for item in items:
-        part = item.path.relative_to(HERE).parts[0]
-        if part != "unit":
-            item.add_marker(pytest.mark.xdist_group(part))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPart:
+    return ByPart(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
