@@ -50,7 +50,7 @@ CONFIGS = st.builds(
     open_for_ms=st.sampled_from([1_000, 10_000]),
     max_open_for_ms=st.sampled_from([None, 10_000, 30_000]),
     half_open_calls=st.integers(1, 3),
-    mode=st.sampled_from(["Auto", "Auto", "Auto", "Observe", "ForcedOpen", "ForcedClosed"]),
+    mode=st.sampled_from([*["Auto"] * 8, "Observe", "Observe", "ForcedOpen", "ForcedClosed"]),
     consecutive_failures=st.one_of(st.none(), st.integers(1, 5)),
     rates=RATES,
 )
@@ -254,6 +254,10 @@ class BreakerAgainstModel(RuleBasedStateMachine):
     def wait(self, step_s: float) -> None:
         self.now += step_s
 
+    @rule()
+    def wait_until_it_is_tried_again(self) -> None:
+        self.now = max(self.now, self.model.open_until or 0.0)
+
     @rule(target=calls, deadline_s=DEADLINES_S)
     def one_call(self, deadline_s: float) -> Call:
         return self.acquire(deadline_s)
@@ -280,9 +284,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
     def one_result(self, call: Call, outcome: Outcome, duration_s: float, wish_s: float | None) -> None:
         self.record(call, outcome, duration_s, wish_s)
 
-    def record(
-        self, call: Call, outcome: Outcome, duration_s: float = 0.0, wish_s: float | None = None
-    ) -> None:
+    def record(self, call: Call, outcome: Outcome, duration_s: float, wish_s: float | None) -> None:
         if call.settled:
             assert self.breaker.record(call.permit, outcome, self.now) is None
             return
@@ -293,20 +295,28 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         )
         self.saw(change)
 
-    @rule(times=st.integers(1, 6), outcome=st.sampled_from(Outcome), step_s=STEPS_S, duration_s=DURATIONS_S)
-    def calls_in_a_row(self, times: int, outcome: Outcome, step_s: float, duration_s: float) -> None:
+    @rule(
+        times=st.integers(1, 6),
+        outcome=st.sampled_from([Outcome.SUCCESS, Outcome.FAILURE, Outcome.FAILURE, Outcome.NEUTRAL]),
+        step_s=STEPS_S,
+        duration_s=DURATIONS_S,
+        wish_s=RETRY_AFTER_S,
+    )
+    def calls_in_a_row(
+        self, times: int, outcome: Outcome, step_s: float, duration_s: float, wish_s: float | None
+    ) -> None:
         """Gets a circuit through its states faster than single steps at random would."""
         self.now += step_s
         for _ in range(times):
-            self.record(self.acquire(1.0), outcome, duration_s)
+            self.record(self.acquire(1.0), outcome, duration_s, wish_s)
 
-    @rule(config=CONFIGS)
-    def reconfigure(self, config: snapshot.Breaker) -> None:
-        self.model.reconfigure(config, self.now)
-        self.saw(*self.breaker.reconfigure(config, self.now))
-
-    @rule()
-    def reset(self) -> None:
+    @rule(config=st.one_of(st.none(), CONFIGS))
+    def from_outside(self, config: snapshot.Breaker | None) -> None:
+        """Other limits, or a reset by hand."""
+        if config is not None:
+            self.model.reconfigure(config, self.now)
+            self.saw(*self.breaker.reconfigure(config, self.now))
+            return
         if not self.model.config.mode.startswith("Forced"):
             self.model.forced("Closed", self.now)
         self.saw(*self.breaker.reset(self.now))

@@ -152,6 +152,15 @@ def test_a_success_since_then_has_overtaken_it() -> None:
     assert settle(circuit, Outcome.FAILURE, 2) == 32
 
 
+def test_a_reset_forgets_it() -> None:
+    circuit = three()
+    settle(circuit, Outcome.FAILURE, 0, 100)
+    circuit.reset(1)
+    for _ in range(2):
+        settle(circuit, Outcome.FAILURE, 2)
+    assert settle(circuit, Outcome.FAILURE, 2) == 32
+
+
 @pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.NEUTRAL])
 def test_only_a_failure_can_ask(outcome: Outcome) -> None:
     circuit = CircuitBreaker(FLAT)
