@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import uuid
 from typing import NamedTuple
 
 from toolpolicy_sidecar import classify, deadline
@@ -22,6 +21,7 @@ from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.pool import Pool
 
 _TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
@@ -37,6 +37,22 @@ class Means(NamedTuple):
 
 
 class Attempts:
+    __slots__ = (
+        "_call",
+        "_clock",
+        "_delay_s",
+        "_keyed",
+        "_mcp",
+        "_means",
+        "_permit",
+        "_progress",
+        "_relay",
+        "_reply",
+        "_resendable",
+        "_retry",
+        "_total",
+    )
+
     def __init__(
         self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress, means: Means
     ) -> None:
@@ -53,58 +69,45 @@ class Attempts:
 
     async def answered(self, request: Request) -> Problem | None:
         """None: the agent has the tool's own answer. Else how the last attempt failed, or why there was none."""
-        try:
-            return await self._answered(request)
-        finally:
-            if self._call.mcp is not None and self._mcp is not self._call.mcp:
-                self._means.canceller.forget(self._call, self._call.mcp.identifier)
-
-    async def _answered(self, request: Request) -> Problem | None:
-        call, progress = self._call, self._progress
-        started = self._clock.monotonic()
+        call, progress, now = self._call, self._progress, self._clock.monotonic()
         if not call.tool.enforced:
-            return await self._attempt(request, None, started)
-        request = self._prepared(request)
-        problem: Problem | None = None
-        while True:
-            now = self._clock.monotonic()
-            until = deadline.of_attempt(self._total, call.tool.attempt_s, now)
-            refused = self._refused(until, now, first=problem is None)
-            if refused is not None:
-                if problem is not None:  # what has happened says more than why it is not tried again
-                    return problem._replace(retry_after_s=refused.retry_after_s)
-                progress.failed(refused, agent_waited_for=True)
-                return refused
-            if problem is None:
-                call.server.retry_budget.deposit(now)
-            else:
-                progress.retries += (problem.reason,)
-            problem = await self._attempt(self._timed(request, until.at - now), until, started)
-            if problem is None or self._delay_s is None:
-                return problem
-            await asyncio.sleep(self._delay_s)
-            request = self._renewed(request)
-
-    def _refused(self, until: deadline.Deadline, now: float, *, first: bool) -> Problem | None:
-        """None: there is a permit. What is true of the tool may have changed since the last attempt."""
-        refused, ended = self._allowed(until, now, first=first)
-        if refused is not None and not first:
-            self._progress.retry_ended = ended
-        return refused
-
-    def _allowed(
-        self, until: deadline.Deadline, now: float, *, first: bool
-    ) -> tuple[Problem | None, Ended | None]:
-        if until.at <= now:
-            return until.problem, Ended.NoTime
-        refused = None if first else decide(self._call, now)  # the first time, the pipeline has asked
+            return await self._attempt(request, None, now)
+        started = now
+        until = deadline.of_attempt(self._total, call.tool.attempt_s, now)
+        refused = self._refused(until, now)
         if refused is not None:
-            return refused, Ended.Refused
+            progress.failed(refused, agent_waited_for=True)
+            return refused
+        call.server.retry_budget.deposit(now)
+        headers = self._headers(request)
+        problem = await self._attempt(_timed(request, headers, until.at - now), until, started)
+        try:
+            while problem is not None and self._delay_s is not None:
+                await asyncio.sleep(self._delay_s)
+                now = self._clock.monotonic()
+                until = deadline.of_attempt(self._total, call.tool.attempt_s, now)
+                # What is true of the tool may have changed since the last attempt.
+                refused = decide(call, now) or self._refused(until, now)
+                if refused is not None:  # what has happened says more than why it is not tried again
+                    progress.retry_ended = _ENDED.get(refused.reason, Ended.Refused)
+                    return problem._replace(retry_after_s=refused.retry_after_s)
+                progress.retries += (problem.reason,)
+                request = self._renewed(request)
+                problem = await self._attempt(_timed(request, headers, until.at - now), until, started)
+        finally:
+            if call.mcp is not None and self._mcp is not call.mcp:
+                self._means.canceller.forget(call, call.mcp.identifier)
+        return problem
+
+    def _refused(self, until: deadline.Deadline, now: float) -> Problem | None:
+        """None: there is a permit, if there is a circuit breaker."""
+        if until.at <= now:
+            return until.problem
         allowed = self._call.tool.circuit.acquire(now, until.at)
         if isinstance(allowed, Rejected):
-            return Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s), Ended.CircuitOpen
+            return Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s)
         self._permit = allowed
-        return None, None
+        return None
 
     async def _attempt(
         self, request: Request, until: deadline.Deadline | None, started: float
@@ -212,21 +215,15 @@ class Attempts:
             return False
         return self._call.tool.circuit.state(now) == "Open"
 
-    # the request
-    def _prepared(self, request: Request) -> Request:
-        """As it is sent in every attempt."""
+    def _headers(self, request: Request) -> tuple[Header, ...]:
+        """The same in every attempt."""
         self._resendable = request.body is None or isinstance(request.body, bytes)
         headers = request.headers
         if deadline.TIMEOUT_HEADER in self._call.incoming.noted:
             headers = without(headers, deadline.TIMEOUT_HEADER)
         if self._retry is not None and self._retry.key_header is not None:
             headers, self._keyed = keyed(headers, self._retry.key_header, self._identifier)
-        return request._replace(headers=headers)
-
-    def _timed(self, request: Request, left_s: float) -> Request:
-        """Tells the tool how long its answer is waited for."""
-        left = (b"X-Request-Timeout-Ms", b"%d" % max(1, int(left_s * 1000)))
-        return request._replace(headers=(*request.headers, left))
+        return headers
 
     def _renewed(self, request: Request) -> Request:
         call, relay = self._call, self._relay
@@ -238,8 +235,15 @@ class Attempts:
         return relay.again(request, identifier)
 
     def _identifier(self) -> str:
-        return str(uuid.UUID(int=self._means.rng.getrandbits(128), version=4))
+        return f"{self._means.rng.getrandbits(128):032x}"
 
 
 _HEAD_SAYS = {Reason.ServerError, Reason.Throttled}
 """Failures that are known before the body of the answer."""
+_ENDED = {Reason.CircuitOpen: Ended.CircuitOpen, Reason.TotalTimeout: Ended.NoTime}
+
+
+def _timed(request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
+    """Tells the tool how long its answer is waited for."""
+    left = (b"X-Request-Timeout-Ms", b"%d" % max(1, int(left_s * 1000)))
+    return Request(request.origin, request.method, request.target, (*headers, left), request.body)

@@ -14,6 +14,7 @@ from toolpolicy_sidecar.tool import ToolState
 _NAMES = {Reason.TotalTimeout: "total", Reason.AttemptTimeout: "attempt", Reason.IdleTimeout: "idle"}
 TIMEOUT_HEADER = b"x-request-timeout-ms"
 """By it an agent may say how long it waits, and the tool is told how long is left."""
+_GRPC_HEADER = b"grpc-timeout"
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _GRPC_UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -36,7 +37,8 @@ class Deadline(NamedTuple):
 
 def of_call(tool: ToolState, incoming: Incoming) -> Deadline:
     """Over all attempts, and whatever is between them."""
-    agent_s = agent_timeout_s(incoming) if incoming.noted.keys() & _AGENT_HEADERS else None
+    said = TIMEOUT_HEADER in incoming.noted or _GRPC_HEADER in incoming.noted
+    agent_s = agent_timeout_s(incoming) if said else None
     if agent_s is not None and agent_s < tool.total_s:
         return Deadline(incoming.arrived + agent_s, Reason.TotalTimeout, agent_s, by_agent=True)
     return Deadline(incoming.arrived + tool.total_s, Reason.TotalTimeout, tool.total_s)
@@ -54,13 +56,10 @@ def agent_timeout_s(incoming: Incoming) -> float | None:
     millis = incoming.text(TIMEOUT_HEADER).strip()
     if millis.isascii() and millis.isdigit():
         found.append(float(millis) / 1000)
-    match = _GRPC_TIMEOUT.fullmatch(incoming.text(b"grpc-timeout").strip())
+    match = _GRPC_TIMEOUT.fullmatch(incoming.text(_GRPC_HEADER).strip())
     if match:
         found.append(int(match[1]) * _GRPC_UNITS_S[match[2]])
     return min((seconds for seconds in found if seconds > 0), default=None)
-
-
-_AGENT_HEADERS = {TIMEOUT_HEADER, b"grpc-timeout"}
 
 
 class Watch:

@@ -38,7 +38,8 @@ class RetryBudget:
 
     def _slot(self, now: float) -> int:
         index = int(now // _SLOT_S)
-        for passed in range(self._newest + 1, min(index, self._newest + _SLOTS) + 1):
-            self._calls[passed % _SLOTS] = self._retries[passed % _SLOTS] = 0
-        self._newest = max(self._newest, index)
+        if index > self._newest:
+            for passed in range(self._newest + 1, min(index, self._newest + _SLOTS) + 1):
+                self._calls[passed % _SLOTS] = self._retries[passed % _SLOTS] = 0
+            self._newest = index
         return self._newest % _SLOTS

@@ -1,5 +1,6 @@
 """May it be tried again, and when: every condition by itself, then bounds that hold for all."""
 
+import heapq
 from typing import Any
 
 import pytest
@@ -124,6 +125,24 @@ def test_the_budget_is_asked_last() -> None:
     for _ in range(3):
         assert again(RETRY, FAILED._replace(attempts=3), budget, 0.5) is Ended.AttemptsSpent
     assert [again(RETRY, FAILED, budget, 0.5) for _ in range(4)] == [0.05, 0.05, 0.05, Ended.BudgetSpent]
+
+
+def test_a_storm_adds_a_fifth_to_the_load_at_most() -> None:
+    """A minute of an outage, ten calls a second, each of which would be tried five times more."""
+    budget, retry = RetryBudget(), snapshot.Retry(6, 100, 2_000, RETRY.on, idempotent=True)
+    due: list[tuple[float, int]] = [(call / 10, 1) for call in range(600)]
+    attempts = 0
+    while due:
+        now, number = heapq.heappop(due)
+        attempts += 1
+        if number == 1:
+            budget.deposit(1000 + now)
+        failed = FAILED._replace(attempts=number, now=1000 + now, deadline=1030 + now)
+        delay_s = again(retry, failed, budget, fraction=0.5)
+        if not isinstance(delay_s, Ended):
+            heapq.heappush(due, (now + delay_s, number + 1))
+    print(f"600 calls made {attempts} attempts")
+    assert 600 < attempts <= 720
 
 
 @given(
