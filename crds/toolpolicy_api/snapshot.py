@@ -43,11 +43,20 @@ class Breaker(Frozen, frozen=True):
     throttle_counts_as_failure: bool = False
 
 
+class Concurrency(Frozen, frozen=True):
+    """At most `max` calls at once, `queue` more wait. `queue_timeout_ms` None: until their deadline."""
+
+    max: int
+    queue: int = 0
+    queue_timeout_ms: int | None = None
+
+
 class Rules(Frozen, frozen=True):
-    """What applies to one tool. `breaker` None: calls are never refused for failing."""
+    """What applies to one tool. `breaker` None: calls are never refused for failing. `concurrency` None: no limit."""
 
     timeouts: Timeouts
     breaker: Breaker | None = None
+    concurrency: Concurrency | None = None
     enabled: bool = True
     criticality: Literal["Critical", "Optional"] = "Critical"
 

@@ -15,6 +15,8 @@ class Reason(StrEnum):
     MethodNotListed = "MethodNotListed"
     ToolDisabled = "ToolDisabled"
     CircuitOpen = "CircuitOpen"
+    ConcurrencyLimit = "ConcurrencyLimit"
+    QueueTimeout = "QueueTimeout"
     NoPolicy = "NoPolicy"
     MalformedRequest = "MalformedRequest"
     BatchRefused = "BatchRefused"
@@ -60,6 +62,8 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.MethodNotListed: Meaning("refused", 405, "Method not listed"),
     Reason.ToolDisabled: Meaning("refused", 503, "Tool disabled"),
     Reason.CircuitOpen: Meaning("refused", 503, "Circuit open"),
+    Reason.ConcurrencyLimit: Meaning("refused", 429, "Concurrency limit"),
+    Reason.QueueTimeout: Meaning("refused", 429, "Queue timeout"),
     Reason.NoPolicy: Meaning("refused", 503, "No policy"),
     Reason.MalformedRequest: Meaning("refused", 400, "Malformed request"),
     Reason.BatchRefused: Meaning("refused", 400, "Batch refused"),
