@@ -14,7 +14,7 @@ import re2
 from pydantic import BaseModel, ValidationError
 
 from toolpolicy_api import policy as written
-from toolpolicy_api.compile import effective_timeouts
+from toolpolicy_api.compile import effective_concurrency, effective_timeouts
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
@@ -218,6 +218,27 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
             )
     if own.circuit_breaker:
         yield from _breaker(own.circuit_breaker, f"{field}.circuitBreaker")
+    if own.concurrency:
+        yield from _concurrency(own, defaults or written.Rules(), f"{field}.concurrency")
+
+
+def _concurrency(own: written.Rules, defaults: written.Rules, field: str) -> Iterator[Finding]:
+    """A queue timeout that can never be reached would be accepted and not enforced."""
+    if own.concurrency is None or own.concurrency.queue_timeout is None:
+        return
+    limit = effective_concurrency(own.concurrency, defaults.concurrency)
+    total_ms = effective_timeouts(own.timeout, defaults.timeout).total_ms
+    timeout_ms = milliseconds(own.concurrency.queue_timeout)
+    if timeout_ms == 0:
+        yield Finding(f"{field}.queueTimeout", "must be longer than zero")
+    elif limit is not None and limit.queue == 0:
+        yield Finding(f"{field}.queueTimeout", "there is no queue to wait in; set queue, or remove it")
+    elif timeout_ms > total_ms:
+        yield Finding(
+            f"{field}.queueTimeout",
+            f"{render(timeout_ms)} is longer than the total of {render(total_ms)}; shorten it or lengthen"
+            " timeout.total",
+        )
 
 
 def _breaker(breaker: written.CircuitBreaker, field: str) -> Iterator[Finding]:

@@ -64,10 +64,26 @@ def effective_timeouts(own: written.Timeout | None, default: written.Timeout | N
     )
 
 
+def effective_concurrency(
+    own: written.Concurrency | None, default: written.Concurrency | None
+) -> compiled.Concurrency | None:
+    """Field by field, as timeouts. None: no limit."""
+    first = own or default
+    if first is None:
+        return None
+    default = default or first
+    return compiled.Concurrency(
+        max=first.max,
+        queue=_first(first.queue, default.queue, built_in=0),
+        queue_timeout_ms=_ms_or_none(first.queue_timeout or default.queue_timeout),
+    )
+
+
 def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
     return compiled.Rules(
         timeouts=effective_timeouts(own.timeout, default.timeout),
         breaker=_breaker(own.circuit_breaker, default.circuit_breaker),
+        concurrency=effective_concurrency(own.concurrency, default.concurrency),
         enabled=_first(own.enabled, default.enabled, built_in=True),
         criticality=own.criticality or default.criticality or "Critical",
     )

@@ -227,9 +227,19 @@ class CircuitBreaker(Model):
 
 
 class Concurrency(Model):
-    max: Annotated[int, Field(ge=1, le=100_000)]
-    queue: Annotated[int | None, Field(ge=0, le=100_000)] = None
-    queue_timeout: Duration | None = None
+    """How many calls may be in flight at once, in each pod, and how many more may wait for their turn."""
+
+    max: Annotated[int, Field(description="Calls in flight at once.", ge=1, le=100_000)]
+    queue: Annotated[
+        int | None,
+        Field(
+            description="Calls that wait for a slot, first come first served. Default 0.", ge=0, le=100_000
+        ),
+    ] = None
+    queue_timeout: Annotated[
+        Duration | None,
+        Field(description="A call waits no longer than this. Default: as long as timeout.total allows."),
+    ] = None
 
 
 class CachedFallback(Model):
@@ -256,7 +266,7 @@ class Rules(Model):
     timeout: Timeout | None = None
     retry: Annotated[Retry | None, Field(json_schema_extra=not_yet())] = None
     circuit_breaker: CircuitBreaker | None = None
-    concurrency: Annotated[Concurrency | None, Field(json_schema_extra=not_yet())] = None
+    concurrency: Concurrency | None = None
     fallback: Annotated[Fallback | None, Field(json_schema_extra=not_yet())] = None
 
 

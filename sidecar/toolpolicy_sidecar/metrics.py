@@ -1,6 +1,6 @@
 """Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from toolpolicy_api.channel import ToolKey, Transition
 from toolpolicy_sidecar.record import CallRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.slots import Slots, SlotsKey
 
 _KEY = ["policy", "server", "tool"]
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -33,6 +34,13 @@ class Metrics:
         self._upstream = Histogram(
             "toolpolicy_upstream_duration_seconds",
             "From the first attempt to the end of the last one.",
+            _KEY,
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._queued = Histogram(
+            "toolpolicy_tool_queue_duration_seconds",
+            "How long those calls waited for a slot that had to.",
             _KEY,
             buckets=_BUCKETS,
             registry=self.registry,
@@ -68,6 +76,8 @@ class Metrics:
         key = (record.policy, record.server, record.tool)
         self._calls.labels(*key, record.outcome, record.reason or "").inc()
         self._durations.labels(*key).observe(record.duration_ms / 1000)
+        if record.queued_ms:
+            self._queued.labels(*key).observe(record.queued_ms / 1000)
         if record.upstream_ms is not None:
             self._upstream.labels(*key).observe(record.upstream_ms / 1000)
         for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):
@@ -103,8 +113,26 @@ class _InForce(Collector):
             config.add_metric([runtime.hash, runtime.source], 1)
             for report in runtime.reports():
                 states.add_metric(_labels(report.key), _STATES[report.state])
+            yield from _slots(runtime.slots)
         yield states
         yield config
+
+
+def _slots(slots: Mapping[SlotsKey, Slots]) -> Iterator[Metric]:
+    in_flight = GaugeMetricFamily(
+        "toolpolicy_tool_calls_in_flight", "Calls that are being tried or answered.", labels=_KEY
+    )
+    queued = GaugeMetricFamily("toolpolicy_tool_calls_queued", "Calls that wait for a slot.", labels=_KEY)
+    limit = GaugeMetricFamily(
+        "toolpolicy_tool_concurrency_limit", "Calls in flight that are allowed now.", labels=_KEY
+    )
+    for key, of in slots.items():
+        labels = [key.policy, key.server, key.tool]
+        in_flight.add_metric(labels, of.in_flight)
+        queued.add_metric(labels, of.waiting)
+        if of.limit is not None:
+            limit.add_metric(labels, of.limit)
+    yield from (in_flight, queued, limit)
 
 
 def _labels(key: ToolKey) -> list[str]:

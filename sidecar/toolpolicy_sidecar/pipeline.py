@@ -1,10 +1,11 @@
-"""From a recognised call to an answer and a record: rules, permit, attempt, answer, in this order."""
+"""From a recognised call to an answer and a record: rules, slot, permit, attempt, answer, in this order."""
 
 import asyncio
 import logging
 import re
 
 from toolpolicy_sidecar import classify
+from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.attempt import attempt
 from toolpolicy_sidecar.call import Passing, Reply, ToolCall
 from toolpolicy_sidecar.clock import Clock
@@ -74,10 +75,10 @@ class Pipeline:
         if refused is None:
             try:
                 request = await relay.request()
+                async with Admission(call, progress):
+                    return await self._attempted(call, relay, reply, progress, request)
             except Stopped as stopped:
                 refused = stopped.problem
-            else:
-                return await self._attempted(call, relay, reply, progress, request)
         progress.failed(refused)
         return refused
 
@@ -155,6 +156,7 @@ class Pipeline:
                 status=progress.status,
                 started_at_ms=incoming.arrived_ms,
                 duration_ms=duration_ms,
+                queued_ms=progress.queued_s * 1000,
                 upstream_ms=upstream_ms,
                 attempts=progress.attempts,
                 argument_keys=call.argument_keys,

@@ -11,6 +11,7 @@ class Progress:
     __slots__ = (
         "attempts",
         "error",
+        "queued_s",
         "redacted_request",
         "redacted_response",
         "request_bytes",
@@ -24,6 +25,7 @@ class Progress:
         self.result = classify.SUCCESS
         self.error: str | None = None
         self.attempts = 0
+        self.queued_s = 0.0
         self.upstream_s: float | None = None
         self.request_bytes = 0
         self.redacted_request: Mapping[str, int] = {}

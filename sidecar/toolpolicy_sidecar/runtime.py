@@ -11,6 +11,7 @@ from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
+from toolpolicy_sidecar.slots import Slots, SlotsKey
 from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState, path_segments
 from toolpolicy_sidecar.upstream.origin import Place, parse
 
@@ -52,6 +53,7 @@ class Runtime:
         self.applied_ms = applied_ms
         self.servers: dict[str, ServerState] = {}
         self.circuits: dict[ToolKey, Circuit] = {}
+        self.slots: dict[SlotsKey, Slots] = {}
 
     @classmethod
     def build(
@@ -79,19 +81,33 @@ class Runtime:
             runtime.circuits[key] = found
             return found
 
+        def slots(key: SlotsKey, limit: snapshot.Concurrency | None) -> Slots:
+            """The same: calls that hold a slot, or wait for one, go on."""
+            found = previous.slots.get(key) if previous else None
+            if found is not None:
+                found.reload(limit)
+            else:
+                found = Slots("the tool", limit, clock)
+            runtime.slots[key] = found
+            return found
+
         for p, policy in enumerate(value.policies):
             for server in policy.servers:
                 place = plan.places[server.name]
-                tools = {
-                    name: ToolState(
+                tools = {}
+                for name, rules in _rules(policy, server):
+                    key = ToolKey(policy.key, server.name, name)
+                    tools[name] = ToolState(
                         name,
                         rules,
-                        circuit(ToolKey(policy.key, server.name, name), place, rules),
-                        plan.redactors[p],
-                        policy.mode,
+                        circuit(key, place, rules),
+                        slots(
+                            SlotsKey(policy.key, server.name, name, place),
+                            None if policy.mode == "Off" else rules.concurrency,
+                        ),
+                        redactor=plan.redactors[p],
+                        mode=policy.mode,
                     )
-                    for name, rules in _rules(policy, server)
-                }
                 found = _matching(policy, server, tools)
                 runtime.servers[server.name] = ServerState(
                     server, place, tools[snapshot.UNLISTED], found, policy.key

@@ -1,12 +1,23 @@
 """Waiting for a slot. What is decided, `resilience/concurrency.py` decides; here somebody waits."""
 
 import asyncio
+from typing import NamedTuple
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.concurrency import ConcurrencyLimiter, Full, Stage, Ticket
+from toolpolicy_sidecar.upstream.origin import Place
+
+
+class SlotsKey(NamedTuple):
+    """Whose they are. At another place it is another tool."""
+
+    policy: str
+    server: str
+    tool: str
+    place: Place
 
 
 class Slots:
@@ -77,7 +88,7 @@ class Slots:
     def _full(self, full: Full) -> Problem:
         text = f"all slots of {self._owner} are taken ({full.limit} at once are allowed)"
         if full.waiting:
-            text += f", and {full.waiting} calls wait for one"
+            text += f", and {full.waiting} more wait"
         return Problem(Reason.ConcurrencyLimit, text)
 
     def _late(self, ticket: Ticket) -> Problem:

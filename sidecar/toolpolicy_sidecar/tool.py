@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.upstream.origin import Place
 
@@ -29,6 +30,7 @@ class ToolState:
         "on_request",
         "on_response",
         "rules",
+        "slots",
         "total_s",
     )
 
@@ -37,10 +39,12 @@ class ToolState:
         name: str,
         rules: snapshot.Rules,
         circuit: Circuit,
+        slots: Slots,
+        *,
         redactor: Redactor | None,
         mode: Literal["Enforce", "Off"],
     ) -> None:
-        self.name, self.rules, self.circuit = name, rules, circuit
+        self.name, self.rules, self.circuit, self.slots = name, rules, circuit, slots
         self.enforced = mode != "Off"
         self.on_request = redactor if redactor and redactor.on_request and self.enforced else None
         self.on_response = redactor if redactor and redactor.on_response and self.enforced else None

@@ -160,10 +160,34 @@ BAD = [
     Bad("retry", put("tools.0.retry", {"maxAttempts": 3}), f"{TOOL}.retry", "retry is not supported yet"),
     Bad("default retry", put("defaults.retry", {}), "spec.defaults.retry", "retry is not supported yet"),
     Bad(
-        "concurrency",
-        put("tools.0.concurrency", {"max": 4}),
-        f"{TOOL}.concurrency",
-        "concurrency is not supported",
+        "concurrency of nothing",
+        put("tools.0.concurrency", {"max": 0}),
+        f"{TOOL}.concurrency.max",
+        "concurrency.max",
+    ),
+    Bad(
+        "concurrency without a limit",
+        put("tools.0.concurrency", {"queue": 4}),
+        f"{TOOL}.concurrency.max",
+        "concurrency.max",
+    ),
+    Bad(
+        "queue timeout without a queue",
+        put("tools.0.concurrency", {"max": 4, "queueTimeout": "1s"}),
+        f"{TOOL}.concurrency.queueTimeout",
+        None,
+    ),
+    Bad(
+        "queue timeout longer than the total",
+        put("tools.0.concurrency", {"max": 4, "queue": 4, "queueTimeout": "20s"}),
+        f"{TOOL}.concurrency.queueTimeout",
+        None,
+    ),
+    Bad(
+        "queue timeout of zero",
+        put("tools.0.concurrency", {"max": 4, "queue": 4, "queueTimeout": "0s"}),
+        f"{TOOL}.concurrency.queueTimeout",
+        "concurrency.queueTimeout",
     ),
     Bad(
         "fallback",

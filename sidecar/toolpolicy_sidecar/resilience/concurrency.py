@@ -27,11 +27,13 @@ class Stage(Enum):
 class Ticket:
     """A slot, or a place in the queue. Give it back with `leave`, whatever happens; twice has no effect.
 
-    `until` (monotonic seconds): who still waits then has to leave."""
+    Times are monotonic seconds. `until`: who still waits then has to leave."""
 
     entered: float
     until: float
     stage: Stage
+    queued_s: float = 0.0
+    """How long it waited for the slot that it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class ConcurrencyLimiter:
         while self._waiting and self._in_flight < limit:
             ticket, _ = self._waiting.popitem(last=False)
             if now < ticket.until:
-                ticket.stage = Stage.HOLDING
+                ticket.stage, ticket.queued_s = Stage.HOLDING, now - ticket.entered
                 self._in_flight += 1
             else:
                 ticket.stage = Stage.LEFT

@@ -77,6 +77,17 @@ def test_a_rate_alone_adds_no_consecutive_threshold() -> None:
     assert breaker.failure_rate == snapshot.FailureRate(percent=50, minimum_calls=4, calls=4)
 
 
+def test_concurrency_is_merged_field_by_field_too() -> None:
+    policy = compiled(
+        defaults={"concurrency": {"max": 8, "queue": 4, "queueTimeout": "500ms"}},
+        tools__0__concurrency={"max": 2, "queue": 0},
+    )
+    assert tool(policy, "search").rules.concurrency == snapshot.Concurrency(max=2, queue_timeout_ms=500)
+    everybody = snapshot.Concurrency(max=8, queue=4, queue_timeout_ms=500)
+    assert tool(policy, "create").rules.concurrency == everybody
+    assert policy.servers[0].unlisted.concurrency == everybody
+
+
 def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:
     value = resolve([compiled()], {"app": "agent"}).snapshot
     data = snapshot.encode(value)

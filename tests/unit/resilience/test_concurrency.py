@@ -156,7 +156,7 @@ async def test_refusals_say_what_is_full_and_how_long_it_was() -> None:
         await of.enter(soon())
     assert full.value.problem == (
         Reason.ConcurrencyLimit,
-        "all slots of the tool are taken (1 at once are allowed), and 1 calls wait for one",
+        "all slots of the tool are taken (1 at once are allowed), and 1 more wait",
         *(None, (), None, b"null"),
     )
     with pytest.raises(Stopped) as late:
