@@ -14,6 +14,7 @@ import re2
 from pydantic import BaseModel, ValidationError
 
 from toolpolicy_api import policy as written
+from toolpolicy_api import snapshot as compiled
 from toolpolicy_api.compile import effective_concurrency, effective_timeouts
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
@@ -141,6 +142,9 @@ def _servers(servers: list[written.Server]) -> Iterator[Finding]:
             yield Finding(
                 f"spec.servers[{index}].url", "no valid host and port; write it like https://kb.internal/mcp"
             )
+        if server.concurrency:
+            limit = effective_concurrency(server.concurrency, None)
+            yield from _concurrency(server.concurrency, limit, None, f"spec.servers[{index}].concurrency")
 
 
 def _tools(spec: written.Spec) -> Iterator[Finding]:
@@ -219,21 +223,23 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
     if own.circuit_breaker:
         yield from _breaker(own.circuit_breaker, f"{field}.circuitBreaker")
     if own.concurrency:
-        yield from _concurrency(own, defaults or written.Rules(), f"{field}.concurrency")
+        limit = effective_concurrency(own.concurrency, defaults.concurrency if defaults else None)
+        total_ms = effective_timeouts(own.timeout, default_timeout).total_ms
+        yield from _concurrency(own.concurrency, limit, total_ms, f"{field}.concurrency")
 
 
-def _concurrency(own: written.Rules, defaults: written.Rules, field: str) -> Iterator[Finding]:
+def _concurrency(
+    own: written.Concurrency, limit: compiled.Concurrency | None, total_ms: int | None, field: str
+) -> Iterator[Finding]:
     """A queue timeout that can never be reached would be accepted and not enforced."""
-    if own.concurrency is None or own.concurrency.queue_timeout is None:
+    if own.queue_timeout is None:
         return
-    limit = effective_concurrency(own.concurrency, defaults.concurrency)
-    total_ms = effective_timeouts(own.timeout, defaults.timeout).total_ms
-    timeout_ms = milliseconds(own.concurrency.queue_timeout)
+    timeout_ms = milliseconds(own.queue_timeout)
     if timeout_ms == 0:
         yield Finding(f"{field}.queueTimeout", "must be longer than zero")
     elif limit is not None and limit.queue == 0:
         yield Finding(f"{field}.queueTimeout", "there is no queue to wait in; set queue, or remove it")
-    elif timeout_ms > total_ms:
+    elif total_ms is not None and timeout_ms > total_ms:
         yield Finding(
             f"{field}.queueTimeout",
             f"{render(timeout_ms)} is longer than the total of {render(total_ms)}; shorten it or lengthen"

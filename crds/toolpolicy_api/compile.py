@@ -35,6 +35,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
                 protocol=server.protocol,
                 url=server.url,
                 unlisted=_rules(written.Rules(), defaults),
+                concurrency=effective_concurrency(server.concurrency, None),
             )
             for server in spec.servers
         ),

@@ -70,6 +70,22 @@ class Selector(Model):
     match_expressions: Annotated[list[LabelRequirement], Field(max_length=32)] = []
 
 
+class Concurrency(Model):
+    """How many calls may be in flight at once, in each pod, and how many more may wait for their turn."""
+
+    max: Annotated[int, Field(description="Calls in flight at once.", ge=1, le=100_000)]
+    queue: Annotated[
+        int | None,
+        Field(
+            description="Calls that wait for a slot, first come first served. Default 0.", ge=0, le=100_000
+        ),
+    ] = None
+    queue_timeout: Annotated[
+        Duration | None,
+        Field(description="A call waits no longer than this. Default: as long as timeout.total allows."),
+    ] = None
+
+
 class Server(Model):
     """A place that has tools: an MCP server, or the base of an HTTP API."""
 
@@ -83,6 +99,10 @@ class Server(Model):
             max_length=2048,
         ),
     ]
+    concurrency: Annotated[
+        Concurrency | None,
+        Field(description="For all calls of its tools together, besides the limits of each tool."),
+    ] = None
 
 
 class Match(Model):
@@ -223,22 +243,6 @@ class CircuitBreaker(Model):
     ] = None
     throttle_counts_as_failure: Annotated[
         bool | None, Field(description="Count a 429 as a failure. Default false.")
-    ] = None
-
-
-class Concurrency(Model):
-    """How many calls may be in flight at once, in each pod, and how many more may wait for their turn."""
-
-    max: Annotated[int, Field(description="Calls in flight at once.", ge=1, le=100_000)]
-    queue: Annotated[
-        int | None,
-        Field(
-            description="Calls that wait for a slot, first come first served. Default 0.", ge=0, le=100_000
-        ),
-    ] = None
-    queue_timeout: Annotated[
-        Duration | None,
-        Field(description="A call waits no longer than this. Default: as long as timeout.total allows."),
     ] = None
 
 

@@ -84,12 +84,13 @@ class Tool(Frozen, frozen=True):
 
 
 class Server(Frozen, frozen=True):
-    """`unlisted` holds the rules for calls that no tool of the policy matches."""
+    """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls."""
 
     name: str
     protocol: Literal["MCP", "HTTP"]
     url: str
     unlisted: Rules
+    concurrency: Concurrency | None = None
 
 
 class Pattern(Frozen, frozen=True):

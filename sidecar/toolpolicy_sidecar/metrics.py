@@ -119,20 +119,26 @@ class _InForce(Collector):
 
 
 def _slots(slots: Mapping[SlotsKey, Slots]) -> Iterator[Metric]:
-    in_flight = GaugeMetricFamily(
-        "toolpolicy_tool_calls_in_flight", "Calls that are being tried or answered.", labels=_KEY
-    )
-    queued = GaugeMetricFamily("toolpolicy_tool_calls_queued", "Calls that wait for a slot.", labels=_KEY)
-    limit = GaugeMetricFamily(
-        "toolpolicy_tool_concurrency_limit", "Calls in flight that are allowed now.", labels=_KEY
-    )
-    for key, of in slots.items():
-        labels = [key.policy, key.server, key.tool]
-        in_flight.add_metric(labels, of.in_flight)
-        queued.add_metric(labels, of.waiting)
-        if of.limit is not None:
-            limit.add_metric(labels, of.limit)
-    yield from (in_flight, queued, limit)
+    """Tools and servers have metrics of their own names, so that no sum counts a call twice."""
+    for kind, names in (("tool", _KEY), ("server", _KEY[:2])):
+        in_flight = GaugeMetricFamily(
+            f"toolpolicy_{kind}_calls_in_flight", "Calls that hold a slot.", labels=names
+        )
+        queued = GaugeMetricFamily(
+            f"toolpolicy_{kind}_calls_queued", "Calls that wait for a slot.", labels=names
+        )
+        limit = GaugeMetricFamily(
+            f"toolpolicy_{kind}_concurrency_limit", "Slots that there are now.", labels=names
+        )
+        for key, of in slots.items():
+            if (key.tool is None) != (kind == "server"):
+                continue
+            labels = [key.policy, key.server, key.tool or ""][: len(names)]
+            in_flight.add_metric(labels, of.in_flight)
+            queued.add_metric(labels, of.waiting)
+            if of.limit is not None:
+                limit.add_metric(labels, of.limit)
+        yield from (in_flight, queued, limit)
 
 
 def _labels(key: ToolKey) -> list[str]:

@@ -81,13 +81,16 @@ class Runtime:
             runtime.circuits[key] = found
             return found
 
-        def slots(key: SlotsKey, limit: snapshot.Concurrency | None) -> Slots:
+        def slots(key: SlotsKey, policy: snapshot.Policy, limit: snapshot.Concurrency | None) -> Slots:
             """The same: calls that hold a slot, or wait for one, go on."""
+            if policy.mode == "Off":
+                limit = None
             found = previous.slots.get(key) if previous else None
             if found is not None:
                 found.reload(limit)
             else:
-                found = Slots("the tool", limit, clock)
+                owner = "the tool" if key.tool is not None else f"its server {key.server}"
+                found = Slots(owner, limit, clock)
             runtime.slots[key] = found
             return found
 
@@ -101,16 +104,18 @@ class Runtime:
                         name,
                         rules,
                         circuit(key, place, rules),
-                        slots(
-                            SlotsKey(policy.key, server.name, name, place),
-                            None if policy.mode == "Off" else rules.concurrency,
-                        ),
+                        slots(SlotsKey(policy.key, server.name, name, place), policy, rules.concurrency),
                         redactor=plan.redactors[p],
                         mode=policy.mode,
                     )
                 found = _matching(policy, server, tools)
                 runtime.servers[server.name] = ServerState(
-                    server, place, tools[snapshot.UNLISTED], found, policy.key
+                    server,
+                    place,
+                    slots(SlotsKey(policy.key, server.name, None, place), policy, server.concurrency),
+                    unlisted=tools[snapshot.UNLISTED],
+                    tools=found,
+                    policy=policy.key,
                 )
         for key, old in kept.items():
             if runtime.circuits.get(key) is not old:

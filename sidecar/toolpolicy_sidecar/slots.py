@@ -12,11 +12,11 @@ from toolpolicy_sidecar.upstream.origin import Place
 
 
 class SlotsKey(NamedTuple):
-    """Whose they are. At another place it is another tool."""
+    """Whose they are; `tool` None: all calls of the server. At another place it is another tool."""
 
     policy: str
     server: str
-    tool: str
+    tool: str | None
     place: Place
 
 

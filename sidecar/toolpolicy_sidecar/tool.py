@@ -130,17 +130,19 @@ def path_segments(template: str) -> tuple[str | None, ...]:
 class ServerState:
     """A server under the snapshot in force. `unlisted` takes the calls that no tool matches."""
 
-    __slots__ = ("_bare", "name", "place", "policy", "protocol", "tools", "unlisted")
+    __slots__ = ("_bare", "name", "place", "policy", "protocol", "slots", "tools", "unlisted")
 
     def __init__(
         self,
         server: snapshot.Server,
         place: Place,
+        slots: Slots,
+        *,
         unlisted: ToolState,
         tools: McpTools | HttpTools,
         policy: str,
     ) -> None:
-        self.name, self.protocol, self.place = server.name, server.protocol, place
+        self.name, self.protocol, self.place, self.slots = server.name, server.protocol, place, slots
         self.unlisted, self.tools, self.policy = unlisted, tools, policy
         slash = "/" if server.url.endswith("/") or not place.prefix else ""
         self._bare = f"{place.prefix}{slash}"

@@ -184,6 +184,12 @@ BAD = [
         None,
     ),
     Bad(
+        "server's queue timeout without a queue",
+        put("servers.0.concurrency", {"max": 4, "queueTimeout": "1s"}),
+        "spec.servers[0].concurrency.queueTimeout",
+        None,
+    ),
+    Bad(
         "queue timeout of zero",
         put("tools.0.concurrency", {"max": 4, "queue": 4, "queueTimeout": "0s"}),
         f"{TOOL}.concurrency.queueTimeout",

@@ -88,6 +88,12 @@ def test_concurrency_is_merged_field_by_field_too() -> None:
     assert policy.servers[0].unlisted.concurrency == everybody
 
 
+def test_concurrency_of_a_server_is_its_own() -> None:
+    policy = compiled(defaults={"concurrency": {"max": 8}}, servers__0__concurrency={"max": 2, "queue": 1})
+    assert policy.servers[0].concurrency == snapshot.Concurrency(max=2, queue=1)
+    assert policy.servers[1].concurrency is None
+
+
 def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:
     value = resolve([compiled()], {"app": "agent"}).snapshot
     data = snapshot.encode(value)

@@ -36,13 +36,14 @@ def limited(most: int, queue: int = 0, queue_timeout_ms: int | None = None, **mo
     return rules(concurrency=Concurrency(most, queue, queue_timeout_ms), **more)
 
 
-def slots(w: World, tool: str = "ticket") -> Slots:
+def slots(w: World, tool: str | None = "ticket") -> Slots:
+    """None: of the server of HTTP tools."""
     assert w.current.runtime
-    (found,) = (of for key, of in w.current.runtime.slots.items() if key.tool == tool)
-    return found
+    server = "kb" if tool == "search" else "api"
+    return next(of for key, of in w.current.runtime.slots.items() if (key.server, key.tool) == (server, tool))
 
 
-def counts(w: World, tool: str = "ticket") -> tuple[int, int]:
+def counts(w: World, tool: str | None = "ticket") -> tuple[int, int]:
     return slots(w, tool).in_flight, slots(w, tool).waiting
 
 
@@ -264,19 +265,81 @@ async def test_mode_off_limits_nothing_and_counts(w: World) -> None:
     assert [(await agent.answer()).status for agent in agents] == [200, 200]
 
 
+# Of the server
+
+
+async def unlisted(w: World) -> Agent:
+    agent = await w.agent()
+    await agent.send("GET", "/api/other")
+    return agent
+
+
+async def test_a_server_has_slots_for_all_its_tools_together(w: World) -> None:
+    w.install(tool_rules=limited(9), server_concurrency=Concurrency(1))
+    held = Held(w)
+    first = await unlisted(w)
+    await held.got(1)
+    refused = await (await sent(w)).answer()
+    assert (refused.status, refused.json["reason"]) == (429, "ConcurrencyLimit")
+    assert "all slots of its server api are taken" in refused.json["detail"]
+    assert counts(w) == (0, 0)  # the slot of the tool, which it had, is given back
+    other = await w.agent()
+    await other.send("POST", "/kb", tools_call(), MCP_HEADERS)
+    await held.got(2)  # another server has its own
+    held.answer()
+    held.answer()
+    assert [(await agent.answer()).status for agent in (first, other)] == [200, 200]
+    await until(lambda: counts(w, None) == (0, 0))
+
+
+async def test_who_waits_for_the_server_keeps_the_slot_of_the_tool(w: World) -> None:
+    w.install(tool_rules=limited(1, queue=1), server_concurrency=Concurrency(1, queue=1))
+    held = Held(w)
+    first = await unlisted(w)
+    await held.got(1)
+    second = await sent(w)
+    await until(lambda: (counts(w), counts(w, None)) == ((1, 0), (1, 1)))
+    third = await sent(w)
+    await until(lambda: (counts(w), counts(w, None)) == ((1, 1), (1, 1)))
+    for number, agent in enumerate((first, second, third), 1):
+        await held.got(number)
+        held.answer()
+        assert (await agent.answer()).status == 200
+    await until(lambda: (counts(w), counts(w, None)) == ((0, 0), (0, 0)))
+
+
+async def test_case_14_cancelled_while_waiting_for_the_server(w: World) -> None:
+    w.install(tool_rules=limited(1), server_concurrency=Concurrency(1, queue=1))
+    held = Held(w)
+    first = await unlisted(w)
+    await held.got(1)
+    gone = await sent(w)
+    await until(lambda: (counts(w), counts(w, None)) == ((1, 0), (1, 1)))
+    gone.close()
+    await until(lambda: (counts(w), counts(w, None)) == ((0, 0), (1, 0)))
+    w.install(tool_rules=limited(1), server_concurrency=Concurrency(2))
+    second = await sent(w)
+    await held.got(2)
+    assert counts(w, None) == (2, 0)  # the reload knows who was there before
+    held.answer()
+    held.answer()
+    assert [(await agent.answer()).status for agent in (first, second)] == [200, 200]
+    await until(lambda: counts(w, None) == (0, 0))
+
+
 def gauges(w: World) -> dict[tuple[str, str], float]:
-    """(metric, tool) → value."""
+    """(metric, tool or server) → value."""
     text = Metrics(w.current).text().decode()
     return {
-        (sample.name, sample.labels["tool"]): sample.value
+        (sample.name, sample.labels.get("tool", sample.labels["server"])): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if sample.name.startswith("toolpolicy_tool_c") and "tool" in sample.labels
+        if sample.name.startswith(("toolpolicy_tool_c", "toolpolicy_server_c"))
     }
 
 
 async def test_gauges(w: World) -> None:
-    w.install(tool_rules=limited(1, queue=3))
+    w.install(tool_rules=limited(1, queue=3), server_concurrency=Concurrency(5))
     held = Held(w)
     agents = [await sent(w) for _ in range(3)]
     await until(lambda: counts(w) == (1, 2))
@@ -285,6 +348,8 @@ async def test_gauges(w: World) -> None:
     assert found["toolpolicy_tool_calls_queued", "ticket"] == 2
     assert found["toolpolicy_tool_concurrency_limit", "ticket"] == 1
     assert ("toolpolicy_tool_concurrency_limit", "*") not in found
+    assert found["toolpolicy_server_calls_in_flight", "api"] == 1
+    assert found["toolpolicy_server_concurrency_limit", "api"] == 5
     for number in range(1, 4):
         await held.got(number)
         held.answer()
