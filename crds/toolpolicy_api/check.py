@@ -232,6 +232,11 @@ def _concurrency(
     own: written.Concurrency, limit: compiled.Concurrency | None, total_ms: int | None, field: str
 ) -> Iterator[Finding]:
     """A queue timeout that can never be reached would be accepted and not enforced."""
+    if limit is not None and limit.adaptive_min is not None and limit.adaptive_min > limit.max:
+        yield Finding(
+            f"{field}.adaptive.min",
+            f"{limit.adaptive_min} is larger than the max of {limit.max}; lower it or raise max",
+        )
     if own.queue_timeout is None:
         return
     timeout_ms = milliseconds(own.queue_timeout)

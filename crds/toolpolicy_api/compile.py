@@ -73,10 +73,12 @@ def effective_concurrency(
     if first is None:
         return None
     default = default or first
+    adaptive = first.adaptive or default.adaptive
     return compiled.Concurrency(
         max=first.max,
         queue=_first(first.queue, default.queue, built_in=0),
         queue_timeout_ms=_ms_or_none(first.queue_timeout or default.queue_timeout),
+        adaptive_min=adaptive.min if adaptive else None,
     )
 
 

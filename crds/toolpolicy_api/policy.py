@@ -70,10 +70,29 @@ class Selector(Model):
     match_expressions: Annotated[list[LabelRequirement], Field(max_length=32)] = []
 
 
+class Adaptive(Model):
+    """The limit is found from how long calls take, between this `min` and the `max` beside it."""
+
+    min: Annotated[int, Field(description="The limit never falls below.", ge=1, le=100_000)]
+
+
 class Concurrency(Model):
     """How many calls may be in flight at once, in each pod, and how many more may wait for their turn."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.adaptive) || self.adaptive.min <= self.max",
+                "adaptive.min is larger than max; lower it or raise max",
+            ),
+        )
+    )
+
     max: Annotated[int, Field(description="Calls in flight at once.", ge=1, le=100_000)]
+    adaptive: Annotated[
+        Adaptive | None,
+        Field(description="Find the limit, instead of keeping it at max. Default: it is max."),
+    ] = None
     queue: Annotated[
         int | None,
         Field(

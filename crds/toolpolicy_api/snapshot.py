@@ -44,11 +44,13 @@ class Breaker(Frozen, frozen=True):
 
 
 class Concurrency(Frozen, frozen=True):
-    """At most `max` calls at once, `queue` more wait. `queue_timeout_ms` None: until their deadline."""
+    """At most `max` calls at once, `queue` more wait. `queue_timeout_ms` None: until their deadline. `adaptive_min`:
+    the limit is found between it and `max`; None: it is `max`."""
 
     max: int
     queue: int = 0
     queue_timeout_ms: int | None = None
+    adaptive_min: int | None = None
 
 
 class Rules(Frozen, frozen=True):

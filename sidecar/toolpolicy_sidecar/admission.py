@@ -4,8 +4,13 @@ from types import TracebackType
 
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.resilience.adaptive import Sample
+from toolpolicy_sidecar.resilience.breaker import Outcome
 from toolpolicy_sidecar.resilience.concurrency import Ticket
 from toolpolicy_sidecar.slots import Slots
+
+_OUT_OF_TIME = {Reason.ConnectTimeout, Reason.AttemptTimeout, Reason.TotalTimeout, Reason.IdleTimeout}
 
 
 class Admission:
@@ -28,7 +33,7 @@ class Admission:
             for slots in (call.tool.slots, call.server.slots):
                 ticket = await slots.enter(deadline)
                 self._held.append((slots, ticket))
-                self._progress.queued_s += ticket.queued_s
+                self._progress.queued_s += ticket.began - ticket.entered
         except BaseException:
             self._leave()
             raise
@@ -36,8 +41,22 @@ class Admission:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self._leave(sample_of(self._progress))
 
-    def _leave(self) -> None:
+    def _leave(self, sample: Sample | None = None) -> None:
         for slots, ticket in self._held:
-            slots.leave(ticket)
+            slots.leave(ticket, sample)
+
+
+def sample_of(progress: Progress) -> Sample | None:
+    """What a call says about how full its tool is. A failure says nothing: broken is not busy; nor do retries,
+    whose time is not the tool's alone, nor an agent that was slow itself."""
+    if not progress.attempts or progress.upstream_s is None:
+        return None
+    result = progress.result
+    if result.outcome == "success" and progress.attempts == 1:
+        return Sample(progress.upstream_s)
+    timed_out = result.reason in _OUT_OF_TIME and result.breaker is Outcome.FAILURE
+    if timed_out or result.reason is Reason.Throttled:
+        return Sample(progress.upstream_s, dropped=True)
+    return None

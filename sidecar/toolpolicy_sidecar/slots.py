@@ -7,6 +7,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.resilience.adaptive import Sample
 from toolpolicy_sidecar.resilience.concurrency import ConcurrencyLimiter, Full, Stage, Ticket
 from toolpolicy_sidecar.upstream.origin import Place
 
@@ -55,8 +56,8 @@ class Slots:
             raise Stopped(self._late(ticket))
         return ticket
 
-    def leave(self, ticket: Ticket) -> None:
-        self._call(self._limiter.leave(ticket, self._clock.monotonic()))
+    def leave(self, ticket: Ticket, sample: Sample | None = None) -> None:
+        self._call(self._limiter.leave(ticket, self._clock.monotonic(), sample))
 
     async def _turn(self, ticket: Ticket) -> bool:
         """Until it waits no longer; true: it has a slot. Cancelled, it leaves, even with a slot that it was given

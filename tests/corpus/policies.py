@@ -184,6 +184,12 @@ BAD = [
         None,
     ),
     Bad(
+        "adaptive limit with its bounds the wrong way round",
+        put("tools.0.concurrency", {"max": 4, "adaptive": {"min": 5}}),
+        f"{TOOL}.concurrency.adaptive.min",
+        "adaptive.min is larger than max",
+    ),
+    Bad(
         "server's queue timeout without a queue",
         put("servers.0.concurrency", {"max": 4, "queueTimeout": "1s"}),
         "spec.servers[0].concurrency.queueTimeout",

@@ -9,12 +9,12 @@ Every call is counted, limited or not, so a limit that comes with a reload knows
 No call overtakes another one: while somebody waits, no slot is free.
 """
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar.resilience.adaptive import AdaptiveLimit, Sample
 
 
 class Stage(Enum):
@@ -32,8 +32,8 @@ class Ticket:
     entered: float
     until: float
     stage: Stage
-    queued_s: float = 0.0
-    """How long it waited for the slot that it holds."""
+    began: float
+    """When it got its slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ class Full:
 class ConcurrencyLimiter:
     """`config` None: no limit."""
 
+    __slots__ = ("_adaptive", "_config", "_in_flight", "_waiting")
+
     def __init__(self, config: snapshot.Concurrency | None) -> None:
         self._config = config
+        self._adaptive = _adaptive(config)
         self._in_flight = 0
         self._waiting: OrderedDict[Ticket, None] = (
             OrderedDict()
@@ -64,28 +67,33 @@ class ConcurrencyLimiter:
 
     @property
     def limit(self) -> int | None:
-        return self._config.max if self._config else None
+        if self._adaptive is not None:
+            return self._adaptive.limit
+        return None if self._config is None else self._config.max
 
     def enter(self, now: float, deadline: float) -> Ticket | Full:
         """A ticket that holds a slot, or waits for one until `deadline` or its queue timeout."""
-        config = self._config
-        if config is None or self._in_flight < config.max:
+        config, limit = self._config, self.limit
+        if config is None or limit is None or self._in_flight < limit:
             self._in_flight += 1
-            return Ticket(now, deadline, Stage.HOLDING)
+            return Ticket(now, deadline, Stage.HOLDING, now)
         if len(self._waiting) >= config.queue:
-            return Full(config.max, len(self._waiting))
+            return Full(limit, len(self._waiting))
         timeout_ms = config.queue_timeout_ms
         until = deadline if timeout_ms is None else min(deadline, now + timeout_ms / 1000)
-        ticket = Ticket(now, until, Stage.WAITING)
+        ticket = Ticket(now, until, Stage.WAITING, now)
         self._waiting[ticket] = None
         return ticket
 
-    def leave(self, ticket: Ticket, now: float) -> tuple[Ticket, ...]:
-        """Returns the tickets that wait no longer: they hold a slot now or, out of time, have left."""
+    def leave(self, ticket: Ticket, now: float, sample: Sample | None = None) -> tuple[Ticket, ...]:
+        """`sample`: what an adaptive limit may learn from this call. Returns the tickets that wait no longer:
+        they hold a slot now or, out of time, have left."""
         stage, ticket.stage = ticket.stage, Stage.LEFT
         if stage is Stage.WAITING:
             del self._waiting[ticket]
         elif stage is Stage.HOLDING:
+            if sample is not None and self._adaptive is not None:
+                self._adaptive.add(sample, now, began=ticket.began, in_flight=self._in_flight)
             self._in_flight -= 1
             return self._admit(now)
         return ()
@@ -94,19 +102,29 @@ class ConcurrencyLimiter:
         """Returns the same as `leave`. A lower limit takes no slot back, and a shorter queue sends nobody away:
         what is there ends, and new calls find the new limits."""
         self._config = config
+        if self._adaptive is None or config is None or config.adaptive_min is None:
+            self._adaptive = _adaptive(config)
+        else:
+            self._adaptive.reconfigure(config.adaptive_min, config.max)
         return self._admit(now)
 
     def _admit(self, now: float) -> tuple[Ticket, ...]:
         if not self._waiting:
             return ()
-        limit = math.inf if self._config is None else self._config.max
+        limit = self.limit
         called = []
-        while self._waiting and self._in_flight < limit:
+        while self._waiting and (limit is None or self._in_flight < limit):
             ticket, _ = self._waiting.popitem(last=False)
             if now < ticket.until:
-                ticket.stage, ticket.queued_s = Stage.HOLDING, now - ticket.entered
+                ticket.stage, ticket.began = Stage.HOLDING, now
                 self._in_flight += 1
             else:
                 ticket.stage = Stage.LEFT
             called.append(ticket)
         return tuple(called)
+
+
+def _adaptive(config: snapshot.Concurrency | None) -> AdaptiveLimit | None:
+    if config is None or config.adaptive_min is None:
+        return None
+    return AdaptiveLimit(config.adaptive_min, config.max)

@@ -79,11 +79,13 @@ def test_a_rate_alone_adds_no_consecutive_threshold() -> None:
 
 def test_concurrency_is_merged_field_by_field_too() -> None:
     policy = compiled(
-        defaults={"concurrency": {"max": 8, "queue": 4, "queueTimeout": "500ms"}},
+        defaults={"concurrency": {"max": 8, "queue": 4, "queueTimeout": "500ms", "adaptive": {"min": 2}}},
         tools__0__concurrency={"max": 2, "queue": 0},
     )
-    assert tool(policy, "search").rules.concurrency == snapshot.Concurrency(max=2, queue_timeout_ms=500)
-    everybody = snapshot.Concurrency(max=8, queue=4, queue_timeout_ms=500)
+    assert tool(policy, "search").rules.concurrency == snapshot.Concurrency(
+        max=2, queue_timeout_ms=500, adaptive_min=2
+    )
+    everybody = snapshot.Concurrency(max=8, queue=4, queue_timeout_ms=500, adaptive_min=2)
     assert tool(policy, "create").rules.concurrency == everybody
     assert policy.servers[0].unlisted.concurrency == everybody
 

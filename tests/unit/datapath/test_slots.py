@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.datapath.loopback import (
+    HANG_S,
     MCP_HEADERS,
     Agent,
     Exchange,
@@ -20,7 +21,13 @@ from tests.unit.datapath.loopback import (
     world,
 )
 from toolpolicy_api.snapshot import Concurrency, Rules
+from toolpolicy_sidecar import classify
+from toolpolicy_sidecar.admission import sample_of
 from toolpolicy_sidecar.metrics import Metrics
+from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.resilience.adaptive import START, Sample
 from toolpolicy_sidecar.slots import Slots
 
 TICKET = "/api/v1/tickets/5"
@@ -325,6 +332,46 @@ async def test_case_14_cancelled_while_waiting_for_the_server(w: World) -> None:
     held.answer()
     assert [(await agent.answer()).status for agent in (first, second)] == [200, 200]
     await until(lambda: counts(w, None) == (0, 0))
+
+
+async def test_an_adaptive_limit_learns_from_calls_and_survives_a_reload(w: World) -> None:
+    adaptive = rules(concurrency=Concurrency(64, adaptive_min=1))
+    w.install(tool_rules=adaptive)
+    assert slots(w).limit == START
+    agents = [await w.agent() for _ in range(START)]
+
+    async def calls(agent: Agent) -> None:
+        while slots(w).limit == START:
+            assert (await agent.request("GET", TICKET)).status == 200
+
+    await asyncio.wait_for(asyncio.gather(*map(calls, agents)), HANG_S)
+    learned = slots(w).limit
+    w.install(tool_rules=adaptive)
+    assert slots(w).limit == learned
+
+
+@pytest.mark.parametrize(
+    ("reason", "agent_waited_for", "wanted"),
+    [
+        (None, False, Sample(0.5)),
+        (Reason.AttemptTimeout, False, Sample(0.5, dropped=True)),
+        (Reason.AttemptTimeout, True, None),
+        (Reason.ConnectRefused, False, None),
+    ],
+)
+def test_what_a_call_says_about_its_tool(
+    reason: Reason | None, agent_waited_for: bool, wanted: Sample | None
+) -> None:
+    progress = Progress()
+    assert sample_of(progress) is None  # nothing was tried
+    progress.attempts, progress.upstream_s = 1, 0.5
+    if reason:
+        progress.failed(Problem(reason, ""), agent_waited_for=agent_waited_for)
+    assert sample_of(progress) == wanted
+    progress.result = classify.of_status(429, rules())
+    assert sample_of(progress) == Sample(0.5, dropped=True)
+    progress.attempts, progress.result = 2, classify.SUCCESS
+    assert sample_of(progress) is None
 
 
 def gauges(w: World) -> dict[tuple[str, str], float]:
