@@ -76,7 +76,10 @@ class Pipeline:
             try:
                 request = await relay.request()
                 async with Admission(call, progress):
-                    return await self._attempted(call, relay, reply, progress, request)
+                    if progress.queued_s:
+                        refused = decide(call, self._clock.monotonic())  # it may be switched off by now
+                    if refused is None:
+                        return await self._attempted(call, relay, reply, progress, request)
             except Stopped as stopped:
                 refused = stopped.problem
         progress.failed(refused)

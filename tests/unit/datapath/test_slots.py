@@ -247,6 +247,22 @@ async def test_a_reload_keeps_who_is_in_flight_and_who_waits(w: World) -> None:
     await until(lambda: counts(w) == (0, 0))
 
 
+async def test_who_waits_finds_the_kill_switch(w: World) -> None:
+    w.install(tool_rules=limited(1, queue=2))
+    held = Held(w)
+    first = await sent(w)
+    await held.got(1)
+    second, third = await sent(w), await sent(w)
+    await until(lambda: counts(w) == (1, 2))
+    w.install(tool_rules=limited(1, queue=2, enabled=False))
+    held.answer()
+    answers = [await agent.answer() for agent in (first, second, third)]
+    assert answers[0].status == 200
+    assert [answer.json["reason"] for answer in answers[1:]] == ["ToolDisabled"] * 2
+    await held.got(1)
+    await until(lambda: counts(w) == (0, 0))
+
+
 async def test_a_tool_at_another_place_begins_anew(w: World) -> None:
     w.install(tool_rules=limited(1))
     held = Held(w)
