@@ -2,7 +2,6 @@
 
 from types import TracebackType
 
-from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.adaptive import Sample
@@ -14,24 +13,22 @@ _OUT_OF_TIME = {Reason.ConnectTimeout, Reason.AttemptTimeout, Reason.TotalTimeou
 
 
 class Admission:
-    """`async with` it: waits for a slot of the tool, then for one of its server, at most for the call's total time.
-    Raises Stopped.
+    """`async with` it: waits for a slot of the tool, then for one of its server, until `deadline` (monotonic seconds)
+    at most. Raises Stopped.
 
     Always in this order: who holds a slot of a server waits for nothing more, so no two calls wait for each other;
     and what all tools share is not held by a call that still waits for its own."""
 
-    __slots__ = ("_call", "_held", "_progress")
+    __slots__ = ("_deadline", "_held", "_progress", "_wanted")
 
-    def __init__(self, call: ToolCall, progress: Progress) -> None:
-        self._call, self._progress = call, progress
+    def __init__(self, tool: Slots, server: Slots, deadline: float, progress: Progress) -> None:
+        self._wanted, self._deadline, self._progress = (tool, server), deadline, progress
         self._held: list[tuple[Slots, Ticket]] = []
 
     async def __aenter__(self) -> None:
-        call = self._call
-        deadline = call.incoming.arrived + call.tool.total_s
         try:
-            for slots in (call.tool.slots, call.server.slots):
-                ticket = await slots.enter(deadline)
+            for slots in self._wanted:
+                ticket = await slots.enter(self._deadline)
                 self._held.append((slots, ticket))
                 self._progress.queued_s += ticket.began - ticket.entered
         except BaseException:

@@ -75,7 +75,8 @@ class Pipeline:
         if refused is None:
             try:
                 request = await relay.request()
-                async with Admission(call, progress):
+                deadline = call.incoming.arrived + call.tool.total_s
+                async with Admission(call.tool.slots, call.server.slots, deadline, progress):
                     if progress.queued_s:
                         refused = decide(call, self._clock.monotonic())  # it may be switched off by now
                     if refused is None:

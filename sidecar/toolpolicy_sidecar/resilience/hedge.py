@@ -29,7 +29,7 @@ class Hedge:
         self._latencies = Latencies()
 
     def observe(self, latency_s: float) -> None:
-        """Of first attempts only: until the answer began, or until the second one won. A first attempt that lost took at
+        """Of first attempts only: until the answer began, or until the second one won. One that lost took at
         least as long as the percentile, which is all that the percentile has to know; left out, it would sink with
         every hedge and call for more of them."""
         self._latencies.add(latency_s)

@@ -2,12 +2,17 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from toolpolicy_api.snapshot import Concurrency
+from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.problem import Stopped
+from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.concurrency import ConcurrencyLimiter, Full, Stage, Ticket
 from toolpolicy_sidecar.slots import Slots
@@ -216,3 +221,67 @@ async def test_a_reload_wakes_those_who_now_have_a_slot() -> None:
         of.leave(ticket)
     assert counts(of) == (0, 0)
     assert of.limit is None
+
+
+# Both at once
+
+LIMITS = st.builds(Concurrency, st.integers(1, 2), st.integers(0, 3), st.sampled_from([None, None, 1]))
+ACTIONS = st.one_of(
+    st.tuples(st.just("call"), st.sampled_from([60.0, 60.0, 0.001])),
+    st.tuples(st.sampled_from(["end", "cancel"]), st.integers(0, 9)),
+    st.tuples(st.sampled_from(["reload tool", "reload server"]), st.one_of(LIMITS, st.none())),
+    st.tuples(st.just("wait"), st.just(0.002)),
+)
+STEPS = st.lists(st.tuples(ACTIONS, st.integers(0, 2)), min_size=10, max_size=30)
+"""Each with the turns that the loop makes after it."""
+
+
+@settings(max_examples=30, deadline=None)
+@given(STEPS, LIMITS, LIMITS)
+def test_whatever_happens_every_slot_comes_back(
+    steps: list[tuple[tuple[str, Any], int]], of_tool: Concurrency, of_server: Concurrency
+) -> None:
+    """Calls that end, run out of time, or are cancelled anywhere, even in the moment that they get a slot."""
+
+    async def play() -> None:
+        tool, server = (
+            Slots("the tool", of_tool, SystemClock()),
+            Slots("its server", of_server, SystemClock()),
+        )
+        calls: list[tuple[asyncio.Task[None], asyncio.Event]] = []
+        running = 0
+
+        async def call(deadline: float, end: asyncio.Event) -> None:
+            nonlocal running
+            async with Admission(tool, server, deadline, Progress()):
+                running += 1
+                try:
+                    await end.wait()
+                finally:
+                    running -= 1
+
+        for (what, value), turns in steps:
+            if what == "call":
+                end = asyncio.Event()
+                calls.append((asyncio.create_task(call(time.monotonic() + value, end)), end))
+            elif what == "end" and calls:
+                calls[value % len(calls)][1].set()
+            elif what == "cancel" and calls:
+                calls[value % len(calls)][0].cancel()
+            elif what.startswith("reload"):
+                (tool if what.endswith("tool") else server).reload(value)
+            elif what == "wait":
+                await asyncio.sleep(value)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert running <= server.in_flight <= tool.in_flight <= len(calls)
+        for _, end in calls:
+            end.set()
+        tasks = [task for task, _ in calls]
+        for ended in await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60):
+            assert ended is None or isinstance(ended, (Stopped, asyncio.CancelledError)), ended
+        assert (counts(tool), counts(server)) == ((0, 0), (0, 0))
+        assert not tool._turns
+        assert not server._turns
+
+    asyncio.run(play())

@@ -123,5 +123,5 @@ class LimiterAgainstModel(RuleBasedStateMachine):
             assert (self.limiter.in_flight, self.limiter.waiting) == (0, 0)
 
 
-LimiterAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+LimiterAgainstModel.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestLimiterAgainstModel = LimiterAgainstModel.TestCase
