@@ -40,7 +40,7 @@ class Metrics:
         )
         self._queued = Histogram(
             "toolpolicy_tool_queue_duration_seconds",
-            "How long those calls waited for a slot that had to.",
+            "How long calls waited for the slots that they got in the end.",
             _KEY,
             buckets=_BUCKETS,
             registry=self.registry,
