@@ -14,7 +14,13 @@ import re2
 from pydantic import BaseModel, ValidationError
 
 from toolpolicy_api import policy as written
-from toolpolicy_api.compile import effective_open_times, effective_retry, effective_timeouts
+from toolpolicy_api import snapshot as compiled
+from toolpolicy_api.compile import (
+    effective_concurrency,
+    effective_open_times,
+    effective_retry,
+    effective_timeouts,
+)
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
 
@@ -165,6 +171,9 @@ def _servers(servers: list[written.Server]) -> Iterator[Finding]:
             yield Finding(
                 f"spec.servers[{index}].url", "no valid host and port; write it like https://kb.internal/mcp"
             )
+        if server.concurrency:
+            limit = effective_concurrency(server.concurrency, None)
+            yield from _concurrency(server.concurrency, limit, None, f"spec.servers[{index}].concurrency")
 
 
 def _tools(spec: written.Spec) -> Iterator[Finding]:
@@ -246,6 +255,34 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
         default_breaker = defaults.circuit_breaker if defaults else None
         yield from _breaker(own.circuit_breaker, default_breaker, f"{field}.circuitBreaker")
     yield from _slow_call(own, defaults, field)
+    if own.concurrency:
+        limit = effective_concurrency(own.concurrency, defaults.concurrency if defaults else None)
+        total_ms = effective_timeouts(own.timeout, default_timeout).total_ms
+        yield from _concurrency(own.concurrency, limit, total_ms, f"{field}.concurrency")
+
+
+def _concurrency(
+    own: written.Concurrency, limit: compiled.Concurrency | None, total_ms: int | None, field: str
+) -> Iterator[Finding]:
+    """A queue timeout that can never be reached would be accepted and not enforced."""
+    if limit is not None and limit.adaptive_min is not None and limit.adaptive_min > limit.max:
+        yield Finding(
+            f"{field}.adaptive.min",
+            f"{limit.adaptive_min} is larger than the max of {limit.max}; lower it or raise max",
+        )
+    if own.queue_timeout is None:
+        return
+    timeout_ms = milliseconds(own.queue_timeout)
+    if timeout_ms == 0:
+        yield Finding(f"{field}.queueTimeout", "must be longer than zero")
+    elif limit is not None and limit.queue == 0:
+        yield Finding(f"{field}.queueTimeout", "there is no queue to wait in; set queue, or remove it")
+    elif total_ms is not None and timeout_ms > total_ms:
+        yield Finding(
+            f"{field}.queueTimeout",
+            f"{render(timeout_ms)} is longer than the total of {render(total_ms)}; shorten it or lengthen"
+            " timeout.total",
+        )
 
 
 def _retry(own: written.Retry, default: written.Retry | None, field: str) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
                 protocol=server.protocol,
                 url=server.url,
                 unlisted=_rules(written.Rules(), defaults),
+                concurrency=effective_concurrency(server.concurrency, None),
             )
             for server in spec.servers
         ),
@@ -79,11 +80,29 @@ def effective_open_times(
     return open_for_ms, _ms_or_none(own.max_open_for or default.max_open_for)
 
 
+def effective_concurrency(
+    own: written.Concurrency | None, default: written.Concurrency | None
+) -> compiled.Concurrency | None:
+    """Field by field, as timeouts. None: no limit."""
+    first = own or default
+    if first is None:
+        return None
+    default = default or first
+    adaptive = first.adaptive or default.adaptive
+    return compiled.Concurrency(
+        max=first.max,
+        queue=_first(first.queue, default.queue, built_in=0),
+        queue_timeout_ms=_ms_or_none(first.queue_timeout or default.queue_timeout),
+        adaptive_min=adaptive.min if adaptive else None,
+    )
+
+
 def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
     return compiled.Rules(
         timeouts=effective_timeouts(own.timeout, default.timeout),
         breaker=_breaker(own.circuit_breaker, default.circuit_breaker),
         retry=effective_retry(own.retry, default.retry),
+        concurrency=effective_concurrency(own.concurrency, default.concurrency),
         enabled=_first(own.enabled, default.enabled, built_in=True),
         criticality=own.criticality or default.criticality or "Critical",
     )

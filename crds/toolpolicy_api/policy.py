@@ -70,6 +70,41 @@ class Selector(Model):
     match_expressions: Annotated[list[LabelRequirement], Field(max_length=32)] = []
 
 
+class Adaptive(Model):
+    """The limit is found from how long calls take, between this `min` and the `max` beside it."""
+
+    min: Annotated[int, Field(description="The limit never falls below.", ge=1, le=100_000)]
+
+
+class Concurrency(Model):
+    """How many calls may be in flight at once, in each pod, and how many more may wait for their turn."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.adaptive) || self.adaptive.min <= self.max",
+                "adaptive.min is larger than max; lower it or raise max",
+            ),
+        )
+    )
+
+    max: Annotated[int, Field(description="Calls in flight at once.", ge=1, le=100_000)]
+    adaptive: Annotated[
+        Adaptive | None,
+        Field(description="Find the limit, instead of keeping it at max. Default: it is max."),
+    ] = None
+    queue: Annotated[
+        int | None,
+        Field(
+            description="Calls that wait for a slot, first come first served. Default 0.", ge=0, le=100_000
+        ),
+    ] = None
+    queue_timeout: Annotated[
+        Duration | None,
+        Field(description="A call waits no longer than this. Default: as long as timeout.total allows."),
+    ] = None
+
+
 class Server(Model):
     """A place that has tools: an MCP server, or the base of an HTTP API."""
 
@@ -83,6 +118,10 @@ class Server(Model):
             max_length=2048,
         ),
     ]
+    concurrency: Annotated[
+        Concurrency | None,
+        Field(description="For all calls of its tools together, besides the limits of each tool."),
+    ] = None
 
 
 class Match(Model):
@@ -276,12 +315,6 @@ class CircuitBreaker(Model):
     ] = None
 
 
-class Concurrency(Model):
-    max: Annotated[int, Field(ge=1, le=100_000)]
-    queue: Annotated[int | None, Field(ge=0, le=100_000)] = None
-    queue_timeout: Duration | None = None
-
-
 class CachedFallback(Model):
     max_age: Duration
 
@@ -306,7 +339,7 @@ class Rules(Model):
     timeout: Timeout | None = None
     retry: Retry | None = None
     circuit_breaker: CircuitBreaker | None = None
-    concurrency: Annotated[Concurrency | None, Field(json_schema_extra=not_yet())] = None
+    concurrency: Concurrency | None = None
     fallback: Annotated[Fallback | None, Field(json_schema_extra=not_yet())] = None
 
 

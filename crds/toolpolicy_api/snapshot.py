@@ -69,12 +69,24 @@ class Retry(Frozen, frozen=True):
     key_header: str | None = None
 
 
+class Concurrency(Frozen, frozen=True):
+    """At most `max` calls at once, `queue` more wait. `queue_timeout_ms` None: until their deadline. `adaptive_min`:
+    the limit is found between it and `max`; None: it is `max`."""
+
+    max: int
+    queue: int = 0
+    queue_timeout_ms: int | None = None
+    adaptive_min: int | None = None
+
+
 class Rules(Frozen, frozen=True):
-    """What applies to one tool. `breaker` None: calls are never refused for failing. `retry` None: one attempt."""
+    """What applies to one tool. `breaker` None: calls are never refused for failing. `retry` None: one attempt.
+    `concurrency` None: no limit."""
 
     timeouts: Timeouts
     breaker: Breaker | None = None
     retry: Retry | None = None
+    concurrency: Concurrency | None = None
     enabled: bool = True
     criticality: Literal["Critical", "Optional"] = "Critical"
 
@@ -102,12 +114,13 @@ class Tool(Frozen, frozen=True):
 
 
 class Server(Frozen, frozen=True):
-    """`unlisted` holds the rules for calls that no tool of the policy matches."""
+    """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls."""
 
     name: str
     protocol: Literal["MCP", "HTTP"]
     url: str
     unlisted: Rules
+    concurrency: Concurrency | None = None
 
 
 class Pattern(Frozen, frozen=True):

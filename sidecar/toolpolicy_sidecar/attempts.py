@@ -38,6 +38,9 @@ class Means(NamedTuple):
 
 class Attempts:
     __slots__ = (
+        "_agent_s",
+        "_asked_s",
+        "_began",
         "_call",
         "_clock",
         "_delay_s",

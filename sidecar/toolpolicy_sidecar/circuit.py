@@ -104,6 +104,11 @@ class Circuit:
         self._tally.add(now, error=outcome in {"failure", "refused"}, latency_ms=latency_ms)
 
     # switches
+    @property
+    def switched_on(self) -> bool:
+        """By the policy that is in force now, which may be a newer one than a call that waited began under."""
+        return self._rules.enabled
+
     def disabled(self, now: float) -> Disabled | None:
         """The override in force now; one that has run out is gone."""
         override = self._override

@@ -54,6 +54,7 @@ class LogRecorder:
             "reason": record.reason,
             "status": record.status,
             "duration_ms": round(record.duration_ms, 2),
+            "queued_ms": round(record.queued_ms, 2) or None,
             "upstream_ms": None if record.upstream_ms is None else round(record.upstream_ms, 2),
             "attempts": record.attempts,
             "retries": list(record.retries),

@@ -1,6 +1,6 @@
 """Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from toolpolicy_api.channel import ToolKey, Transition
 from toolpolicy_sidecar.record import CallRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.slots import Slots, SlotsKey
 
 _KEY = ["policy", "server", "tool"]
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -43,6 +44,13 @@ class Metrics:
             [*_KEY, "reason"],
             registry=self.registry,
         )
+        self._queued = Histogram(
+            "toolpolicy_tool_queue_duration_seconds",
+            "How long calls waited for the slots that they got in the end.",
+            _KEY,
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
         self._transitions = Counter(
             "toolpolicy_circuit_transitions_total",
             "Changes of circuits.",
@@ -74,6 +82,8 @@ class Metrics:
         key = (record.policy, record.server, record.tool)
         self._calls.labels(*key, record.outcome, record.reason or "").inc()
         self._durations.labels(*key).observe(record.duration_ms / 1000)
+        if record.queued_ms:
+            self._queued.labels(*key).observe(record.queued_ms / 1000)
         if record.upstream_ms is not None:
             self._upstream.labels(*key).observe(record.upstream_ms / 1000)
         for reason in record.retries:
@@ -111,8 +121,32 @@ class _InForce(Collector):
             config.add_metric([runtime.hash, runtime.source], 1)
             for report in runtime.reports():
                 states.add_metric(_labels(report.key), _STATES[report.state])
+            yield from _slots(runtime.slots)
         yield states
         yield config
+
+
+def _slots(slots: Mapping[SlotsKey, Slots]) -> Iterator[Metric]:
+    """Tools and servers have metrics of their own names, so that no sum counts a call twice."""
+    for kind, names in (("tool", _KEY), ("server", _KEY[:2])):
+        in_flight = GaugeMetricFamily(
+            f"toolpolicy_{kind}_calls_in_flight", "Calls that hold a slot.", labels=names
+        )
+        queued = GaugeMetricFamily(
+            f"toolpolicy_{kind}_calls_queued", "Calls that wait for a slot.", labels=names
+        )
+        limit = GaugeMetricFamily(
+            f"toolpolicy_{kind}_concurrency_limit", "Slots that there are now.", labels=names
+        )
+        for key, of in slots.items():
+            if (key.tool is None) != (kind == "server"):
+                continue
+            labels = [key.policy, key.server, key.tool or ""][: len(names)]
+            in_flight.add_metric(labels, of.in_flight)
+            queued.add_metric(labels, of.waiting)
+            if of.limit is not None:
+                limit.add_metric(labels, of.limit)
+        yield from (in_flight, queued, limit)
 
 
 def _labels(key: ToolKey) -> list[str]:

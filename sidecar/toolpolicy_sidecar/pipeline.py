@@ -1,11 +1,12 @@
-"""From a recognised call to an answer and a record: rules, attempts, answer, in this order."""
+"""From a recognised call to an answer and a record: rules, slot, attempts, answer, in this order."""
 
 import asyncio
 import logging
 import random
 import re
 
-from toolpolicy_sidecar import classify
+from toolpolicy_sidecar import classify, deadline
+from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.attempts import Attempts, Means
 from toolpolicy_sidecar.call import Passing, Reply, ToolCall
 from toolpolicy_sidecar.clock import Clock
@@ -81,10 +82,14 @@ class Pipeline:
         if refused is None:
             try:
                 request = await relay.request()
+                ends_at = deadline.of_call(call.tool, call.incoming).at
+                async with Admission(call.tool.slots, call.server.slots, ends_at, progress):
+                    if progress.queued_s:
+                        refused = decide(call, self._clock.monotonic())  # it may be switched off by now
+                    if refused is None:
+                        return await Attempts(call, relay, reply, progress, self._means).answered(request)
             except Stopped as stopped:
                 refused = stopped.problem
-            else:
-                return await Attempts(call, relay, reply, progress, self._means).answered(request)
         progress.failed(refused)
         return refused
 
@@ -107,6 +112,7 @@ class Pipeline:
                 status=progress.status,
                 started_at_ms=incoming.arrived_ms,
                 duration_ms=duration_ms,
+                queued_ms=progress.queued_s * 1000,
                 upstream_ms=upstream_ms,
                 attempts=progress.attempts,
                 retries=progress.retries,

@@ -13,6 +13,7 @@ class Progress:
     __slots__ = (
         "attempts",
         "error",
+        "queued_s",
         "redacted_request",
         "redacted_response",
         "request_bytes",
@@ -30,6 +31,7 @@ class Progress:
         self.attempts = 0
         self.retries: tuple[Reason, ...] = ()
         self.retry_ended: Ended | None = None
+        self.queued_s = 0.0
         self.upstream_s: float | None = None
         self.request_bytes = 0
         self.redacted_request: Mapping[str, int] = {}

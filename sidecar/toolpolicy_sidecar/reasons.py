@@ -16,6 +16,8 @@ class Reason(StrEnum):
     ToolDisabled = "ToolDisabled"
     CircuitOpen = "CircuitOpen"
     Throttled = "Throttled"
+    ConcurrencyLimit = "ConcurrencyLimit"
+    QueueTimeout = "QueueTimeout"
     NoPolicy = "NoPolicy"
     MalformedRequest = "MalformedRequest"
     BatchRefused = "BatchRefused"
@@ -61,6 +63,8 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.ToolDisabled: Meaning("refused", 503, "Tool disabled"),
     Reason.CircuitOpen: Meaning("refused", 503, "Circuit open"),
     Reason.Throttled: Meaning("refused", 429, "Throttled"),
+    Reason.ConcurrencyLimit: Meaning("refused", 429, "Concurrency limit"),
+    Reason.QueueTimeout: Meaning("refused", 429, "Queue timeout"),
     Reason.NoPolicy: Meaning("refused", 503, "No policy"),
     Reason.MalformedRequest: Meaning("refused", 400, "Malformed request"),
     Reason.BatchRefused: Meaning("refused", 400, "Batch refused"),

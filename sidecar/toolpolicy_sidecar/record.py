@@ -34,6 +34,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds."""
     duration_ms: float
     """From the call's arrival to the end of its answer."""
+    queued_ms: float = 0.0
+    """Of that: waiting for the slots (`concurrency`) that it got; 0 when it got none or had not to wait."""
     upstream_ms: float | None = None
     """From the first attempt to the end of the last one; None when nothing was tried."""
     attempts: int = 0

@@ -23,6 +23,8 @@ _WORDS: dict[Reason, str] = {
     Reason.ToolDisabled: "The tool {tool} is disabled: {detail}. It was not called.",
     Reason.CircuitOpen: "The tool {tool} has been failing and is not called for now ({detail}).",
     Reason.Throttled: "The tool {tool} takes no more calls for now: {detail}.",
+    Reason.ConcurrencyLimit: "The tool {tool} is busy and was not called: {detail}. Try again later.",
+    Reason.QueueTimeout: "The tool {tool} is busy and was not called: {detail}. Try again later.",
     Reason.BodyTooLarge: "The tool {tool} was not called: {detail}.",
     Reason.MalformedRequest: "The tool {tool} was not called: {detail}.",
     Reason.UnsupportedEncoding: "The tool {tool} was not called: {detail}.",

@@ -18,7 +18,7 @@ def method_listed(call: ToolCall, _now: float) -> Problem | None:
 
 
 def switched_on_by_policy(call: ToolCall, _now: float) -> Problem | None:
-    if call.tool.rules.enabled:
+    if call.tool.circuit.switched_on:
         return None
     return Problem(Reason.ToolDisabled, "it is switched off in the policy")
 

@@ -12,6 +12,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.resilience.budget import RetryBudget
+from toolpolicy_sidecar.slots import Slots, SlotsKey
 from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState, path_segments
 from toolpolicy_sidecar.upstream.origin import Origin, Place, parse
 
@@ -55,6 +56,7 @@ class Runtime:
         self.servers: dict[str, ServerState] = {}
         self.circuits: dict[ToolKey, Circuit] = {}
         self.retry_budgets: dict[Origin, RetryBudget] = {}
+        self.slots: dict[SlotsKey, Slots] = {}
 
     @classmethod
     def build(
@@ -83,25 +85,45 @@ class Runtime:
             runtime.circuits[key] = found
             return found
 
+        def slots(key: SlotsKey, policy: snapshot.Policy, limit: snapshot.Concurrency | None) -> Slots:
+            """The same: calls that hold a slot, or wait for one, go on."""
+            if policy.mode == "Off":
+                limit = None
+            found = previous.slots.get(key) if previous else None
+            if found is not None:
+                found.reload(limit)
+            else:
+                owner = "the tool" if key.tool is not None else f"its server {key.server}"
+                found = Slots(owner, limit, clock)
+            runtime.slots[key] = found
+            return found
+
         for p, policy in enumerate(value.policies):
             for server in policy.servers:
                 place = plan.places[server.name]
-                tools = {
-                    name: ToolState(
+                tools = {}
+                for name, rules in _rules(policy, server):
+                    key = ToolKey(policy.key, server.name, name)
+                    tools[name] = ToolState(
                         name,
                         rules,
-                        circuit(ToolKey(policy.key, server.name, name), place, rules),
-                        plan.redactors[p],
-                        policy.mode,
+                        circuit(key, place, rules),
+                        slots(SlotsKey(policy.key, server.name, name, place), policy, rules.concurrency),
+                        redactor=plan.redactors[p],
+                        mode=policy.mode,
                     )
-                    for name, rules in _rules(policy, server)
-                }
                 found = _matching(policy, server, tools)
                 budget = runtime.retry_budgets.setdefault(
                     place.origin, budgets.get(place.origin) or RetryBudget()
                 )
                 runtime.servers[server.name] = ServerState(
-                    server, place, tools[snapshot.UNLISTED], found, policy.key, retry_budget=budget
+                    server,
+                    place,
+                    slots(SlotsKey(policy.key, server.name, None, place), policy, server.concurrency),
+                    unlisted=tools[snapshot.UNLISTED],
+                    tools=found,
+                    policy=policy.key,
+                    retry_budget=budget,
                 )
         for key, old in kept.items():
             if runtime.circuits.get(key) is not old:

@@ -8,6 +8,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.resilience.budget import RetryBudget
+from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.upstream.origin import Place
 
@@ -30,6 +31,7 @@ class ToolState:
         "on_request",
         "on_response",
         "rules",
+        "slots",
         "total_s",
     )
 
@@ -38,10 +40,12 @@ class ToolState:
         name: str,
         rules: snapshot.Rules,
         circuit: Circuit,
+        slots: Slots,
+        *,
         redactor: Redactor | None,
         mode: Literal["Enforce", "Off"],
     ) -> None:
-        self.name, self.rules, self.circuit = name, rules, circuit
+        self.name, self.rules, self.circuit, self.slots = name, rules, circuit, slots
         self.enforced = mode != "Off"
         self.on_request = redactor if redactor and redactor.on_request and self.enforced else None
         self.on_response = redactor if redactor and redactor.on_response and self.enforced else None
@@ -128,20 +132,21 @@ class ServerState:
     """A server under the snapshot in force. `unlisted` takes the calls that no tool matches; `retry_budget` is shared
     by all servers of one origin."""
 
-    __slots__ = ("_bare", "name", "place", "policy", "protocol", "retry_budget", "tools", "unlisted")
+    __slots__ = ("_bare", "name", "place", "policy", "protocol", "retry_budget", "slots", "tools", "unlisted")
 
     def __init__(
         self,
         server: snapshot.Server,
         place: Place,
+        slots: Slots,
+        *,
         unlisted: ToolState,
         tools: McpTools | HttpTools,
         policy: str,
-        *,
         retry_budget: RetryBudget,
     ) -> None:
         self.retry_budget = retry_budget
-        self.name, self.protocol, self.place = server.name, server.protocol, place
+        self.name, self.protocol, self.place, self.slots = server.name, server.protocol, place, slots
         self.unlisted, self.tools, self.policy = unlisted, tools, policy
         slash = "/" if server.url.endswith("/") or not place.prefix else ""
         self._bare = f"{place.prefix}{slash}"

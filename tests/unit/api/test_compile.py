@@ -117,6 +117,25 @@ def test_a_retry_overrides_the_defaults_field_by_field() -> None:
     assert policy.servers[0].unlisted.retry is not None
 
 
+def test_concurrency_is_merged_field_by_field_too() -> None:
+    policy = compiled(
+        defaults={"concurrency": {"max": 8, "queue": 4, "queueTimeout": "500ms", "adaptive": {"min": 2}}},
+        tools__0__concurrency={"max": 2, "queue": 0},
+    )
+    assert tool(policy, "search").rules.concurrency == snapshot.Concurrency(
+        max=2, queue_timeout_ms=500, adaptive_min=2
+    )
+    everybody = snapshot.Concurrency(max=8, queue=4, queue_timeout_ms=500, adaptive_min=2)
+    assert tool(policy, "create").rules.concurrency == everybody
+    assert policy.servers[0].unlisted.concurrency == everybody
+
+
+def test_concurrency_of_a_server_is_its_own() -> None:
+    policy = compiled(defaults={"concurrency": {"max": 8}}, servers__0__concurrency={"max": 2, "queue": 1})
+    assert policy.servers[0].concurrency == snapshot.Concurrency(max=2, queue=1)
+    assert policy.servers[1].concurrency is None
+
+
 def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:
     value = resolve([compiled()], {"app": "agent"}).snapshot
     data = snapshot.encode(value)

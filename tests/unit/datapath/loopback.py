@@ -352,13 +352,26 @@ class World:
         scheme: str = "http",
         host: str = "127.0.0.1",
         more: tuple[snapshot.Tool, ...] = (),
+        server_concurrency: snapshot.Concurrency | None = None,
         **fields: Any,
     ) -> snapshot.Policy:
         tool_rules, unlisted = tool_rules or rules(), unlisted or rules()
         origin = f"{scheme}://{host}:{port or self.tool.port}"
         servers = (
-            snapshot.Server(name="kb", protocol="MCP", url=f"{origin}/mcp", unlisted=unlisted),
-            snapshot.Server(name="api", protocol="HTTP", url=f"{origin}/base", unlisted=unlisted),
+            snapshot.Server(
+                name="kb",
+                protocol="MCP",
+                url=f"{origin}/mcp",
+                unlisted=unlisted,
+                concurrency=server_concurrency,
+            ),
+            snapshot.Server(
+                name="api",
+                protocol="HTTP",
+                url=f"{origin}/base",
+                unlisted=unlisted,
+                concurrency=server_concurrency,
+            ),
         )
         ticket = snapshot.HttpMatch(path="/v1/tickets/{id}", methods=("GET", "POST"))
         tools = (

@@ -12,6 +12,7 @@ from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, UnknownTool
+from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.tally import SLOT_S, SLOTS, Tally
 from toolpolicy_sidecar.tool import HttpTools, McpTools, ToolState
 from toolpolicy_sidecar.upstream.origin import parse
@@ -289,8 +290,9 @@ def state(name: str) -> ToolState:
         name,
         rules(),
         Circuit(key, parse("http://x"), rules(), Hands(), Recorded().transition),
-        None,
-        "Enforce",
+        Slots("the tool", None, Hands()),
+        redactor=None,
+        mode="Enforce",
     )
 
 

@@ -1,0 +1,130 @@
+"""How many calls at once, and who waits for a slot: first come, first served.
+
+    enter ─┬─▶ HOLDING ─────────────────────────▶ leave
+           │      ▲ a slot came free                ▲
+           ├─▶ WAITING ── gave up, or out of time ──┘
+           └─▶ Full
+
+Every call is counted, limited or not, so a limit that comes with a reload knows what is in flight.
+No call overtakes another one: while somebody waits, no slot is free.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from toolpolicy_api import snapshot
+from toolpolicy_sidecar.resilience.adaptive import AdaptiveLimit, Sample
+
+
+class Stage(Enum):
+    WAITING = auto()
+    HOLDING = auto()
+    LEFT = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A slot, or a place in the queue. Give it back with `leave`, whatever happens; twice has no effect.
+
+    Times are monotonic seconds. `until`: who still waits then has to leave."""
+
+    entered: float
+    until: float
+    stage: Stage
+    began: float
+    """When it got its slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Every slot is taken, and every place in the queue."""
+
+    limit: int
+    waiting: int
+
+
+class ConcurrencyLimiter:
+    """`config` None: no limit."""
+
+    __slots__ = ("_adaptive", "_config", "_in_flight", "_waiting")
+
+    def __init__(self, config: snapshot.Concurrency | None) -> None:
+        self._config = config
+        self._adaptive = _adaptive(config)
+        self._in_flight = 0
+        self._waiting: OrderedDict[Ticket, None] = (
+            OrderedDict()
+        )  # in turn, and quick to leave from the middle
+
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def limit(self) -> int | None:
+        if self._adaptive is not None:
+            return self._adaptive.limit
+        return None if self._config is None else self._config.max
+
+    def enter(self, now: float, deadline: float) -> Ticket | Full:
+        """A ticket that holds a slot, or waits for one until `deadline` or its queue timeout."""
+        config, limit = self._config, self.limit
+        if config is None or limit is None or self._in_flight < limit:
+            self._in_flight += 1
+            return Ticket(now, deadline, Stage.HOLDING, now)
+        if len(self._waiting) >= config.queue:
+            return Full(limit, len(self._waiting))
+        timeout_ms = config.queue_timeout_ms
+        until = deadline if timeout_ms is None else min(deadline, now + timeout_ms / 1000)
+        ticket = Ticket(now, until, Stage.WAITING, now)
+        self._waiting[ticket] = None
+        return ticket
+
+    def leave(self, ticket: Ticket, now: float, sample: Sample | None = None) -> tuple[Ticket, ...]:
+        """`sample`: what an adaptive limit may learn from this call. Returns the tickets that wait no longer:
+        they hold a slot now or, out of time, have left."""
+        stage, ticket.stage = ticket.stage, Stage.LEFT
+        if stage is Stage.WAITING:
+            del self._waiting[ticket]
+        elif stage is Stage.HOLDING:
+            if sample is not None and self._adaptive is not None:
+                self._adaptive.add(sample, now, began=ticket.began, in_flight=self._in_flight)
+            self._in_flight -= 1
+            return self._admit(now)
+        return ()
+
+    def reconfigure(self, config: snapshot.Concurrency | None, now: float) -> tuple[Ticket, ...]:
+        """Returns the same as `leave`. A lower limit takes no slot back, and a shorter queue sends nobody away:
+        what is there ends, and new calls find the new limits."""
+        self._config = config
+        if self._adaptive is None or config is None or config.adaptive_min is None:
+            self._adaptive = _adaptive(config)
+        else:
+            self._adaptive.reconfigure(config.adaptive_min, config.max)
+        return self._admit(now)
+
+    def _admit(self, now: float) -> tuple[Ticket, ...]:
+        if not self._waiting:
+            return ()
+        limit = self.limit
+        called = []
+        while self._waiting and (limit is None or self._in_flight < limit):
+            ticket, _ = self._waiting.popitem(last=False)
+            if now < ticket.until:
+                ticket.stage, ticket.began = Stage.HOLDING, now
+                self._in_flight += 1
+            else:
+                ticket.stage = Stage.LEFT
+            called.append(ticket)
+        return tuple(called)
+
+
+def _adaptive(config: snapshot.Concurrency | None) -> AdaptiveLimit | None:
+    if config is None or config.adaptive_min is None:
+        return None
+    return AdaptiveLimit(config.adaptive_min, config.max)
