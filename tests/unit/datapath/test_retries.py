@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,9 +34,16 @@ TICKET = "/api/v1/tickets/5"
 KEY = "Idempotency-Key"
 
 
+class Steady(random.Random):
+    """Every back-off is three quarters of its ceiling."""
+
+    def random(self) -> float:
+        return 0.75
+
+
 @pytest.fixture
 async def w() -> AsyncIterator[World]:
-    async with world(Limits(request_s=1.0)) as made:
+    async with world(Limits(request_s=20.0), Steady()) as made:
         made.install(tool_rules=rules(retry=retry()))
         yield made
 
