@@ -11,7 +11,6 @@ from localcluster import product
 from localcluster.kube import Kube
 from tests.e2e.world import World
 
-
 TIMEOUT_S = 300
 
 
