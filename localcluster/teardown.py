@@ -1,11 +1,13 @@
 """Ends the cluster and leaves nothing of it: processes, containers, mounts, chains, bridge, state."""
 
+import json
 import re
 import shutil
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from localcluster.kube import CommandFailed
 from localcluster.node import BRIDGE, Node
@@ -30,7 +32,7 @@ def down(node: Node) -> None:
         node.processes.stop("containerd")
         _mounts(node.folder)
         _iptables()
-        subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
+        _network()
         shutil.rmtree(node.folder, ignore_errors=True)
         if node.folder.exists():
             _mounts(node.folder)
@@ -60,6 +62,25 @@ def _mounts(folder: Path) -> None:
     points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for point in sorted((p for p in points if p.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+
+
+def _network() -> None:
+    """The bridge, and what is plugged into it: pods that ended with the node have left their network namespaces."""
+    plugged = _ip_json("link", "show", "master", BRIDGE)
+    names = {each["id"]: each["name"] for each in _ip_json("netns", "list") if "id" in each}
+    for link in plugged:
+        subprocess.run(["ip", "link", "del", link["ifname"]], capture_output=True, check=False)
+        name = names.get(link.get("link_netnsid"))
+        if name:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
+
+
+def _ip_json(*arguments: str) -> list[dict[str, Any]]:
+    """Nothing, when there is no such thing."""
+    said = subprocess.run(["ip", "-json", *arguments], capture_output=True, text=True, check=False).stdout
+    found: list[dict[str, Any]] = json.loads(said or "[]")
+    return found
 
 
 def _iptables() -> None:

@@ -68,7 +68,6 @@ def test_upgrade_and_rollback_break_no_running_agent(world: World) -> None:
     assert steady.errors == []
 
 
-@pytest.mark.timeout(240)
 def test_uninstall_leaves_nothing_and_the_agents_go_on(world: World) -> None:
     policy = (product.DEMO / "policy.yaml").read_text(encoding="utf-8")
     with Steady(world) as steady:
