@@ -36,6 +36,7 @@ generate: .venv/.synced ## Writes the CRD from the models
 	cp crds/toolpolicies.yaml charts/toolpolicy/files/toolpolicies.yaml
 
 bench: .venv/.synced ## Prints benchmarks; asserts nothing
+	@$(BIN)/uv sync --frozen --all-extras --group bench --quiet
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 cluster-up: ## Starts the local cluster (root)

@@ -82,6 +82,7 @@ class CircuitBreaker:
         self._generation = object()
         self._failures_in_row = 0
         self._rates = CallRates(config.rates) if config.rates else None
+        self._slow_call = config.rates.slow_call if config.rates else None
         self._leases: dict[Permit, float] = {}  # probes in flight, and when each is given up
         self._probes_succeeded = 0
         self._probes_slow = 0  # of those that succeeded
@@ -107,7 +108,7 @@ class CircuitBreaker:
 
     def acquire(self, now: float, *, deadline: float) -> Permit | Rejected:
         """Asks for one attempt, which the caller ends at `deadline` at the latest."""
-        if self._config.mode == "ForcedClosed":
+        if self._state == "Closed":
             return Permit(self._generation)
         changes = self._expire(now)
         if self._state == "Open" and self._open_until is not None and now >= self._open_until:
@@ -147,10 +148,11 @@ class CircuitBreaker:
             return None
         if outcome is Outcome.FAILURE and retry_after_s is not None:
             self._not_before = now + floor_s(self._config, retry_after_s)
+        slow = self._slow_call is not None and duration_s * 1000 > self._slow_call.over_ms
         if self._state == "HalfOpen":
-            return self._probed(permit, outcome, now, slow=self._slow(duration_s), cause=cause)
+            return self._probed(permit, outcome, now, slow=slow, cause=cause)
         if self._state == "Closed" and outcome is not Outcome.NEUTRAL:
-            return self._sampled(now, failed=outcome is Outcome.FAILURE, slow=self._slow(duration_s))
+            return self._sampled(now, failed=outcome is Outcome.FAILURE, slow=slow)
         return None
 
     def reconfigure(self, config: snapshot.Breaker, now: float) -> tuple[StateChange, ...]:
@@ -166,6 +168,7 @@ class CircuitBreaker:
         else:
             self._rates.reconfigure(config.rates)
         self._config = config
+        self._slow_call = config.rates.slow_call if config.rates else None
         if config.mode == mode_before:
             return changes
         if config.mode == "ForcedOpen":
@@ -205,14 +208,6 @@ class CircuitBreaker:
                 until = max(self._leases.values())
                 return Rejected("half-open, and every probe is in flight", until - now, changes)
         return None
-
-    @property
-    def _slow_call(self) -> snapshot.SlowCall | None:
-        return self._config.rates.slow_call if self._config.rates else None
-
-    def _slow(self, duration_s: float) -> bool:
-        limit = self._slow_call
-        return limit is not None and duration_s * 1000 > limit.over_ms
 
     def _probed(
         self, permit: Permit, outcome: Outcome, now: float, *, slow: bool, cause: str

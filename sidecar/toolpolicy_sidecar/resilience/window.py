@@ -57,13 +57,15 @@ class TimeWindow:
     def advance(self, now: float) -> None:
         """Forgets what is too old. Time that goes back forgets nothing and counts as the newest bucket."""
         index = int(now // self._width_s)
+        if index <= self._newest:
+            return
         for bucket in range(self._newest + 1, min(index, self._newest + BUCKETS) + 1):
             slot = bucket % BUCKETS
             self.calls -= self._calls[slot]
             self.failures -= self._failures[slot]
             self.slow -= self._slow[slot]
             self._calls[slot] = self._failures[slot] = self._slow[slot] = 0
-        self._newest = max(index, self._newest)
+        self._newest = index
 
     def resized(self, length_s: float) -> "TimeWindow":
         """The same calls in a window of another length, each as old as the start of its bucket."""
