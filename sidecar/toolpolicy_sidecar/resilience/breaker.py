@@ -108,17 +108,16 @@ class CircuitBreaker:
 
     def acquire(self, now: float, *, deadline: float) -> Permit | Rejected:
         """Asks for one attempt, which the caller ends at `deadline` at the latest."""
-        if self._state == "Closed":
+        if self._state == "Closed":  # by itself, or forced
             return Permit(self._generation)
         changes = self._expire(now)
         if self._state == "Open" and self._open_until is not None and now >= self._open_until:
             changes += (self._change("HalfOpen", "open time over", now),)
         refused = self._refusal(now, changes)
         if refused is None:
-            permit = Permit(self._generation, changes)
-            if self._state == "HalfOpen":
-                self._leases[permit] = deadline + LEASE_GRACE_S
-            return permit
+            probe = Permit(self._generation, changes)
+            self._leases[probe] = deadline + LEASE_GRACE_S
+            return probe
         if self._config.mode == "Observe":
             return Permit(self._generation, changes, would_reject=refused)
         return refused
