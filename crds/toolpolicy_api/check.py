@@ -140,6 +140,9 @@ def _semantic(spec: written.Spec) -> Iterator[Finding]:
     yield from _servers(spec.servers)
     if spec.defaults:
         yield from _rules(spec.defaults, None, "spec.defaults")
+        if spec.defaults.fallback and spec.defaults.fallback.tool:
+            text = "set it tool by tool: this tool would fall back on itself"
+            yield Finding("spec.defaults.fallback.tool", text)
     yield from _tools(spec)
     if spec.redaction:
         yield from _patterns(spec.redaction.patterns)
@@ -194,6 +197,7 @@ def _tools(spec: written.Spec) -> Iterator[Finding]:
             yield from _match(tool.match, protocol, field)
         yield from _rules(tool, spec.defaults, field)
     yield from _unreachable(spec)
+    yield from _other_tools(spec)
 
 
 def _match(match: written.Match | None, protocol: str, field: str) -> Iterator[Finding]:
@@ -259,6 +263,8 @@ def _rules(own: written.Rules, defaults: written.Rules | None, field: str) -> It
         limit = effective_concurrency(own.concurrency, defaults.concurrency if defaults else None)
         total_ms = effective_timeouts(own.timeout, default_timeout).total_ms
         yield from _concurrency(own.concurrency, limit, total_ms, f"{field}.concurrency")
+    if own.fallback:
+        yield from _fallback(own.fallback, f"{field}.fallback")
 
 
 def _concurrency(
@@ -352,6 +358,68 @@ def _slow_call(own: written.Rules, defaults: written.Rules | None, field: str) -
             f"{slow.over} is not below the attempt of {render(attempt_ms)}, so every such call is a timeout; "
             "shorten over or lengthen timeout.attempt",
         )
+
+
+def _fallback(fallback: written.Fallback, field: str) -> Iterator[Finding]:
+    kinds = (fallback.message, fallback.static, fallback.cached, fallback.tool)
+    if sum(kind is not None for kind in kinds) != 1:
+        yield Finding(field, "set one of message, static, cached and tool")
+    if fallback.cached and milliseconds(fallback.cached.max_age) == 0:
+        yield Finding(f"{field}.cached.maxAge", "must be longer than zero")
+
+
+def _other_tools(spec: written.Spec) -> Iterator[Finding]:
+    """A fallback that is another tool needs one that can be called in the place of this one."""
+    tools = {tool.name: tool for tool in spec.tools}
+    protocols = {server.name: server.protocol for server in spec.servers}
+    next_of = {
+        tool.name: tool.fallback.tool.name for tool in spec.tools if tool.fallback and tool.fallback.tool
+    }
+    for index, tool in enumerate(spec.tools):
+        fallback = tool.fallback.tool if tool.fallback else None
+        if fallback is None:
+            continue
+        field = f"spec.tools[{index}].fallback.tool"
+        other = tools.get(fallback.name)
+        if other is None:
+            known = ", ".join(sorted(tools.keys() - {tool.name})) or "none"
+            yield Finding(f"{field}.name", f"no tool {fallback.name!r} in spec.tools; known: {known}")
+            continue
+        way = [tool.name]
+        while (following := next_of.get(way[-1])) is not None and following not in way:
+            way.append(following)
+        if following == tool.name:
+            text = " → ".join([*way, tool.name])
+            yield Finding(f"{field}.name", f"it falls back on itself: {text}; break the circle")
+        elif protocols.get(other.server) != protocols.get(tool.server):
+            yield Finding(
+                f"{field}.name", f"{other.name!r} speaks another protocol; choose one that does not"
+            )
+        elif protocols.get(tool.server) == "MCP":
+            yield from _other_mcp_tool(tool, other, f"{field}.name")
+        else:
+            yield from _other_http_tool(tool, other, fallback.arguments, f"{field}.arguments")
+
+
+def _other_mcp_tool(tool: written.Tool, other: written.Tool, field: str) -> Iterator[Finding]:
+    if other.server != tool.server:
+        text = "is of another server, which does not know the agent's session; choose one of"
+        yield Finding(field, f"{other.name!r} {text} {tool.server!r}")
+    elif set((other.match and other.match.tool) or other.name) & set("*?["):
+        yield Finding(field, f"{other.name!r} stands for many tools; choose one without a glob")
+
+
+def _other_http_tool(
+    tool: written.Tool, other: written.Tool, arguments: dict[str, str] | None, field: str
+) -> Iterator[Finding]:
+    filled = _placeholders(tool) | (arguments or {}).keys()
+    for name in sorted(_placeholders(other) - filled):
+        yield Finding(field, f"gives no value for {{{name}}} in the path of {other.name!r}; map it")
+
+
+def _placeholders(tool: written.Tool) -> set[str]:
+    path = (tool.match and tool.match.path) or ""
+    return {segment[1:-1] for segment in path.split("/") if segment.startswith("{")}
 
 
 def _unreachable(spec: written.Spec) -> Iterator[Finding]:

@@ -105,6 +105,7 @@ def _rules(own: written.Rules, default: written.Rules) -> compiled.Rules:
         concurrency=effective_concurrency(own.concurrency, default.concurrency),
         enabled=_first(own.enabled, default.enabled, built_in=True),
         criticality=own.criticality or default.criticality or "Critical",
+        fallback=_fallback(own.fallback or default.fallback),
     )
 
 
@@ -163,6 +164,19 @@ def _call_rates(rate: written.FailureRate | None, slow: written.SlowCall | None)
         failure_percent=rate.percent,
         slow_call=slow_call,
     )
+
+
+def _fallback(fallback: written.Fallback | None) -> compiled.Fallback | None:
+    """The tool's own is taken whole: two kinds of fallback cannot be merged."""
+    if fallback is None:
+        return None
+    if fallback.message is not None:
+        return compiled.MessageFallback(fallback.message)
+    if fallback.cached is not None:
+        return compiled.CachedFallback(milliseconds(fallback.cached.max_age))
+    if fallback.tool is not None:
+        return compiled.ToolFallback(fallback.tool.name, fallback.tool.arguments)
+    return compiled.StaticFallback(fallback.static or "")
 
 
 def _match(tool: written.Tool, protocol: str) -> compiled.McpMatch | compiled.HttpMatch:

@@ -79,6 +79,34 @@ class Concurrency(Frozen, frozen=True):
     adaptive_min: int | None = None
 
 
+class MessageFallback(Frozen, frozen=True, tag="message"):
+    """An error still, in the policy's own words."""
+
+    text: str
+
+
+class StaticFallback(Frozen, frozen=True, tag="static"):
+    """A successful answer: a text, or JSON."""
+
+    content: str
+
+
+class CachedFallback(Frozen, frozen=True, tag="cached"):
+    """The last good answer to the same call, if it is no older."""
+
+    max_age_ms: int
+
+
+class ToolFallback(Frozen, frozen=True, tag="tool"):
+    """Another tool of the policy. `arguments`: its name → the name here; None: all as they are."""
+
+    name: str
+    arguments: dict[str, str] | None = None
+
+
+Fallback = MessageFallback | StaticFallback | CachedFallback | ToolFallback
+
+
 class Rules(Frozen, frozen=True):
     """What applies to one tool. `breaker` None: calls are never refused for failing. `retry` None: one attempt.
     `concurrency` None: no limit."""
@@ -89,6 +117,7 @@ class Rules(Frozen, frozen=True):
     concurrency: Concurrency | None = None
     enabled: bool = True
     criticality: Literal["Critical", "Optional"] = "Critical"
+    fallback: Fallback | None = None
 
 
 class McpMatch(Frozen, frozen=True, tag="mcp"):

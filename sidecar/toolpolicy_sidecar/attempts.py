@@ -134,7 +134,8 @@ class Attempts:
         finally:
             progress.upstream_s = self._clock.monotonic() - started
             self._settle(outcome)
-        if problem is not None and self._delay_s is None:
+        # What was answered was judged by its head.
+        if problem is not None and not problem.answered and self._delay_s is None:
             self._delay_s = self._planned(problem.reason, self._clock.monotonic(), 0.0)
         return problem
 

@@ -98,7 +98,8 @@ class McpCall(NamedTuple):
 
 
 class ToolCall(NamedTuple):
-    """A call of one tool. `mcp` None: plain HTTP. `allow`: the path is listed, with these methods only."""
+    """A call of one tool. `mcp` None: plain HTTP. `allow`: the path is listed, with these methods only. `stands_for`:
+    the tool that failed, when this one is its fallback."""
 
     incoming: Incoming
     server: ServerState
@@ -106,16 +107,19 @@ class ToolCall(NamedTuple):
     argument_keys: tuple[str, ...]
     mcp: McpCall | None = None
     allow: tuple[str, ...] = ()
+    stands_for: str | None = None
 
 
 class Passing(NamedTuple):
     """No tool call: goes through untouched, without a total timeout. `pushes`: an event stream of the server,
-    on which results and notifications may come. `body` None: streamed from the agent."""
+    on which results and notifications may come. `lists`: it asks which tools there are. `body` None: streamed from
+    the agent."""
 
     incoming: Incoming
     server: ServerState
     body: bytes | None = None
     pushes: bool = False
+    lists: bool = False
 
 
 ARGUMENT_KEYS = 32

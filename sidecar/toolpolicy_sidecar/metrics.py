@@ -63,6 +63,12 @@ class Metrics:
             [*_KEY, "detector", "direction"],
             registry=self.registry,
         )
+        self._fallbacks = Counter(
+            "toolpolicy_fallbacks_total",
+            "Calls whose tool has a fallback for them: why its own answer was missing, and was it Answered instead?",
+            [*_KEY, "fallback", "reason", "result"],
+            registry=self.registry,
+        )
         self._refused = Counter(
             "toolpolicy_requests_refused_total",
             "Requests refused before they belonged to a tool.",
@@ -86,6 +92,9 @@ class Metrics:
             self._queued.labels(*key).observe(record.queued_ms / 1000)
         if record.upstream_ms is not None:
             self._upstream.labels(*key).observe(record.upstream_ms / 1000)
+        if record.fallback is not None:
+            result = record.fallback_missed or "Answered"
+            self._fallbacks.labels(*key, record.fallback, record.reason or "", result).inc()
         for reason in record.retries:
             self._retries.labels(*key, reason).inc()
         for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):

@@ -5,11 +5,12 @@ import logging
 import random
 import re
 
-from toolpolicy_sidecar import classify, deadline
+from toolpolicy_sidecar import classify, deadline, render
 from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.attempts import Attempts, Means
 from toolpolicy_sidecar.call import Passing, Reply, ToolCall
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.fallback.choice import Fallbacks
 from toolpolicy_sidecar.mcp.cancel import Canceller
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
@@ -18,6 +19,7 @@ from toolpolicy_sidecar.record import CallRecord, Recorder, RefusedRequest
 from toolpolicy_sidecar.relay import passing as passing_relay
 from toolpolicy_sidecar.relay.http import HttpRelay
 from toolpolicy_sidecar.relay.mcp import McpRelay
+from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.pool import Pool
@@ -39,6 +41,7 @@ class Pipeline:
         """`rng`: for back-off and for identifiers, the system's own unless a test says otherwise."""
         self._pool, self._limits, self._clock, self._recorder = pool, limits, clock, recorder
         self._canceller = Canceller(pool)
+        self._fallbacks = Fallbacks(clock, self.call)
         self._means = Means(pool, clock, self._canceller, rng or random.SystemRandom())
 
     async def close(self) -> None:
@@ -55,7 +58,12 @@ class Pipeline:
         try:
             problem = await self._tried(call, relay, reply, progress)
             if problem is not None:
-                await relay.fail(problem)
+                instead: Rendered | None = None
+                if relay.open:
+                    instead = await self._fallbacks.choose(call, relay, problem, progress)
+                await relay.answer(instead or render.of_call(call, problem))
+            elif progress.good is not None and progress.result.outcome == "success":
+                self._fallbacks.keep(call, await relay.said(), progress.good)
         except (asyncio.CancelledError, ConnectionError):
             progress.status, progress.result, progress.error = 499, classify.CLIENT_GONE, None
             raise
@@ -63,7 +71,7 @@ class Pipeline:
             log.exception("a call failed in the sidecar itself")
             problem = Problem(Reason.InternalError, "the sidecar failed, see its log")
             progress.failed(problem)
-            await relay.fail(problem)
+            await relay.answer(render.of_call(call, problem))
         finally:
             self._record(call, reply, progress)
 
@@ -109,6 +117,9 @@ class Pipeline:
                 protocol="HTTP" if call.mcp is None else "MCP",
                 outcome=result.outcome,
                 reason=result.reason,
+                fallback=progress.fallback,
+                fallback_missed=progress.fallback_missed,
+                stands_for=call.stands_for,
                 status=progress.status,
                 started_at_ms=incoming.arrived_ms,
                 duration_ms=duration_ms,

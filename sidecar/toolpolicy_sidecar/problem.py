@@ -6,7 +6,8 @@ from toolpolicy_sidecar.reasons import Reason
 
 
 class Problem(NamedTuple):
-    """`detail` is half a sentence, free of values of the call. `code`: of a JSON-RPC error, where the caller
+    """`detail` is half a sentence, free of values of the call. `answered`: the tool's own answer, which has been
+    classified, is the problem. `code`: of a JSON-RPC error, where the caller
     speaks MCP and the request is no tool call that could be given a result."""
 
     reason: Reason
@@ -15,6 +16,7 @@ class Problem(NamedTuple):
     allow: tuple[str, ...] = ()
     code: int | None = None
     identifier: bytes = b"null"
+    answered: bool = False
 
 
 class Stopped(Exception):  # noqa: N818 -- names what happened

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 from toolpolicy_sidecar import classify
+from toolpolicy_sidecar.fallback.cache import Whole
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.record import Fallback, FallbackMissed
 from toolpolicy_sidecar.resilience.retry import Ended
 
 
@@ -13,6 +15,9 @@ class Progress:
     __slots__ = (
         "attempts",
         "error",
+        "fallback",
+        "fallback_missed",
+        "good",
         "queued_s",
         "redacted_request",
         "redacted_response",
@@ -28,6 +33,9 @@ class Progress:
         self.status = 0
         self.result = classify.SUCCESS
         self.error: str | None = None
+        self.fallback: Fallback | None = None
+        self.fallback_missed: FallbackMissed | None = None
+        self.good: Whole | None = None
         self.attempts = 0
         self.retries: tuple[Reason, ...] = ()
         self.retry_ended: Ended | None = None
@@ -38,8 +46,13 @@ class Progress:
         self.redacted_response: Counter[str] | None = None
 
     def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
-        self.result = classify.of_reason(problem.reason, agent_waited_for=agent_waited_for)
+        if not problem.answered:
+            self.result = classify.of_reason(problem.reason, agent_waited_for=agent_waited_for)
         self.error = problem.detail
+
+    def answered(self, good: Whole) -> None:
+        """The tool's own answer, as the agent gets it, for a tool that keeps such; it counts once the call succeeds."""
+        self.good = good
 
     def hit(self, hits: Mapping[str, int]) -> None:
         """In the answer."""

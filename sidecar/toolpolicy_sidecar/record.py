@@ -13,6 +13,13 @@ from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.reasons import CallOutcome, Reason
 from toolpolicy_sidecar.resilience.retry import Ended
 
+Fallback = Literal["Message", "Static", "Cached", "Tool"]
+"""What stood in for the answer that a tool did not give."""
+
+FallbackMissed = Literal["SchemaMismatch", "NotCached", "NoSuchTool", "NotMapped", "NoTimeLeft", "ToolFailed"]
+"""Why it could not: it does not satisfy the tool's outputSchema; no good answer to the same call is kept; the other
+tool is not there, cannot be given what it needs, would come too late, or failed itself."""
+
 _NONE: Mapping[str, int] = {}
 
 
@@ -28,6 +35,11 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     outcome: CallOutcome
     reason: Reason | None = None
     """None for a plain success."""
+    fallback: Fallback | None = None
+    """The agent got this instead, unless it was missed. The outcome is the tool's all the same."""
+    fallback_missed: FallbackMissed | None = None
+    stands_for: str | None = None
+    """This call was made by the sidecar, as the fallback of this tool."""
     status: int
     """What the agent got as HTTP status; 499 when it hung up first."""
     started_at_ms: int

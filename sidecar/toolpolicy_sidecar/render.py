@@ -1,6 +1,7 @@
 """How a refusal or failure looks to the agent: RFC 9457 for HTTP, an `isError` result for MCP. One table of words."""
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -70,10 +71,7 @@ class Rendered(NamedTuple):
 
 def sentence(call: ToolCall, problem: Problem) -> str:
     """For a model: what happened to which tool, whether to try again and when, and whether it matters."""
-    name = call.tool.name
-    if name == UNLISTED:
-        name = call.mcp.name[:NAME_CHARACTERS] if call.mcp else f"{call.server.name}/*"
-    text = _WORDS[problem.reason].replace("{tool}", name).replace("{detail}", problem.detail)
+    text = what_happened(call, problem)
     if problem.retry_after_s is not None:
         text += f" Try again in {_seconds(problem)} s at the earliest."
     elif problem.reason in _NOT_AGAIN:
@@ -85,9 +83,16 @@ def sentence(call: ToolCall, problem: Problem) -> str:
     return text
 
 
+def what_happened(call: ToolCall, problem: Problem) -> str:
+    name = call.tool.name
+    if name == UNLISTED:
+        name = call.mcp.name[:NAME_CHARACTERS] if call.mcp else f"{call.server.name}/*"
+    return _WORDS[problem.reason].replace("{tool}", name).replace("{detail}", problem.detail)
+
+
 def of_call(call: ToolCall, problem: Problem) -> Rendered:
     if call.mcp is not None:
-        return Rendered(200, (_JSON,), mcp_result(call, call.mcp, problem))
+        return _mcp_error(call, call.mcp, problem)
     document = {
         **_document(problem, sentence(call, problem)),
         "policy": call.server.policy,
@@ -99,8 +104,19 @@ def of_call(call: ToolCall, problem: Problem) -> Rendered:
     return Rendered(MEANINGS[problem.reason].status, headers, msgspec.json.encode(document))
 
 
-def mcp_result(call: ToolCall, mcp: McpCall, problem: Problem) -> bytes:
+def _mcp_error(call: ToolCall, mcp: McpCall, problem: Problem) -> Rendered:
     """HTTP 200 and a result: the one form that every MCP client shows to its model. Never structuredContent."""
+    result = {
+        "content": [{"type": "text", "text": sentence(call, problem)}],
+        "isError": True,
+        "resultType": "complete",
+        "_meta": mcp_meta(call, problem),
+    }
+    return of_result(mcp, result)
+
+
+def mcp_meta(call: ToolCall, problem: Problem) -> dict[str, object]:
+    """For machines: what a result of ours says about the call."""
     meta: dict[str, object] = {
         "toolpolicy.dev/reason": problem.reason,
         "toolpolicy.dev/policy": call.server.policy,
@@ -108,13 +124,13 @@ def mcp_result(call: ToolCall, mcp: McpCall, problem: Problem) -> bytes:
     }
     if problem.retry_after_s is not None:
         meta["toolpolicy.dev/retryAfterSeconds"] = _seconds(problem)
-    result = {
-        "content": [{"type": "text", "text": sentence(call, problem)}],
-        "isError": True,
-        "resultType": "complete",
-        "_meta": meta,
-    }
-    return msgspec.json.encode({"jsonrpc": "2.0", "id": msgspec.Raw(mcp.identifier), "result": result})
+    return meta
+
+
+def of_result(mcp: McpCall, result: Mapping[str, object]) -> Rendered:
+    """An MCP result as the answer to this call."""
+    message = {"jsonrpc": "2.0", "id": msgspec.Raw(mcp.identifier), "result": result}
+    return Rendered(200, (_JSON,), msgspec.json.encode(message))
 
 
 def of_request(problem: Problem, **about: str) -> Rendered:

@@ -9,11 +9,12 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, ToolReport
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots, SlotsKey
-from toolpolicy_sidecar.tool import HttpTools, McpTools, ServerState, ToolState, path_segments
+from toolpolicy_sidecar.tool import HttpTools, McpTools, Other, ServerState, ToolState, path_segments
 from toolpolicy_sidecar.upstream.origin import Origin, Place, parse
 
 _URL_PATH = "/%:@!$&'()*+,;=-._~[]"
@@ -98,6 +99,7 @@ class Runtime:
             runtime.slots[key] = found
             return found
 
+        states: dict[str, ToolState] = {}
         for p, policy in enumerate(value.policies):
             for server in policy.servers:
                 place = plan.places[server.name]
@@ -112,7 +114,9 @@ class Runtime:
                         redactor=plan.redactors[p],
                         mode=policy.mode,
                     )
+                states |= tools
                 found = _matching(policy, server, tools)
+                before = previous.servers.get(server.name) if previous else None
                 budget = runtime.retry_budgets.setdefault(
                     place.origin, budgets.get(place.origin) or RetryBudget()
                 )
@@ -124,7 +128,9 @@ class Runtime:
                     tools=found,
                     policy=policy.key,
                     retry_budget=budget,
+                    schemas=_schemas(server, place, tools, before),
                 )
+        _link(value, runtime.servers, states)
         for key, old in kept.items():
             if runtime.circuits.get(key) is not old:
                 old.retire()
@@ -194,6 +200,7 @@ class _Plan:
                     raise InvalidSnapshot(f"{where}.tools[{t}].name: {tool.name!r} appears twice")
                 tools.add(tool.name)
                 _tool(tool, protocols.get(tool.server), f"{where}.tools[{t}]")
+            _refuse_circles(policy, where)
 
 
 def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
@@ -227,6 +234,48 @@ def _matching(
     if server.protocol == "MCP":
         return McpTools([(m.tool, tool) for m, tool in matches if isinstance(m, snapshot.McpMatch)])
     return HttpTools([(m, tool) for m, tool in matches if isinstance(m, snapshot.HttpMatch)])
+
+
+def _link(value: snapshot.Snapshot, servers: dict[str, ServerState], states: dict[str, ToolState]) -> None:
+    """Each tool to the one that it falls back on. One that an older policy has claimed is not there."""
+    for policy in value.policies:
+        listed = {tool.name: tool for tool in policy.tools}
+        for tool in policy.tools:
+            state = states[tool.name]
+            fallback = state.fallback
+            if isinstance(fallback, snapshot.ToolFallback) and (other := listed.get(fallback.name)):
+                state.other = Other(
+                    servers[other.server], states[other.name], other.match, tool.match, fallback.arguments
+                )
+
+
+def _refuse_circles(policy: snapshot.Policy, where: str) -> None:
+    """Raises InvalidSnapshot: a call would go round them until its time is over."""
+    next_of = {
+        tool.name: tool.rules.fallback.name
+        for tool in policy.tools
+        if isinstance(tool.rules.fallback, snapshot.ToolFallback)
+    }
+    for name in next_of:
+        way = [name]
+        while (following := next_of.get(way[-1])) is not None:
+            if following in way:
+                raise InvalidSnapshot(f"{where}.tools: {following!r} falls back on itself")
+            way.append(following)
+
+
+def _schemas(
+    server: snapshot.Server, place: Place, tools: dict[str, ToolState], before: ServerState | None
+) -> OutputSchemas | None:
+    """What is known stays known while the server stays where it is."""
+    successes = any(
+        tool.fallback is not None and not isinstance(tool.fallback, snapshot.MessageFallback)
+        for tool in tools.values()
+    )
+    if server.protocol != "MCP" or not successes:
+        return None
+    kept = before.schemas if before is not None and before.place == place else None
+    return OutputSchemas() if kept is None else kept
 
 
 def _address(key: ToolKey) -> str:

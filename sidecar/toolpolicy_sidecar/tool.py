@@ -1,11 +1,14 @@
 """Tools and servers under the snapshot in force, and which call is a call of which tool."""
 
 import re
+from collections.abc import Mapping
+from copy import copy
 from fnmatch import translate
 from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
+from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots
@@ -26,10 +29,13 @@ class ToolState:
         "circuit",
         "connect_s",
         "enforced",
+        "fallback",
         "idle_s",
+        "keeps_answers",
         "name",
         "on_request",
         "on_response",
+        "other",
         "rules",
         "slots",
         "total_s",
@@ -49,10 +55,20 @@ class ToolState:
         self.enforced = mode != "Off"
         self.on_request = redactor if redactor and redactor.on_request and self.enforced else None
         self.on_response = redactor if redactor and redactor.on_response and self.enforced else None
+        self.fallback = rules.fallback if self.enforced else None
+        self.keeps_answers = isinstance(self.fallback, snapshot.CachedFallback)
+        self.other: Other | None = None
+        """The tool to fall back on, once all tools are known."""
         timeouts = rules.timeouts
         self.total_s, self.attempt_s = timeouts.total_ms / 1000, timeouts.attempt_ms / 1000
         self.connect_s = timeouts.connect_ms / 1000
         self.idle_s = None if timeouts.idle_ms is None else timeouts.idle_ms / 1000
+
+    def within(self, total_s: float) -> "ToolState":
+        """The same tool, with no more time than this for a call."""
+        tool = copy(self)
+        tool.total_s = min(self.total_s, total_s)
+        return tool
 
 
 class McpTools:
@@ -130,9 +146,20 @@ def path_segments(template: str) -> tuple[str | None, ...]:
 
 class ServerState:
     """A server under the snapshot in force. `unlisted` takes the calls that no tool matches; `retry_budget` is shared
-    by all servers of one origin."""
+    by all servers of one origin. `schemas` None: no fallback needs to know what its tools answer."""
 
-    __slots__ = ("_bare", "name", "place", "policy", "protocol", "retry_budget", "slots", "tools", "unlisted")
+    __slots__ = (
+        "_bare",
+        "name",
+        "place",
+        "policy",
+        "protocol",
+        "retry_budget",
+        "schemas",
+        "slots",
+        "tools",
+        "unlisted",
+    )
 
     def __init__(
         self,
@@ -144,9 +171,11 @@ class ServerState:
         tools: McpTools | HttpTools,
         policy: str,
         retry_budget: RetryBudget,
+        schemas: OutputSchemas | None = None,
     ) -> None:
         self.retry_budget = retry_budget
         self.name, self.protocol, self.place, self.slots = server.name, server.protocol, place, slots
+        self.schemas = schemas
         self.unlisted, self.tools, self.policy = unlisted, tools, policy
         slash = "/" if server.url.endswith("/") or not place.prefix else ""
         self._bare = f"{place.prefix}{slash}"
@@ -155,3 +184,13 @@ class ServerState:
         """The origin-form target at the server. No path: its url as it is written in the policy."""
         whole = f"{self.place.prefix}{path}" if path else self._bare
         return whole if query is None else f"{whole}?{query}"
+
+
+class Other(NamedTuple):
+    """A tool that is called in the place of another, and how the arguments get there. `own`: the first one's match."""
+
+    server: ServerState
+    tool: ToolState
+    match: snapshot.McpMatch | snapshot.HttpMatch
+    own: snapshot.McpMatch | snapshot.HttpMatch
+    arguments: Mapping[str, str] | None

@@ -14,6 +14,7 @@ from toolpolicy_sidecar.redact.redactor import Unscannable
 from toolpolicy_sidecar.tool import McpTools, ServerState
 
 TOOLS_CALL = "tools/call"
+TOOLS_LIST = "tools/list"
 _ROUTING = frozenset({b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id"})
 _ENCODINGS = frozenset({b"", b"identity", b"gzip", b"x-gzip", b"deflate"})
 
@@ -53,7 +54,8 @@ def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall |
     body = jsonrpc.unambiguous(body)
     _refuse_mismatch(incoming, message)
     if message.method != TOOLS_CALL:
-        return Passing(incoming, server, body, pushes=message.method == "subscriptions/listen")
+        pushes, lists = message.method == "subscriptions/listen", message.method == TOOLS_LIST
+        return Passing(incoming, server, body, pushes=pushes, lists=lists)
     identifier = jsonrpc.identifier(message)
     if identifier is None:
         raise jsonrpc.Malformed(jsonrpc.INVALID_REQUEST, "tools/call needs an id")

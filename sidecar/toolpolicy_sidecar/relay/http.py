@@ -1,16 +1,20 @@
 """A call of a plain HTTP tool."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
-from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar import classify, cleanse
 from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.fallback import occasion
+from toolpolicy_sidecar.fallback.cache import ANSWER_BYTES, Whole
 from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.relay.location import inward
+from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -22,18 +26,19 @@ class HttpRelay:
     def __init__(self, call: ToolCall, reply: Reply, progress: Progress, limit_bytes: int) -> None:
         self._call, self._reply, self._progress = call, reply, progress
         self._limit_bytes = limit_bytes
+        self._said: bytes | None = b"" if call.incoming.body.length == 0 else None
+        self._asked = False
 
     async def request(self) -> Request:
         """What is sent. Raises Stopped."""
         incoming, tool = self._call.incoming, self._call.tool
+        self._asked = True
         path, query, headers = incoming.path, incoming.query, incoming.headers
         body: bytes | AsyncIterator[bytes] | None = None
         if incoming.body.length != 0:
             redacting = tool.on_request is not None
             if redacting or (incoming.body.length or self._limit_bytes) <= READ_FIRST_BYTES:
-                ends = incoming.arrived + tool.total_s if tool.enforced else None
-                body = await incoming.body.whole(ends)
-                self._progress.request_bytes = len(body)
+                body = self._said = await self._read()
             else:
                 body = self._counted(incoming.body.pieces())
         if tool.on_request is not None:
@@ -50,10 +55,26 @@ class HttpRelay:
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
             body = clean.body if isinstance(body, bytes) else None
-        if tool.on_response is not None:
+        if tool.on_response is not None or tool.keeps_answers:
             headers = cleanse.asking_for_plain(headers)
         server = self._call.server
         return Request(server.place.origin, incoming.method, server.target(path, query), headers, body)
+
+    async def said(self) -> bytes | None:
+        """The agent's whole body; None: it is not known whole."""
+        length = self._call.incoming.body.length
+        if self._said is None and not self._asked and (length or self._limit_bytes) <= READ_FIRST_BYTES:
+            self._asked = True
+            with suppress(Stopped):
+                self._said = await self._read()
+        return self._said
+
+    async def _read(self) -> bytes:
+        incoming, tool = self._call.incoming, self._call.tool
+        ends = incoming.arrived + tool.total_s if tool.enforced else None
+        body = await incoming.body.whole(ends)
+        self._progress.request_bytes = len(body)
+        return body
 
     async def carry(self, response: Response, watch: Watch) -> None:
         """Raises Stopped, UpstreamFailure."""
@@ -61,6 +82,8 @@ class HttpRelay:
         self._progress.result = classify.of_status(status, tool.rules)
         if self._progress.result.reason:
             self._progress.error = f"HTTP {status}"
+        if tool.fallback is not None and (failed := occasion.of_status(status)):
+            raise Stopped(failed)
         headers = response.headers
         if 300 <= status < 400:
             headers = inward(headers, self._call.server)
@@ -72,12 +95,16 @@ class HttpRelay:
         else:
             await self._redacted(response, headers, watch, tool.on_response)
 
-    async def fail(self, problem: Problem) -> None:
-        """An answer that has begun cannot become another one: the connection is cut, not ended."""
-        if self._reply.started:
+    @property
+    def open(self) -> bool:
+        """The agent can still be told something else than what it was told."""
+        return not self._reply.started
+
+    async def answer(self, rendered: Rendered) -> None:
+        """Ours. An answer that has begun cannot become another one: the connection is cut, not ended."""
+        if not self.open:
             self._reply.abort()
             return
-        rendered = render.of_call(self._call, problem)
         self._progress.status = rendered.status
         await self._reply.whole(rendered.status, rendered.headers, rendered.body)
 
@@ -88,12 +115,18 @@ class HttpRelay:
         self._progress.status = response.status
         if length is not None and length == len(piece) and response.status not in {204, 304}:
             await next_piece(response, watch)  # the end: nothing is left of a body of this length
+            self._keep(response, piece)
             await self._reply.whole(response.status, headers, piece)
             return
         await self._reply.start(response.status, response.reason, headers, length)
+        kept: bytearray | None = bytearray() if self._call.tool.keeps_answers else None
         while piece:
+            if kept is not None:
+                kept = kept + piece if len(kept) + len(piece) <= ANSWER_BYTES else None
             await self._reply.write(piece)
             piece = await next_piece(response, watch)
+        if kept is not None:
+            self._keep(response, bytes(kept))
         await self._reply.finish()
 
     async def _redacted(
@@ -112,8 +145,18 @@ class HttpRelay:
             self._progress.hit(found.hits)
             if found.hits:
                 body, headers = found.value, cleanse.of_changed_body(headers)
+            self._keep(response, found.value, encoding="")
         self._progress.status = response.status
         await self._reply.whole(response.status, headers, body)
+
+    def _keep(self, response: Response, body: bytes, encoding: str | None = None) -> None:
+        """For a fallback, unless the tool forbids it or `body` is encoded."""
+        if not self._call.tool.keeps_answers or response.status != 200 or not body:
+            return
+        if encoding is None:
+            encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+        if encoding in {"", "identity"} and not _forbids_storing(response.headers):
+            self._progress.answered(Whole(body, response.header(b"content-type") or b""))
 
     async def _events(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
@@ -142,6 +185,10 @@ class HttpRelay:
         async for piece in pieces:
             self._progress.request_bytes += len(piece)
             yield piece
+
+
+def _forbids_storing(headers: tuple[Header, ...]) -> bool:
+    return any(name.lower() == b"cache-control" and b"no-store" in value.lower() for name, value in headers)
 
 
 async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:

@@ -3,12 +3,15 @@
 from toolpolicy_sidecar import classify, cleanse, render
 from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.fallback import occasion
+from toolpolicy_sidecar.fallback.cache import Whole
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, whole
 from toolpolicy_sidecar.relay.location import inward
+from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -26,6 +29,10 @@ class McpRelay:
         self._sent_as = mcp.identifier
         self._answered = False
         self._in_events = False
+
+    async def said(self) -> bytes | None:
+        """The agent's whole body."""
+        return self._mcp.body
 
     async def request(self) -> Request:
         """What is sent. Raises Stopped."""
@@ -54,6 +61,9 @@ class McpRelay:
         """Raises Stopped, UpstreamFailure."""
         status = response.status
         kind = (response.header(b"content-type") or b"").lower()
+        if self._call.tool.fallback is not None and (failed := occasion.of_status(status)):
+            self._classify_status(status)
+            raise Stopped(failed)
         if status == 200 and kind.startswith(b"text/event-stream"):
             await self._events(response, watch)
         elif not self._call.tool.enforced:
@@ -71,17 +81,21 @@ class McpRelay:
         """The answer goes on with other bytes than it came."""
         return self._call.tool.on_response is not None or self._sent_as != self._mcp.identifier
 
-    async def fail(self, problem: Problem) -> None:
-        """A result; in a stream that has begun, an event with it; in the middle of a document, a cut connection."""
+    @property
+    def open(self) -> bool:
+        """The agent can still be given a result."""
+        return not self._reply.started or (self._in_events and not self._answered)
+
+    async def answer(self, rendered: Rendered) -> None:
+        """Ours; in a stream that has begun, an event with it; in the middle of a document, a cut connection."""
         if not self._reply.started:
-            rendered = render.of_call(self._call, problem)
             self._progress.status = rendered.status
             await self._reply.whole(rendered.status, rendered.headers, rendered.body)
         elif not self._in_events:
             self._reply.abort()
         else:
             if not self._answered:
-                await self._reply.write(sse.message(render.mcp_result(self._call, self._mcp, problem)))
+                await self._reply.write(sse.message(rendered.body))
             await self._reply.finish()
 
     async def _held(self, response: Response, watch: Watch) -> None:
@@ -128,6 +142,8 @@ class McpRelay:
             headers = inward(headers, self._call.server)
         if self._changed and answer is not None:
             body, headers = self._for_agent(body), cleanse.of_changed_body(headers)
+        if tool.keeps_answers and answer is not None and answer.final and not answer.tool_error:
+            self._progress.answered(Whole(body))
         self._progress.status = status
         await self._reply.whole(status, headers, body)
 
@@ -194,6 +210,8 @@ class McpRelay:
                 if answer.tool_error:
                     self._progress.result = classify.of_tool_error(self._call.tool.rules)
                     self._progress.error = "the tool says no"
+                elif self._call.tool.keeps_answers:
+                    self._progress.answered(Whole(data))
         return event.raw if data is event.data else sse.replaced(event, data)
 
     def _classify_status(self, status: int) -> None:

@@ -5,14 +5,17 @@ from toolpolicy_sidecar.attempt import attempt
 from toolpolicy_sidecar.call import Passing, Reply
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.fallback.schemas import OutputSchemas, listed
 from toolpolicy_sidecar.mcp import sse
-from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.relay.http import content_length, events_of
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.pool import Pool
+
+LIST_BYTES = 1024 * 1024
 
 
 async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_bytes: int) -> Problem | None:
@@ -37,9 +40,14 @@ async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_
         if redactor is not None and events:
             await _pushed(response, watch, answer, reply, redactor, limit_bytes)
             return
+        overheard = _Overheard(server.schemas) if passing.lists and server.schemas is not None else None
         await reply.start(response.status, response.reason, answer, content_length(response))
         while piece := await response.read():
             await reply.write(piece)
+            if overheard:
+                overheard.hear(piece)
+        if overheard:
+            overheard.learn(response, events=events)
         await reply.finish()
 
     watch = Watch(clock, None, None)
@@ -52,6 +60,32 @@ async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_
         rendered = render.of_request(problem, server=server.name, policy=server.policy)
         await reply.whole(rendered.status, rendered.headers, rendered.body)
     return problem
+
+
+class _Overheard:
+    """The list of a server's tools, kept aside as it passes; a longer one is let go."""
+
+    def __init__(self, schemas: OutputSchemas) -> None:
+        self._schemas = schemas
+        self._pieces: list[bytes] = []
+        self._left_bytes = LIST_BYTES
+
+    def hear(self, piece: bytes) -> None:
+        self._left_bytes -= len(piece)
+        if self._left_bytes >= 0:
+            self._pieces.append(piece)
+        else:
+            self._pieces.clear()
+
+    def learn(self, response: Response, *, events: bool) -> None:
+        if self._left_bytes < 0 or response.status != 200:
+            return
+        encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+        try:
+            body = cleanse.plain(b"".join(self._pieces), encoding, LIST_BYTES)
+        except Stopped:  # decoded it is longer
+            return
+        self._schemas.learn(listed(body or b"", events=events, limit_bytes=LIST_BYTES))
 
 
 async def _pushed(  # noqa: PLR0917 -- the parts of an answer

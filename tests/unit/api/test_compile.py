@@ -8,7 +8,7 @@ import pytest
 
 from tests.corpus.policies import GOOD, put
 from toolpolicy_api import snapshot
-from toolpolicy_api.check import parse
+from toolpolicy_api.check import check, parse
 from toolpolicy_api.compile import compile_policy
 from toolpolicy_api.resolve import Conflict, resolve, selects
 
@@ -206,3 +206,57 @@ def test_selector_expressions(
 ) -> None:
     requirement = snapshot.Requirement(key="k", operator=operator, values=values)
     assert selects(snapshot.Selector(match_expressions=(requirement,)), labels) is expected
+
+
+def test_a_fallback_is_taken_whole() -> None:
+    policy = compiled(
+        defaults={"fallback": {"message": "m"}},
+        tools=[
+            {"name": "a", "server": "kb", "fallback": {"static": "s"}},
+            {"name": "b", "server": "kb", "fallback": {"cached": {"maxAge": "1m"}}},
+            {"name": "c", "server": "kb", "fallback": {"tool": {"name": "b", "arguments": {"x": "y"}}}},
+            {"name": "d", "server": "kb"},
+        ],
+    )
+    assert [tool.rules.fallback for tool in policy.tools] == [
+        snapshot.StaticFallback("s"),
+        snapshot.CachedFallback(60_000),
+        snapshot.ToolFallback("b", {"x": "y"}),
+        snapshot.MessageFallback("m"),
+    ]
+    assert policy.servers[0].unlisted.fallback == snapshot.MessageFallback("m")
+    again = snapshot.decode_bootstrap(snapshot.encode(snapshot.Bootstrap((policy,))))
+    assert again.policies == (policy,)
+
+
+TWO_SERVERS = [
+    {"name": "kb", "protocol": "MCP", "url": "http://kb/mcp"},
+    {"name": "kb2", "protocol": "MCP", "url": "http://kb2/mcp"},
+]
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ([("a", "kb", "b"), ("b", "kb", "c"), ("c", "kb", "a")], "it falls back on itself: a → b → c → a"),
+        ([("a", "kb", "b"), ("b", "kb2", "")], "of another server, which does not know the agent's session"),
+        ([("a", "kb", "x"), ("b", "kb", "")], "no tool 'x' in spec.tools; known: b"),
+    ],
+)
+def test_what_is_wrong_with_a_tool_to_fall_back_on(tools: list[tuple[str, str, str]], said: str) -> None:
+    listed = [
+        {"name": name, "server": server} | ({"fallback": {"tool": {"name": other}}} if other else {})
+        for name, server, other in tools
+    ]
+    spec = {"selector": {}, "servers": TWO_SERVERS, "tools": listed}
+    document = {**GOOD, "spec": spec}
+    assert said in str(check(document)[0])
+
+
+def test_a_chain_ends() -> None:
+    chain = [
+        {"name": "a", "server": "kb", "fallback": {"tool": {"name": "b"}}},
+        {"name": "b", "server": "kb", "fallback": {"tool": {"name": "c"}}},
+        {"name": "c", "server": "kb"},
+    ]
+    assert check({**GOOD, "spec": {"selector": {}, "servers": TWO_SERVERS, "tools": chain}}) == []

@@ -23,6 +23,7 @@ class Server:
     def __init__(self) -> None:
         self.called: list[str] = []
         self.cancelled = 0
+        self.hang = True
         self.port = 0
         self.events = True
 
@@ -74,6 +75,22 @@ class Server:
         @server.tool()
         async def search_badly() -> str:
             raise ValueError("no such article")
+
+        @server.tool()
+        async def search_hanging(query: str = "") -> str:
+            """Hangs once it is told to."""
+            if self.hang:
+                await asyncio.sleep(30)
+            return f"about {query}"
+
+        @server.tool()
+        async def archive(text: str) -> str:
+            return f"long ago: {text}"
+
+        @server.tool()
+        async def search_hanging_structured() -> dict[str, str]:
+            await asyncio.sleep(30)
+            return {"found": "never"}
 
         @server.resource("note://one")
         async def note() -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from toolpolicy_api.snapshot import Concurrency
 from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.clock import SystemClock
-from toolpolicy_sidecar.problem import Stopped
+from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.concurrency import ConcurrencyLimiter, Full, Stage, Ticket
@@ -159,10 +159,8 @@ async def test_refusals_say_what_is_full_and_how_long_it_was() -> None:
     one = await waiter(of)
     with pytest.raises(Stopped) as full:
         await of.enter(soon())
-    assert full.value.problem == (
-        Reason.ConcurrencyLimit,
-        "all slots of the tool are taken (1 at once are allowed), and 1 more wait",
-        *(None, (), None, b"null"),
+    assert full.value.problem == Problem(
+        Reason.ConcurrencyLimit, "all slots of the tool are taken (1 at once are allowed), and 1 more wait"
     )
     with pytest.raises(Stopped) as late:
         await one
