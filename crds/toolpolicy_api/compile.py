@@ -120,6 +120,7 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         return None
     return compiled.Redaction(
         detectors=tuple(redaction.detectors),
+        min_confidence=redaction.min_confidence,
         patterns=tuple(
             compiled.Pattern(
                 name=pattern.name,

@@ -283,7 +283,6 @@ Detector = Literal[
     "JWT",
     "PrivateKey",
 ]
-_DETECTORS_TO_COME = ("Secrets", "PII", "Financial", "IBAN", "SSN", "Phone", "IPAddress", "JWT", "PrivateKey")
 
 
 class Pattern(Model):
@@ -310,10 +309,15 @@ class Redaction(Model):
     detectors: Annotated[
         list[Detector],
         Field(
+            description="Groups (Secrets, PII, Financial) and single detectors.",
             max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "set"} | not_yet(*_DETECTORS_TO_COME),
+            json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = []
+    min_confidence: Annotated[
+        Literal["Low", "Medium", "High"],
+        Field(description="Leaves out detectors that are less sure. Default Medium."),
+    ] = "Medium"
     patterns: Annotated[list[Pattern], Field(max_length=64, json_schema_extra=list_map("name"))] = []
     fields: Annotated[list[FieldRule] | None, Field(max_length=64, json_schema_extra=not_yet())] = None
     apply: Annotated[

@@ -90,9 +90,11 @@ class Pattern(Frozen, frozen=True):
 
 
 class Redaction(Frozen, frozen=True):
-    """`apply` is Request, Response or Both; the action is Mask."""
+    """`detectors` holds names of detectors and groups as they are written: the sidecar knows what is in a group.
+    `apply` is Request, Response or Both; the action is Mask."""
 
     detectors: tuple[str, ...] = ()
+    min_confidence: Literal["Low", "Medium", "High"] = "Medium"
     patterns: tuple[Pattern, ...] = ()
     apply: Literal["Request", "Response", "Both"] = "Both"
     on_unscannable: Literal["Refuse", "Pass"] = "Refuse"

@@ -267,10 +267,10 @@ BAD = [
         "detectors[0]",
     ),
     Bad(
-        "detector to come",
-        put("redaction.detectors", ["IBAN"]),
-        "spec.redaction.detectors",
-        "not supported yet",
+        "confidence unknown",
+        put("redaction.minConfidence", "Sure"),
+        "spec.redaction.minConfidence",
+        "spec.redaction.minConfidence",
     ),
     Bad(
         "action to come",

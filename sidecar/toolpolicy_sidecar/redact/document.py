@@ -14,6 +14,9 @@ MAX_DEPTH = 128
 # Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 
+COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+"""After a key."""
+
 # Whole pairs and other escapes are passed over; what group 1 finds is a half.
 _HALF_PAIR = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",

@@ -95,23 +95,28 @@ class Redactor:
         backslash = _find(data, b"\\", 0)
         pieces: list[bytes] = []
         at = 0
+        key, value_at = b"", -1
         for match in document.TOKEN.finditer(data):
             start, stop = match.span()
-            if begin >= stop and backslash >= stop:
+            if begin >= stop and backslash >= stop and start != value_at:
                 continue
             while end <= start:
                 begin, end = next(suspects, _NOWHERE)
             if backslash < start:
                 backslash = _find(data, b"\\", start)
-            if begin >= stop and backslash >= stop:
-                continue
+            if start != value_at:
+                if begin >= stop and backslash >= stop:
+                    continue
+                key = b""
             token = match.group()
             if token[:1] == b'"':
                 text = document.string_value(token)
-                value = self._value(text, depth, hits)
+                value = self._value(text, depth, hits, key)
+                colon = document.COLON.match(data, stop) if self._scanner.keyed else None
+                key, value_at = (text, colon.end()) if colon else (b"", -1)
             else:
                 text = token
-                value = self._number(token, hits)
+                value = self._number(token, hits, key)
             if value is not text:
                 pieces += [data[at:start], document.string_token(value)]
                 at = stop
@@ -120,24 +125,24 @@ class Redactor:
         pieces.append(data[at:])
         return b"".join(pieces)
 
-    def _number(self, token: bytes, hits: Counter[str]) -> bytes:
-        value = self._value(token, 0, hits)
+    def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
+        value = self._value(token, 0, hits, key)
         written_out = document.written_out(token) if value is token else None
         if written_out is not None:
             found = self._value(written_out, 0, hits)
             return token if found is written_out else found
         return value
 
-    def _value(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
-        """One text: opened if it is JSON, then scanned as it is. Again until nothing is hit, since what
-        is left may come together anew; a text that never comes to rest is masked whole."""
+    def _value(self, text: bytes, depth: int, hits: Counter[str], key: bytes = b"") -> bytes:
+        """One text: opened if it is JSON, then scanned as it is, and with its key. Again until nothing is hit,
+        since what is left may come together anew; a text that never comes to rest is masked whole."""
         name = ""
         for _ in range(_PASSES):
             structured = self._scanner.anchored and document.looks_like_one(text)
-            if not structured and not self._may_hit(text, NESTED + 1 - depth):
+            if not structured and not key and not self._may_hit(text, NESTED + 1 - depth):
                 return text
             found = Counter[str]()
-            left = self._scanner.redact(self._opened(text, depth, found), found)
+            left = self._scanner.redact(self._opened(text, depth, found), found, key)
             if left is text:
                 return text
             hits.update(found)

@@ -6,28 +6,30 @@ together the longest, of those the first in the policy's order.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import NamedTuple
 
 import re2
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact.detectors import DETECTORS
+from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
+from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.validators import Validator
 from toolpolicy_sidecar.redact.verdict import InvalidPattern
 from toolpolicy_sidecar.redact.views import views
 
 
 class Rule(NamedTuple):
-    """`anchored`: whether it hits may depend on where the text begins and ends."""
+    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit."""
 
     name: str
-    source: str
-    expression: re2._Regexp
+    sign: str
+    expression: Callable[[], re2._Regexp]
     replacement: bytes
-    anchored: bool
+    anchored: bool = False
     validator: Validator | None = None
+    keyed: bool = False
 
 
 class Span(NamedTuple):
@@ -39,41 +41,35 @@ class Span(NamedTuple):
 
 
 class Scanner:
-    """`anchored`: some rule must see each value by itself; no search over a whole document rules it out."""
+    """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
+    `keyed`: some rule wants to know under which key a value stands."""
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self._rules = rules
+    def __init__(self, patterns: list[Rule], detectors: list[Rule]) -> None:
+        self._rules = rules = patterns + detectors
+        self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
-        self._anchored = [rule.expression for rule in rules if rule.anchored]
-        self._union = _union([rule.source for rule in rules if not rule.anchored])
-        names = {rule.name for rule in rules} | DETECTORS.keys()
-        literals = {rule.replacement for rule in rules} | {mask(name) for name in names}
-        ordered = sorted(literals - {b""}, key=lambda literal: (-len(literal), literal))
-        self._placeholder = re.compile(b"|".join(map(re.escape, ordered)))
+        self.keyed = any(rule.keyed for rule in rules)
+        self._anchored = [rule.expression() for rule in rules if rule.anchored]
+        self._union = _union([rule.sign for rule in rules if not rule.anchored])
+        self._signs = _signs(tuple(rule.sign for rule in detectors))
+        self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
+        literals = {rule.replacement for rule in patterns} - {b""}
+        ordered = sorted(literals, key=lambda literal: (-len(literal), literal))
+        names = "|".join(sorted({rule.name for rule in rules} | DETECTORS.keys(), key=len, reverse=True))
+        own = rb"\[redacted:(?:" + names.encode() + rb")\]"
+        self._placeholder = re.compile(b"|".join([*map(re.escape, ordered), own]))
 
     @classmethod
     def compile(cls, redaction: snapshot.Redaction) -> "Scanner":
         """Raises InvalidPattern. Patterns come before detectors in the order."""
-        rules = [
-            Rule(
-                pattern.name,
-                pattern.regex,
-                _compiled(pattern.name, pattern.regex),
-                pattern.replace.encode(),
-                is_anchored(pattern.regex),
-            )
-            for pattern in redaction.patterns
+        patterns = [
+            _pattern(pattern, _compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
         ]
-        for name in redaction.detectors:
-            detector = DETECTORS.get(name)
-            if detector is None:
-                raise InvalidPattern(name, "this sidecar has no such detector")
-            expression = _compiled(name, detector.expression)
-            anchored = is_anchored(detector.expression)
-            rules.append(
-                Rule(name, detector.expression, expression, mask(name), anchored, detector.validator)
-            )
-        return cls(rules)
+        try:
+            detectors = chosen(redaction.detectors, redaction.min_confidence)
+        except LookupError as error:
+            raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
+        return cls(patterns, [_rule(detector) for detector in detectors])
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -93,9 +89,10 @@ class Scanner:
                 start, end = match.span()
                 yield start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
-    def redact(self, text: bytes, hits: Counter[str]) -> bytes:
-        """One pass: every region replaced, and counted under its name in `hits`."""
-        regions = self._regions(text)
+    def redact(self, text: bytes, hits: Counter[str], key: bytes = b"") -> bytes:
+        """One pass: every region replaced, and counted under its name in `hits`. `key`: the name under which
+        the text stands, in JSON."""
+        regions = self._regions(text, key)
         if not regions:
             return text
         pieces, at = [], 0
@@ -107,10 +104,12 @@ class Scanner:
         pieces.append(text[at:])
         return b"".join(pieces)
 
-    def _regions(self, text: bytes) -> list[tuple[int, int, int]]:
-        spans = list(self._spans(text))
+    def _regions(self, text: bytes, key: bytes) -> list[tuple[int, int, int]]:
+        spans = list(self._spans(text, self._suspected(text)))
+        if key:
+            spans += self._under_key(text, key)
         for view in views(text):
-            for span in self._spans(view.text):
+            for span in self._spans(view.text, self._suspected(view.text)):
                 start, end = view.source_span(span.start, -span.minus_end)
                 spans.append(Span(start, -end, span.order))
         if not spans:
@@ -124,10 +123,24 @@ class Scanner:
                 regions.append((start, -minus_end, order))
         return regions
 
-    def _spans(self, text: bytes) -> Iterator[Span]:
-        for order, rule in enumerate(self._rules):
-            for match in rule.expression.finditer(text):
-                start, end = match.span()
+    def _suspected(self, text: bytes) -> list[int]:
+        """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
+        found = (self._signs.Match(text) or ()) if self._signs else ()
+        return [*self._patterns, *(len(self._patterns) + index for index in found)]
+
+    def _under_key(self, text: bytes, key: bytes) -> Iterator[Span]:
+        """What rules find that look for a name and its value, read as `key="text"`."""
+        before = len(key) + 2
+        joined = b'%b="%b"' % (key, text)
+        for start, minus_end, order in self._spans(joined, self._keyed.intersection(self._suspected(joined))):
+            if start >= before:
+                yield Span(start - before, max(minus_end + before, -len(text)), order)
+
+    def _spans(self, text: bytes, orders: Iterable[int]) -> Iterator[Span]:
+        for order in orders:
+            rule = self._rules[order]
+            for match in rule.expression().finditer(text):
+                start, end = match.span(match.lastindex or 0)
                 if start == end:
                     continue
                 found = rule.validator(text, start, end) if rule.validator else ((start, end),)
@@ -169,10 +182,10 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     return start, -end
 
 
-def _options() -> re2.Options:
+def _options(*, captures: bool = False) -> re2.Options:
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True  # only where a match begins and ends: the fast engines suffice
+    options.never_capture = not captures  # only where a match begins and ends: the fast engines suffice
     return options
 
 
@@ -186,12 +199,46 @@ def _compiled(name: str, expression: str) -> re2._Regexp:
         ) from None
 
 
+def _pattern(pattern: snapshot.Pattern, expression: re2._Regexp) -> Rule:
+    replacement, anchored = pattern.replace.encode(), is_anchored(pattern.regex)
+    return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
+
+
+def _rule(detector: Detector) -> Rule:
+    return Rule(
+        detector.name,
+        detector.trigger,
+        partial(_expression, detector.expression),
+        mask(detector.name),
+        validator=detector.validator,
+        keyed=detector.keyed,
+    )
+
+
+@cache
+def _expression(expression: str) -> re2._Regexp:
+    """A detector's, compiled when its trigger is first met: most never are."""
+    return re2.compile(expression, _options(captures="(" in expression.replace("(?", "")))
+
+
 def _union(expressions: list[str]) -> re2._Regexp | None:
-    """What any of these hits, and what must be written out to see whether it does. None when it would be
-    too large: then every text may hit."""
+    """What stands in everything that any rule hits, and what must be written out to see whether one does. None
+    when it would be too large: then every text may hit."""
     try:
         return re2.compile(
             "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), _options()
         )
     except re2.error:
         return None
+
+
+@cache
+def _signs(triggers: tuple[str, ...]) -> re2.Set | None:
+    """Finds which of the triggers stand in a text, in one go. None: there are none."""
+    if not triggers:
+        return None
+    signs = re2.Set.SearchSet(_options())
+    for trigger in triggers:
+        signs.Add(trigger)
+    signs.Compile()
+    return signs
