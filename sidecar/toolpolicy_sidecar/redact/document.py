@@ -14,8 +14,8 @@ MAX_DEPTH = 128
 # Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 
-COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
-"""After a key."""
+NAMED = re.compile(rb'(?:[ \t\r\n]*+,[ \t\r\n]*+"[Vv]alue")?+[ \t\r\n]*+:[ \t\r\n]*+')
+"""Between a name and its value: `"name": value`, or `{"name": "name", "value": value}`."""
 
 # Whole pairs and other escapes are passed over; what group 1 finds is a half.
 _HALF_PAIR = re.compile(

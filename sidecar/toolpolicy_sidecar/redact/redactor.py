@@ -112,8 +112,8 @@ class Redactor:
             if token[:1] == b'"':
                 text = document.string_value(token)
                 value = self._value(text, depth, hits, key)
-                colon = document.COLON.match(data, stop) if self._scanner.keyed else None
-                key, value_at = (text, colon.end()) if colon else (b"", -1)
+                named = document.NAMED.match(data, stop) if self._scanner.keyed else None
+                key, value_at = (text, named.end()) if named else (b"", -1)
             else:
                 text = token
                 value = self._number(token, hits, key)

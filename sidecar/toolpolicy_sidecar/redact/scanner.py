@@ -50,8 +50,11 @@ class Scanner:
         self.anchored = any(rule.anchored for rule in rules)
         self.keyed = any(rule.keyed for rule in rules)
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
-        self._union = _union([rule.sign for rule in rules if not rule.anchored])
-        self._signs = _signs(tuple(rule.sign for rule in detectors))
+        self._union = _union(dict.fromkeys(rule.sign for rule in rules if not rule.anchored))
+        by_sign: dict[str, list[int]] = {}
+        for order, rule in enumerate(detectors, len(patterns)):
+            by_sign.setdefault(rule.sign, []).append(order)
+        self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
         literals = {rule.replacement for rule in patterns} - {b""}
         ordered = sorted(literals, key=lambda literal: (-len(literal), literal))
@@ -125,8 +128,10 @@ class Scanner:
 
     def _suspected(self, text: bytes) -> list[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
-        found = (self._signs.Match(text) or ()) if self._signs else ()
-        return [*self._patterns, *(len(self._patterns) + index for index in found)]
+        orders = [*self._patterns]
+        for index in (self._signs.Match(text) or ()) if self._signs else ():
+            orders += self._of_signs[index]
+        return orders
 
     def _under_key(self, text: bytes, key: bytes) -> Iterator[Span]:
         """What rules find that look for a name and its value, read as `key="text"`."""
@@ -221,7 +226,7 @@ def _expression(expression: str) -> re2._Regexp:
     return re2.compile(expression, _options(captures="(" in expression.replace("(?", "")))
 
 
-def _union(expressions: list[str]) -> re2._Regexp | None:
+def _union(expressions: Iterable[str]) -> re2._Regexp | None:
     """What stands in everything that any rule hits, and what must be written out to see whether one does. None
     when it would be too large: then every text may hit."""
     try:

@@ -10,7 +10,7 @@ import re2
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.detectors import DETECTORS
 from toolpolicy_sidecar.redact.detectors.cards import CARD_ISSUERS
-from toolpolicy_sidecar.redact.detectors.checksums import luhn
+from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
 from toolpolicy_sidecar.redact.detectors.detector import Detector
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.redact.scanner import is_anchored
@@ -84,8 +84,13 @@ def test_a_detector_is_ruled_out_by_its_trigger(detector: Detector) -> None:
 
 
 def card(prefix: int, length: int) -> str:
-    body = str(prefix).ljust(length - 1, "1")
-    return next(body + str(digit) for digit in range(10) if luhn((body + str(digit)).encode()))
+    """Not the number of an article as well."""
+    for fill in "137":
+        body = str(prefix).ljust(length - 1, fill)
+        number = next(body + str(digit) for digit in range(10) if luhn((body + str(digit)).encode()))
+        if length != 13 or not ean13(number.encode()):
+            return number
+    raise AssertionError
 
 
 @pytest.mark.parametrize(

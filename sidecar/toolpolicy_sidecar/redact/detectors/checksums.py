@@ -45,6 +45,11 @@ def weighted(digits: bytes, *weights: int) -> int:
     return sum(value * weight for value, weight in zip(values(digits), cycle(weights), strict=False))
 
 
+def ean13(digits: bytes) -> bool:
+    """GS1's, for thirteen digits."""
+    return weighted(digits, 1, 3) % 10 == 0
+
+
 def mod_11_10(digits: bytes) -> bool:
     """ISO/IEC 7064, MOD 11,10."""
     product = 10

@@ -15,12 +15,13 @@ beside it. Low: a form that other things have too."""
 
 
 class Detector(NamedTuple):
-    """`expression` is RE2 without anchors; where it has groups, the one that took part is the candidate.
+    """`expression` is RE2; where it has groups, the one that took part is the candidate.
 
-    `trigger` is RE2 too, short and of bounded length, and stands in every match: one search for all triggers
-    rules a whole document out at the speed of memory. `keyed`: part of the match is a telling name, which in
-    JSON is the key before the value. Each of `examples` must be hit, in `others` nothing must be hit.
-    `source`: where the facts about the form come from.
+    `trigger` is RE2 too, and stands in every match: one search for all triggers rules a whole document out at
+    the speed of memory. For that it is short, of bounded length and without anchors, and its automaton stays
+    small: neighbours are of the same class (`[0-9]{9}`, not `[2-6][0-9]{8}`), nothing is optional that need not be.
+    `keyed`: part of the match is a telling name, which in JSON is the key before the value. Each of `examples`
+    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from.
     """
 
     name: str
@@ -59,6 +60,11 @@ def invented(size: int, characters: str = ALNUM) -> str:
         unit for known, unit in _INVENTED.items() if characters.startswith(known)
     )
     return (unit * (size // len(unit) + 1))[:size]
+
+
+TWELVE_DIGITS = "[0-9](?:[ -]?[0-9]){11}"
+SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
+"""Triggers of several detectors: what is the same is looked for once."""
 
 
 def token(  # noqa: PLR0917 -- the columns of a table

@@ -23,6 +23,7 @@ AMERICA: tuple[Detector, ...] = (
             "1-123-45-6789",
             "ssn: 12345",
         ),
+        trigger="-[0-9]{2}-[0-9]{4}",
     ),
     row(
         "BrazilianCPF",
@@ -35,6 +36,7 @@ AMERICA: tuple[Detector, ...] = (
         ("390.533.447-05", "cpf: 39053344705"),
         ("390.533.447-06", "111.111.111-11"),
         confidence="High",
+        trigger=r"\.[0-9]{3}-[0-9Kk]",
     ),
     row(
         "ChileanRUT",
@@ -46,6 +48,7 @@ AMERICA: tuple[Detector, ...] = (
         national.rut,
         ("12.531.909-2", "RUT 12531909-2"),
         ("12.531.909-3",),
+        trigger=r"\.[0-9]{3}-[0-9Kk]",
     ),
     row(
         "ArgentineCUIT",
@@ -57,6 +60,7 @@ AMERICA: tuple[Detector, ...] = (
         national.cuit,
         ("20-05536168-2", "CUIL 20055361682"),
         ("20-05536168-3",),
+        trigger="-[0-9]{8}-[0-9]",
     ),
     row(
         "MexicanCURP",
@@ -69,6 +73,7 @@ AMERICA: tuple[Detector, ...] = (
         ("BOXW310820HNERXN09",),
         ("BOXW310820HNERXN08", "BOXW311320HNERXN09"),
         confidence="High",
+        trigger="[0-9][HMX][A-Z]{4}",
     ),
     row(
         "CanadianSIN",
@@ -91,8 +96,8 @@ AMERICA: tuple[Detector, ...] = (
         national.mrz,
         ("L898902C36UTO7408122F1204159ZE184226B<<<<<10",),
         ("L898902C35UTO7408122F1204159ZE184226B<<<<<10",),
-        trigger="[0-9][MFX<][0-9]{7}[A-Z0-9<]",
         confidence="High",
+        trigger="[0-9][MFX<][0-9]{7}",
     ),
     row(
         "Passport",

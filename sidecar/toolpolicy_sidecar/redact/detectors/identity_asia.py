@@ -1,7 +1,7 @@
 """Identity, tax and social security numbers of Asia, Africa and Oceania."""
 
 from toolpolicy_sidecar.redact.detectors import checksums, national
-from toolpolicy_sidecar.redact.detectors.detector import Detector
+from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, TWELVE_DIGITS, Detector
 from toolpolicy_sidecar.redact.detectors.national_row import row
 
 ASIA: tuple[Detector, ...] = (
@@ -16,6 +16,7 @@ ASIA: tuple[Detector, ...] = (
         ("360426199101010071",),
         ("360426199101010072", "360426199113010071"),
         confidence="High",
+        trigger=TWELVE_DIGITS,
     ),
     row(
         "KoreanRRN",
@@ -27,6 +28,7 @@ ASIA: tuple[Detector, ...] = (
         national.korean_id,
         ("971013-1019902",),
         ("971313-1019902",),
+        trigger=SIX_AND_THREE,
     ),
     row(
         "JapaneseMyNumber",
@@ -49,6 +51,7 @@ ASIA: tuple[Detector, ...] = (
         checksums.verhoeff,
         ("2341 2341 2346", "aadhaar: 234123412346"),
         ("2341 2341 2347",),
+        trigger=TWELVE_DIGITS,
     ),
     row(
         "IndianPAN",
@@ -60,6 +63,7 @@ ASIA: tuple[Detector, ...] = (
         national.anything,
         ("ACUPA7085R",),
         ("ACUXA7085R", "ACUPA70857"),
+        trigger="[A-Z]{5}[0-9]{4}[A-Z]",
     ),
     row(
         "AustralianTFN",
@@ -93,6 +97,7 @@ ASIA: tuple[Detector, ...] = (
         national.south_african_id,
         ("7503305044089",),
         ("7503305044088", "1700000000000"),
+        trigger=TWELVE_DIGITS,
     ),
     row(
         "SingaporeNRIC",
@@ -104,6 +109,7 @@ ASIA: tuple[Detector, ...] = (
         national.nric,
         ("S1234567D",),
         ("S1234567E",),
+        trigger="[0-9]{7}-?[A-Z]",
     ),
     row(
         "HongKongId",
@@ -116,6 +122,7 @@ ASIA: tuple[Detector, ...] = (
         ("A123456(3)",),
         ("A123456(4)",),
         confidence="High",
+        trigger=r"[0-9]{6}\([0-9A]\)",
     ),
     row(
         "ThaiId",
@@ -128,5 +135,6 @@ ASIA: tuple[Detector, ...] = (
         ("1-1014-00000-01-4",),
         ("1-1014-00000-01-5",),
         confidence="High",
+        trigger="-[0-9]{5}-[0-9]{2}-",
     ),
 )

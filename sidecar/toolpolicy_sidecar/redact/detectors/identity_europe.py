@@ -1,7 +1,7 @@
 """Identity, tax and social security numbers of Europe."""
 
 from toolpolicy_sidecar.redact.detectors import checksums, national
-from toolpolicy_sidecar.redact.detectors.detector import Detector
+from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, TWELVE_DIGITS, Detector
 from toolpolicy_sidecar.redact.detectors.national_row import row
 
 EUROPE: tuple[Detector, ...] = (
@@ -15,6 +15,7 @@ EUROPE: tuple[Detector, ...] = (
         national.dni,
         ("54362315K", "54362315-K", "X2482300W", "X-2482300-W"),
         ("54362315Z", "X2482300A", "20261121T10"),
+        trigger="[0-9]{7}-?[A-Z]",
     ),
     row(
         "ItalianCodiceFiscale",
@@ -27,6 +28,7 @@ EUROPE: tuple[Detector, ...] = (
         ("RCCMNL83S18D969H",),
         ("RCCMNL83S18D969I",),
         confidence="High",
+        trigger="[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z]",
     ),
     row(
         "FrenchNIR",
@@ -38,6 +40,7 @@ EUROPE: tuple[Detector, ...] = (
         national.nir,
         ("2 95 10 99 126 111 93", "295109912611193", "1 85 05 78 006 084 91"),
         ("2 95 10 99 126 111 94",),
+        trigger=TWELVE_DIGITS,
     ),
     row(
         "GermanTaxId",
@@ -49,6 +52,7 @@ EUROPE: tuple[Detector, ...] = (
         checksums.mod_11_10,
         ("36 574 261 809", "Steuer-ID: 36574261809"),
         ("36 574 261 808",),
+        trigger=" [0-9]{3} [0-9]{3} [0-9]{3}",
     ),
     row(
         "DutchBSN",
@@ -72,6 +76,7 @@ EUROPE: tuple[Detector, ...] = (
         ("85.07.30-033.28", "NRN 85073003328"),
         ("85.07.30-033.29",),
         confidence="High",
+        trigger=r"\.[0-9]{2}-[0-9]{3}\.",
     ),
     row(
         "PolishPESEL",
@@ -94,6 +99,7 @@ EUROPE: tuple[Detector, ...] = (
         national.personnummer,
         ("811218-9876", "19811218-9876", "personnummer: 8112189876"),
         ("811218-9877", "811318-9876"),
+        trigger=SIX_AND_THREE,
     ),
     row(
         "FinnishHETU",
@@ -105,6 +111,7 @@ EUROPE: tuple[Detector, ...] = (
         national.hetu,
         ("131052-308T", "131052A308T"),
         ("131052-308U",),
+        trigger=SIX_AND_THREE,
     ),
     row(
         "NorwegianId",
@@ -138,7 +145,7 @@ EUROPE: tuple[Detector, ...] = (
         national.nino,
         ("AB 12 34 56 C", "JG103759A"),
         ("BG123456A", "QQ123456C", "AB123456E"),
-        trigger="[A-Z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]",
+        trigger="[A-Z]{2}[0-9]{6}[A-D]| [0-9]{2} [0-9]{2} [A-D]",
     ),
     row(
         "BritishNHSNumber",
@@ -158,10 +165,11 @@ EUROPE: tuple[Detector, ...] = (
         r"756\.?[0-9]{4}\.?[0-9]{4}\.?[0-9]{2}",
         "",
         "",
-        national.ean13,
+        checksums.ean13,
         ("756.9217.0769.85", "7569217076985"),
         ("756.9217.0769.84",),
         confidence="High",
+        trigger=r"756\.?[0-9]{4}",
     ),
     row(
         "PortugueseNIF",
@@ -196,6 +204,7 @@ EUROPE: tuple[Detector, ...] = (
         ("112-233-445 95",),
         ("112-233-445 96",),
         confidence="High",
+        trigger="-[0-9]{3}-[0-9]{3}[- ]",
     ),
     row(
         "BritishDrivingLicence",
@@ -207,5 +216,6 @@ EUROPE: tuple[Detector, ...] = (
         national.anything,
         ("MORGA657054SM9IJ",),
         ("MORGA699954SM9IJ",),
+        trigger="[0-9]{6}[A-Z][A-Z9]",
     ),
 )

@@ -89,10 +89,6 @@ def bsn(digits: bytes) -> bool:
     return (weighted(digits[:8], 9, 8, 7, 6, 5, 4, 3, 2) - int(digits[8:])) % 11 == 0 and len(set(digits)) > 1
 
 
-def ean13(digits: bytes) -> bool:
-    return weighted(digits, 1, 3) % 10 == 0
-
-
 def nhs(digits: bytes) -> bool:
     return -weighted(digits[:9], *range(10, 1, -1)) % 11 == digits[9] - ord("0")
 

@@ -41,8 +41,8 @@ def row(  # noqa: PLR0917 -- the columns of a table
     trigger: str = "",
     confidence: Confidence = "Medium",
 ) -> Detector:
-    """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form, if it is long."""
-    beside = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,24}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
+    """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form."""
+    beside = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
     forms = [rf"\b({form})"] if form else []
     return Detector(
         name=name,
@@ -50,7 +50,7 @@ def row(  # noqa: PLR0917 -- the columns of a table
         description=description,
         source=source,
         confidence=confidence,
-        trigger="|".join([trigger or form] * bool(form) + [f"(?i:{names})"] * bool(names)),
+        trigger="|".join([trigger] * bool(form) + [f"(?i:{names})"] * bool(names)),
         expression="|".join([*([beside] if names else []), *forms]),
         examples=examples,
         others=others,

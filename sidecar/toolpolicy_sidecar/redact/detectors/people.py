@@ -82,7 +82,7 @@ PEOPLE: tuple[Detector, ...] = (
         description="Telephone numbers: international ones, North America's written with separators.",
         source="ITU-T E.164; libphonenumber's metadata; the North American numbering plan",
         confidence="Medium",
-        trigger=r"\+(?:[ (]?[0-9]){2}|[2-9][0-9]{2}[). -]{1,2}[2-9][0-9]{2}[. -][0-9]{4}|\b00[1-9]",
+        trigger=r"\+(?:[ (]?[0-9]){2}|[). -][0-9]{3}[. -][0-9]{4}|\b00[1-9]",
         expression=r"\+[ (]?[0-9](?:[ ().\-/]{0,2}[0-9]){6,16}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
         r"|\b00[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
         r"|(?:\b1[ .-])?\(?\b[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?",
@@ -139,7 +139,7 @@ PEOPLE: tuple[Detector, ...] = (
         description="Addresses of hosts, IPv4 and IPv6.",
         source="RFC 791, RFC 4291",
         confidence="Medium",
-        trigger=rf"[0-9]\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]|(?:{_HEX4}:){{7}}|[0-9A-Fa-f]::[0-9A-Fa-f]|::[0-9A-Fa-f]{{1,4}}:",
+        trigger=rf"[0-9]\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]|(?::{_HEX4}){{5}}:|[0-9A-Fa-f]::[0-9A-Fa-f]|::[0-9A-Fa-f]{{1,4}}:",
         expression=r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"
         rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b",
         examples=(

@@ -37,8 +37,18 @@ def _secret(  # noqa: PLR0917 -- the columns of a table
     )
 
 
-_IS = r"""["'`\]\\]{0,3}\s{0,3}(?:=>|:=|={1,2}|:|\bis\b)\s{0,3}["'`\\]{0,2}"""
+_EQUALS = (
+    r"""["'`\]\\]{0,3}(?:\s{0,3}(?:=>|:=|={1,2}|:|\(|\bis\b)\s{0,3}|,?\s{1,3}["']?value["']?\s?[=:]\s?)"""
+)
+_IS = rf"""{_EQUALS}["'`\\]{{0,2}}"""
 """What stands between a name and its value, in most languages and in prose."""
+
+
+def _named(names: str, value: str) -> str:
+    """A name and its value; also as an option of a command."""
+    return rf"(?:{names}{_EQUALS}|--[A-Za-z0-9-]{{0,30}}?{names}[ =]){value}"
+
+
 _NAMES_OF_PASSWORDS = (
     r"(?i:passw(?:or)?d|passphrase|pass_?code|pwd|\bpass)"
     rf"(?i:[_-]?(?:{'[0-9]{1,2}'}|value|prod|dev|test|plain|text))?"
@@ -254,16 +264,19 @@ SECRETS: tuple[Detector, ...] = (
         "Password",
         "What stands beside a name that means a password.",
         "names in use in configuration files and forms",
-        r"(?i:passw|pass_?[cp]|pwd|pass['\"]?\s{0,2}[=:])",
-        _NAMES_OF_PASSWORDS
-        + r"""(?:["'\]\\]{0,3}\s{0,3}(?:=>|:=|={1,2}|:|\bis\b)\s{0,3})"""
-        + r"""(?:\\?"([^"\n\\\s]{4,128})\\?"|'([^'\n\s]{4,128})'|([^\s"'`,;&<>(){}\[\]\\]{4,128}))""",
+        r"(?i:passw|pass_?[cp]|pwd|pass[\s'\"=:])",
+        _named(
+            _NAMES_OF_PASSWORDS,
+            r"""(?:\\?"([^"\n\\\s]{4,128})\\?"|'([^'\n\s]{4,128})'|([^\s"'`,;&<>(){}\[\]\\]{4,128}))""",
+        ),
         (
             f"password={invented(10)}",
             f'DB_PASSWORD: "{invented(12)}"',
             "pwd=letmein22;",
             "the password is hunter2",
             "user=jane password='correct,horse'",
+            "mysqldump --password hunter22 app",
+            '<add key="adminPasswd" value="1lp83u5dn" />',
         ),
         (
             "password: string",
@@ -282,12 +295,14 @@ SECRETS: tuple[Detector, ...] = (
         "names in use in configuration files and APIs",
         r"(?i:secret|token|credential|authoriz|api.?key|(?:access|auth|private|encryption|signing|master|account|shared|"
         r"storage|service|admin|license|subscription|bot|app|server|client|deploy|webhook|sas).?(?:key|pwd)|jwt|bearer)",
-        _NAMES_OF_SECRETS + _IS + rf"([{ALNUM}+/_.~!@#$%^*-]{{12,}}=*)",
+        _named(_NAMES_OF_SECRETS, rf"""["'`\\]{{0,2}}([{ALNUM}+/_.~!@#$%^*-]{{12,}}=*)"""),
         (
             f"api_key={invented(32)}",
             f'"client_secret": "{invented(24, HEX)}"',
             f"ACCESS_TOKEN={invented(20)}",
             "apiKey: 550e8400-e29b-41d4-a716-446655440000",
+            f"deploy --api-key {invented(32, HEX)}",
+            f'client.setApiKey("{invented(24)}")',
         ),
         (
             "token: string",

@@ -26,7 +26,7 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[i
     if text[start - 1 : start].isalnum() or text[end : end + 1].isdigit():
         return
     number = text[start:end]
-    if _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _possible(number, None)):
+    if _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _international(number)):
         yield start, end
 
 
@@ -42,14 +42,15 @@ def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
         yield start, end
 
 
-def _possible(number: bytes, country: str | None) -> bool:
+def _international(number: bytes) -> bool:
     phonenumbers = _library()
     text = number.decode()
     try:
-        parsed = phonenumbers.parse("+" + text[2:] if text.startswith("00") else text, country)
+        if text.startswith("00"):  # as many other numbers do
+            return bool(phonenumbers.is_valid_number(phonenumbers.parse("+" + text[2:])))
+        return bool(phonenumbers.is_possible_number(phonenumbers.parse(text)))
     except phonenumbers.NumberParseException:
         return False
-    return bool(phonenumbers.is_possible_number(parsed))
 
 
 def _valid(number: bytes, country: str) -> bool:
