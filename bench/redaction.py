@@ -47,7 +47,7 @@ def random_ids(count: int) -> bytes:
         {
             "id": str(uuid.UUID(int=chance.getrandbits(128))),
             "sha": chance.randbytes(20).hex(),
-            "created_at": f"2026-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}T10:{chance.randint(0, 59):02}:00Z",
+            "created_at": f"2026-11-{chance.randint(1, 28):02}T10:{chance.randint(0, 59):02}:00Z",
             "ts": chance.randint(1_700_000_000_000, 1_800_000_000_000),
             "amount": round(chance.random() * 10_000, 2),
         }

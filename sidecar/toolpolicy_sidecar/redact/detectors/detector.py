@@ -62,9 +62,8 @@ def invented(size: int, characters: str = ALNUM) -> str:
     return (unit * (size // len(unit) + 1))[:size]
 
 
-TWELVE_DIGITS = "[0-9](?:[ -]?[0-9]){11}"
 SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
-"""Triggers of several detectors: what is the same is looked for once."""
+"""A trigger of several detectors: what is the same is looked for once."""
 
 
 def token(  # noqa: PLR0917 -- the columns of a table

@@ -1,7 +1,7 @@
 """Identity, tax and social security numbers of Asia, Africa and Oceania."""
 
 from toolpolicy_sidecar.redact.detectors import checksums, national
-from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, TWELVE_DIGITS, Detector
+from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, Detector
 from toolpolicy_sidecar.redact.detectors.national_row import row
 
 ASIA: tuple[Detector, ...] = (
@@ -16,7 +16,7 @@ ASIA: tuple[Detector, ...] = (
         ("360426199101010071",),
         ("360426199101010072", "360426199113010071"),
         confidence="High",
-        trigger=TWELVE_DIGITS,
+        trigger="[0-9]{17}",
     ),
     row(
         "KoreanRRN",
@@ -51,7 +51,7 @@ ASIA: tuple[Detector, ...] = (
         checksums.verhoeff,
         ("2341 2341 2346", "aadhaar: 234123412346"),
         ("2341 2341 2347",),
-        trigger=TWELVE_DIGITS,
+        trigger="[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
     ),
     row(
         "IndianPAN",
@@ -97,7 +97,7 @@ ASIA: tuple[Detector, ...] = (
         national.south_african_id,
         ("7503305044089",),
         ("7503305044088", "1700000000000"),
-        trigger=TWELVE_DIGITS,
+        trigger="[0-9]{13}",
     ),
     row(
         "SingaporeNRIC",

@@ -1,7 +1,7 @@
 """Identity, tax and social security numbers of Europe."""
 
 from toolpolicy_sidecar.redact.detectors import checksums, national
-from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, TWELVE_DIGITS, Detector
+from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, Detector
 from toolpolicy_sidecar.redact.detectors.national_row import row
 
 EUROPE: tuple[Detector, ...] = (
@@ -40,7 +40,7 @@ EUROPE: tuple[Detector, ...] = (
         national.nir,
         ("2 95 10 99 126 111 93", "295109912611193", "1 85 05 78 006 084 91"),
         ("2 95 10 99 126 111 94",),
-        trigger=TWELVE_DIGITS,
+        trigger=r"[0-9]{15}|[0-9]{13} [0-9]{2}|[0-9AB] [0-9]{3} [0-9]{3} [0-9]{2}|[0-9]2[AB][0-9]{6}",
     ),
     row(
         "GermanTaxId",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors.cards import payment_card
-from toolpolicy_sidecar.redact.detectors.detector import TWELVE_DIGITS, Detector
+from toolpolicy_sidecar.redact.detectors.detector import Detector
 
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
@@ -50,7 +50,7 @@ MONEY: tuple[Detector, ...] = (
         description="Payment card numbers: issuer's range, length and check digit, spaces or dashes between.",
         source="ISO/IEC 7812; the issuers' public ranges",
         confidence="High",
-        trigger=TWELVE_DIGITS,
+        trigger="[0-9](?:[ -]?[0-9]){11}",
         expression=r"(?:[2-6]|1800)(?:[ -]?[0-9]){11,}",
         examples=(
             "4111111111111111",
