@@ -294,7 +294,7 @@ class Pattern(Model):
     ]
     replace: Annotated[
         str | None,
-        Field(description="What stands in its place, literally. Default [redacted:<name>].", max_length=256),
+        Field(description="What stands in its place, literally. Default: as action says.", max_length=256),
     ] = None
 
 
@@ -325,7 +325,10 @@ class Redaction(Model):
     ] = "Both"
     action: Annotated[
         Literal["Mask", "Hash", "Drop", "Block"],
-        Field(description="Mask replaces the text.", json_schema_extra=not_yet("Hash", "Drop", "Block")),
+        Field(
+            description="Mask puts the detector's name in its place, Hash also a code that is the same for the same"
+            " value, Drop nothing. Block lets the call not pass. Default Mask."
+        ),
     ] = "Mask"
     on_unscannable: Annotated[
         Literal["Refuse", "Pass"],

@@ -273,10 +273,10 @@ BAD = [
         "spec.redaction.minConfidence",
     ),
     Bad(
-        "action to come",
-        put("redaction.action", "Hash"),
+        "action unknown",
+        put("redaction.action", "Burn"),
         "spec.redaction.action",
-        "not supported yet in action",
+        "spec.redaction.action",
     ),
     Bad(
         "fields to come",

@@ -6,11 +6,12 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document
-from toolpolicy_sidecar.redact.scanner import Scanner, mask
-from toolpolicy_sidecar.redact.verdict import InvalidPattern, Redacted, Unscannable
+from toolpolicy_sidecar.redact.placeholder import mask
+from toolpolicy_sidecar.redact.scanner import Scanner
+from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import unescape
 
-__all__ = ["NESTED", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
+__all__ = ["NESTED", "Blocked", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
 
 NESTED = 3
 """JSON in a JSON string is opened this deep. Deeper, with escapes left that could hide something, it is
@@ -21,41 +22,50 @@ _NOWHERE = (sys.maxsize, sys.maxsize)
 
 
 class Redactor:
+    """Every method raises Unscannable for what cannot be read, and Blocked when the policy's action is Block and
+    something is hit."""
+
     def __init__(self, scanner: Scanner, redaction: snapshot.Redaction) -> None:
         self._scanner = scanner
         self.on_request = redaction.apply in {"Request", "Both"}
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
+        self._blocks = redaction.action == "Block"
 
     @classmethod
-    def compile(cls, redaction: snapshot.Redaction) -> "Redactor":
-        """Raises InvalidPattern."""
-        return cls(Scanner.compile(redaction), redaction)
+    def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
+        """`key`: the secret behind the placeholders of the action Hash. Raises InvalidPattern."""
+        return cls(Scanner.compile(redaction, key), redaction)
+
+    def _verdict(self, raw: T, value: T, hits: Counter[str]) -> Redacted[T]:
+        if hits and self._blocks:
+            raise Blocked(hits)
+        return Redacted(value if hits else raw, hits)
 
     def text(self, text: str) -> Redacted[str]:
-        """A text of any kind; one that is a JSON document is opened. Raises Unscannable."""
+        """A text of any kind; one that is a JSON document is opened."""
         try:
             data = text.encode()
         except UnicodeEncodeError:
             raise Unscannable("text with half a surrogate pair") from None
         hits = Counter[str]()
         value = self._value(data, 0, hits)
-        return Redacted(value.decode(), hits) if hits else Redacted(text, hits)
+        return self._verdict(text, value.decode(), hits)
 
     def json(self, data: bytes) -> Redacted[bytes]:
-        """Every string, key and number of a JSON document. Raises Unscannable."""
+        """Every string, key and number of a JSON document."""
         document.check(data)
         hits = Counter[str]()
-        return Redacted(self._document(data, 0, hits), hits)
+        return self._verdict(data, self._document(data, 0, hits), hits)
 
     def query(self, raw: str) -> Redacted[str]:
-        """`a=b&c=d` as sent: each name, each value, and both together. Raises Unscannable."""
+        """`a=b&c=d` as sent: each name, each value, and both together."""
         hits = Counter[str]()
         value = "&".join([self._pair(pair, hits) for pair in raw.split("&")])
-        return Redacted(value if hits else raw, hits)
+        return self._verdict(raw, value, hits)
 
     def form(self, data: bytes) -> Redacted[bytes]:
-        """The same as a body. Raises Unscannable."""
+        """The same as a body."""
         try:
             found = self.query(data.decode())
         except UnicodeDecodeError:
@@ -79,9 +89,10 @@ class Redactor:
             if any(b"/" in segment for segment in plain):
                 raise Unscannable("a path with an encoded slash and something to redact")
             segments = [quote(segment, safe="") for segment in whole.split(b"/")]
-        if hits and any(segment in {".", ".."} for segment in segments):
+        emptied = segments.count("") > raw.split("/").count("")
+        if hits and (emptied or any(segment in {".", ".."} for segment in segments)):
             raise Unscannable("a path that redaction would turn into another one")
-        return Redacted("/".join(segments) if hits else raw, hits)
+        return self._verdict(raw, "/".join(segments), hits)
 
     def _document(self, data: bytes, depth: int, hits: Counter[str]) -> bytes:
         """Of valid JSON, with everything that is hit replaced. `depth`: in how many strings it stood.

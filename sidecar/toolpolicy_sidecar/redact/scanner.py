@@ -16,17 +16,19 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
+from toolpolicy_sidecar.redact.placeholder import Placeholders, mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern
-from toolpolicy_sidecar.redact.views import views
+from toolpolicy_sidecar.redact.views import unescape, views
 
 
 class Rule(NamedTuple):
-    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit."""
+    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit.
+    `replacement` None: a placeholder that tells values apart."""
 
     name: str
     sign: str
     expression: Callable[[], re2._Regexp]
-    replacement: bytes
+    replacement: bytes | None
     anchored: bool = False
     validator: Validator | None = None
     keyed: bool = False
@@ -44,7 +46,7 @@ class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
     `keyed`: some rule wants to know under which key a value stands."""
 
-    def __init__(self, patterns: list[Rule], detectors: list[Rule]) -> None:
+    def __init__(self, patterns: list[Rule], detectors: list[Rule], key: bytes) -> None:
         self._rules = rules = patterns + detectors
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
@@ -56,15 +58,16 @@ class Scanner:
             by_sign.setdefault(rule.sign, []).append(order)
         self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
-        literals = {rule.replacement for rule in patterns} - {b""}
-        ordered = sorted(literals, key=lambda literal: (-len(literal), literal))
-        names = "|".join(sorted({rule.name for rule in rules} | DETECTORS.keys(), key=len, reverse=True))
-        own = rb"\[redacted:(?:" + names.encode() + rb")\]"
-        self._placeholder = re.compile(b"|".join([*map(re.escape, ordered), own]))
+        self._placeholders = Placeholders(
+            key,
+            {rule.name for rule in rules} | DETECTORS.keys(),
+            {rule.replacement for rule in patterns if rule.replacement is not None},
+        )
 
     @classmethod
-    def compile(cls, redaction: snapshot.Redaction) -> "Scanner":
-        """Raises InvalidPattern. Patterns come before detectors in the order."""
+    def compile(cls, redaction: snapshot.Redaction, key: bytes) -> "Scanner":
+        """`key`: of the placeholders that tell values apart. Patterns come before detectors in the order. Raises
+        InvalidPattern."""
         patterns = [
             _pattern(pattern, _compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
         ]
@@ -72,7 +75,7 @@ class Scanner:
             detectors = chosen(redaction.detectors, redaction.min_confidence)
         except LookupError as error:
             raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
-        return cls(patterns, [_rule(detector) for detector in detectors])
+        return cls(patterns, [_rule(detector, redaction.action) for detector in detectors], key)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -101,11 +104,16 @@ class Scanner:
         pieces, at = [], 0
         for start, end, order in regions:
             rule = self._rules[order]
-            pieces += [text[at:start], rule.replacement]
+            pieces += [text[at:start], self._replacement(rule, text[start:end])]
             hits[rule.name] += 1
             at = end
         pieces.append(text[at:])
         return b"".join(pieces)
+
+    def _replacement(self, rule: Rule, value: bytes) -> bytes:
+        if rule.replacement is not None:
+            return rule.replacement
+        return self._placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
 
     def _regions(self, text: bytes, key: bytes) -> list[tuple[int, int, int]]:
         spans = list(self._spans(text, self._suspected(text)))
@@ -154,7 +162,7 @@ class Scanner:
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
-        placeholders = [match.span() for match in self._placeholder.finditer(text)]
+        placeholders = self._placeholders.spans(text)
         index = 0
         for span in spans:
             while index < len(placeholders) and placeholders[index][1] <= span.start:
@@ -164,10 +172,6 @@ class Scanner:
                 if start <= span.start and -span.minus_end <= end:
                     continue
             yield span
-
-
-def mask(name: str) -> bytes:
-    return f"[redacted:{name}]".encode()
 
 
 def is_anchored(expression: str) -> bool:
@@ -205,16 +209,17 @@ def _compiled(name: str, expression: str) -> re2._Regexp:
 
 
 def _pattern(pattern: snapshot.Pattern, expression: re2._Regexp) -> Rule:
-    replacement, anchored = pattern.replace.encode(), is_anchored(pattern.regex)
+    replacement = None if pattern.replace is None else pattern.replace.encode()
+    anchored = is_anchored(pattern.regex)
     return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
 
 
-def _rule(detector: Detector) -> Rule:
+def _rule(detector: Detector, action: snapshot.Action) -> Rule:
     return Rule(
         detector.name,
         detector.trigger,
         partial(_expression, detector.expression),
-        mask(detector.name),
+        {"Hash": None, "Drop": b""}.get(action, mask(detector.name)),
         validator=detector.validator,
         keyed=detector.keyed,
     )
