@@ -27,6 +27,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw)
 _string = msgspec.json.Decoder(str)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
+_STEPS = 16 * 1024
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -96,7 +97,13 @@ def _too_deep(data: bytes) -> bool:
         return False
     outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))
-    return max(accumulate(steps), default=0) > MAX_DEPTH
+    depth = 0
+    for at in range(0, len(steps), _STEPS):  # piece by piece, so that other threads may run in between
+        depths = list(accumulate(steps[at : at + _STEPS], initial=depth))
+        if max(depths) > MAX_DEPTH:
+            return True
+        depth = depths[-1]
+    return False
 
 
 def _place(error: msgspec.DecodeError) -> str:

@@ -5,6 +5,7 @@ together the longest, of those the first in the policy's order.
 """
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
@@ -17,8 +18,14 @@ from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
 from toolpolicy_sidecar.redact.placeholder import Placeholders, mask
-from toolpolicy_sidecar.redact.verdict import InvalidPattern
+from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
+
+BUDGET_S = 5.0
+BUDGET_S_PER_BYTE = 5e-6
+LEAST_BUDGET_S = 0.1
+"""Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
+CHECKED_MATCHES = 16
 
 
 class Rule(NamedTuple):
@@ -46,7 +53,10 @@ class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
     `keyed`: some rule wants to know under which key a value stands."""
 
-    def __init__(self, patterns: list[Rule], detectors: list[Rule], key: bytes) -> None:
+    def __init__(
+        self, patterns: list[Rule], detectors: list[Rule], key: bytes, cpu_s: Callable[[], float]
+    ) -> None:
+        self._cpu_s = cpu_s
         self._rules = rules = patterns + detectors
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
@@ -65,9 +75,11 @@ class Scanner:
         )
 
     @classmethod
-    def compile(cls, redaction: snapshot.Redaction, key: bytes) -> "Scanner":
-        """`key`: of the placeholders that tell values apart. Patterns come before detectors in the order. Raises
-        InvalidPattern."""
+    def compile(
+        cls, redaction: snapshot.Redaction, key: bytes, cpu_s: Callable[[], float] = time.thread_time
+    ) -> "Scanner":
+        """`key`: of the placeholders that tell values apart. `cpu_s`: what this thread has used, in seconds.
+        Patterns come before detectors in the order. Raises InvalidPattern."""
         patterns = [
             _pattern(pattern, _compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
         ]
@@ -75,7 +87,7 @@ class Scanner:
             detectors = chosen(redaction.detectors, redaction.min_confidence)
         except LookupError as error:
             raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
-        return cls(patterns, [_rule(detector, redaction.action) for detector in detectors], key)
+        return cls(patterns, [_rule(detector, redaction.action) for detector in detectors], key, cpu_s)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -91,7 +103,7 @@ class Scanner:
         if self._union is None or self.anchored:
             yield 0, len(data)
         else:
-            for match in self._union.finditer(data):
+            for match in self._in_time(self._union.finditer(data), len(data)):
                 start, end = match.span()
                 yield start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
@@ -152,13 +164,23 @@ class Scanner:
     def _spans(self, text: bytes, orders: Iterable[int]) -> Iterator[Span]:
         for order in orders:
             rule = self._rules[order]
-            for match in rule.expression().finditer(text):
+            matches = rule.expression().finditer(text)
+            for match in self._in_time(matches, len(text)) if order in self._patterns else matches:
                 start, end = match.span(match.lastindex or 0)
                 if start == end:
                     continue
                 found = rule.validator(text, start, end) if rule.validator else ((start, end),)
                 for begin, stop in found:
                     yield Span(*_whole_characters(text, begin, stop), order)
+
+    def _in_time(self, matches: Iterator[re2._Match], size_bytes: int) -> Iterator[re2._Match]:
+        """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches.
+        Raises Unscannable."""
+        ends_s = self._cpu_s() + min(BUDGET_S, LEAST_BUDGET_S + size_bytes * BUDGET_S_PER_BYTE)
+        for count, match in enumerate(matches, 1):
+            if count % CHECKED_MATCHES == 0 and self._cpu_s() > ends_s:
+                raise Unscannable("the policy's patterns take too long on it")
+            yield match
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""

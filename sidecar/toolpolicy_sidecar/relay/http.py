@@ -1,8 +1,10 @@
 """A call of a plain HTTP tool."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.mcp import sse
@@ -37,15 +39,21 @@ class HttpRelay:
             else:
                 body = self._counted(incoming.body.pieces())
         if tool.on_request is not None:
-            clean = cleanse.http_request(
-                tool.on_request,
-                path,
-                query,
-                headers,
-                body if isinstance(body, bytes) else b"",
-                incoming.text(b"content-type"),
-                incoming.text(b"content-encoding"),
-                self._limit_bytes,
+            encoding = incoming.text(b"content-encoding")
+            whole_body = body if isinstance(body, bytes) else b""
+            clean = await aside(
+                None if encoding and whole_body else len(whole_body),
+                partial(
+                    cleanse.http_request,
+                    tool.on_request,
+                    path,
+                    query,
+                    headers,
+                    whole_body,
+                    incoming.text(b"content-type"),
+                    encoding,
+                    self._limit_bytes,
+                ),
             )
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
@@ -101,14 +109,14 @@ class HttpRelay:
     ) -> None:
         body = await whole(response, watch, self._limit_bytes)
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        plain = cleanse.plain(body, encoding, self._limit_bytes)
+        plain = await plainly(body, encoding, self._limit_bytes)
         if plain is None:
             if redactor.on_unscannable == "Refuse":
                 text = "its Content-Encoding cannot be decoded"
                 raise Stopped(Problem(Reason.AnswerUnscannable, text))
         elif plain:
             kind = (response.header(b"content-type") or b"").decode("latin-1")
-            found = cleanse.http_answer(redactor, plain, kind)
+            found = await aside(len(plain), partial(cleanse.http_answer, redactor, plain, kind))
             self._progress.hit(found.hits)
             if found.hits:
                 body, headers = found.value, cleanse.of_changed_body(headers)
@@ -122,13 +130,13 @@ class HttpRelay:
         self._progress.status = response.status
         await self._reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
         async for event in events:
-            await self._reply.write(self._event(event, redactor))
+            await self._reply.write(await self._event(event, redactor))
         await self._reply.finish()
 
-    def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
+    async def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
         if not event.data:
             return event.raw
-        found = cleanse.http_event(redactor, event.data)
+        found = await aside(len(event.data), partial(cleanse.http_event, redactor, event.data))
         self._progress.hit(found.hits)
         return sse.replaced(event, found.value) if found.hits else event.raw
 
@@ -136,6 +144,11 @@ class HttpRelay:
         async for piece in pieces:
             self._progress.request_bytes += len(piece)
             yield piece
+
+
+async def plainly(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
+    """As `cleanse.plain`."""
+    return await aside(None if encoding else 0, partial(cleanse.plain, body, encoding, limit_bytes))
 
 
 async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:

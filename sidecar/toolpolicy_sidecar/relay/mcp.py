@@ -1,13 +1,16 @@
 """A call of an MCP tool. Whatever happens, the model gets a result that it can read."""
 
+from functools import partial
+
 from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, whole
+from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, plainly, whole
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
@@ -34,7 +37,8 @@ class McpRelay:
         if b"content-encoding" in incoming.noted:
             headers = cleanse.without(headers, b"content-encoding")
         if tool.on_request is not None:
-            body, headers, hits = cleanse.mcp_request(tool.on_request, body, headers)
+            work = partial(cleanse.mcp_request, tool.on_request, body, headers)
+            body, headers, hits = await aside(len(body), work)
             self._progress.redacted_request = hits
         if tool.enforced:
             headers = cleanse.asking_for_plain(headers)
@@ -51,7 +55,7 @@ class McpRelay:
             await self._stream(response, b"", watch)
         elif self._call.tool.on_response is not None:
             body = await whole(response, watch, self._limit_bytes)
-            await self._whole(response, self._decoded(response, body))
+            await self._whole(response, await self._decoded(response, body))
         else:
             await self._held(response, watch)
 
@@ -110,7 +114,7 @@ class McpRelay:
             self._refuse_nonsense(response)
         headers = inward(response.headers, self._call.server) if 300 <= status < 400 else response.headers
         if tool.on_response is not None and answer is not None:
-            found = cleanse.mcp_message(tool.on_response, body)
+            found = await aside(len(body), partial(cleanse.mcp_message, tool.on_response, body))
             self._progress.hit(found.hits)
             body, headers = found.value, cleanse.of_changed_body(headers)
         self._progress.status = status
@@ -126,9 +130,9 @@ class McpRelay:
         elif (response.header(b"content-encoding") or b"").strip().lower() in {b"", b"identity"}:
             raise Stopped(Problem(Reason.MalformedAnswer, "it is no JSON-RPC message"))
 
-    def _decoded(self, response: Response, body: bytes) -> bytes:
+    async def _decoded(self, response: Response, body: bytes) -> bytes:
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        plain = cleanse.plain(body, encoding, self._limit_bytes)
+        plain = await plainly(body, encoding, self._limit_bytes)
         return body if plain is None else plain
 
     async def _events(self, response: Response, watch: Watch) -> None:
@@ -141,20 +145,20 @@ class McpRelay:
         resumable = False
         async for event in events:
             resumable = resumable or event.identified
-            await self._reply.write(self._event(event))
+            await self._reply.write(await self._event(event))
         if not self._answered:
             if self._mcp.modern or not resumable:
                 raise Stopped(Problem(Reason.IncompleteAnswer, "its stream ended without an answer"))
             self._progress.result = classify.RESUMABLE
         await self._reply.finish()
 
-    def _event(self, event: sse.Event) -> bytes:
+    async def _event(self, event: sse.Event) -> bytes:
         """As it goes to the agent. Raises Stopped."""
         if not event.data:
             return event.raw
         raw, tool = event.raw, self._call.tool
         if tool.on_response is not None:
-            found = cleanse.mcp_message(tool.on_response, event.data)
+            found = await aside(len(event.data), partial(cleanse.mcp_message, tool.on_response, event.data))
             self._progress.hit(found.hits)
             if found.hits:
                 raw = sse.replaced(event, found.value)
