@@ -62,8 +62,9 @@ def invented(size: int, characters: str = ALNUM) -> str:
     return (unit * (size // len(unit) + 1))[:size]
 
 
+AT = r"[^\s@]@[^\s@]"
 SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
-"""A trigger of several detectors: what is the same is looked for once."""
+"""Triggers of several detectors: what is the same is looked for once."""
 
 
 def token(  # noqa: PLR0917 -- the columns of a table

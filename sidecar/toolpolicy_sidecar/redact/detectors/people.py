@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors import telephone
-from toolpolicy_sidecar.redact.detectors.detector import Detector
+from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
 
 _FILE_SUFFIXES = frozenset(
     {b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"html"}
@@ -18,11 +18,12 @@ def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-_VERSION_BEFORE = re.compile(rb"(?i)(?:[a-z]/|\bv(?:er(?:sion)?)?[\s.:=\"']{0,4}|version\W{1,4}|[0-9]\.)$")
+_VERSION_BEFORE = re.compile(rb"(?i)(?:[a-z]/|\bv(?:er(?:sion)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$")
 _NOBODY = (
     ipaddress.ip_network("127.0.0.0/8"),
     ipaddress.ip_network("0.0.0.0/8"),
     ipaddress.ip_network("255.0.0.0/8"),
+    ipaddress.ip_network("169.254.0.0/16"),
 )
 
 
@@ -52,7 +53,7 @@ PEOPLE: tuple[Detector, ...] = (
         description="E-mail addresses: the dotted and plus forms that are in use, international ones too.",
         source="RFC 5321, RFC 6531",
         confidence="High",
-        trigger=r"[\pL\pN_.%+'-]@[\pL\pN]",
+        trigger=AT,
         expression=r"[\pL\pN_][\pL\pN._%+'-]*@(?:[\pL\pN][\pL\pN-]*\.)+(?:xn--[A-Za-z0-9-]+|\pL\pL+)",
         examples=(
             "jane.doe@example.com",
@@ -129,7 +130,14 @@ PEOPLE: tuple[Detector, ...] = (
             "call me at 4155552671",
             "Fax: 0151 12345678",
         ),
-        others=("phone: 0", "mobile 2026", "cell A12", "phone_id=1234567890123456", "call 20261121100000"),
+        others=(
+            "phone: 0",
+            "mobile 2026",
+            "cell A12",
+            "phone_id=1234567890123456",
+            "call 20261121100000",
+            "sms-2016-10-24",
+        ),
         validator=telephone.of_some_country,
         keyed=True,
     ),
@@ -157,6 +165,8 @@ PEOPLE: tuple[Detector, ...] = (
             "v1.2.3.4",
             "1.2.3",
             "1.2.3.4.5",
+            "aurora.2.10.0.1",
+            "169.254.169.254",
             "300.1.1.1",
             "10:20:30",
             "::1",

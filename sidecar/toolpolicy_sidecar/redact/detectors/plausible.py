@@ -43,7 +43,9 @@ _STAND_IN = re.compile(
 
 
 def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    if not _STAND_IN.fullmatch(text, start, end):
+    if not _STAND_IN.fullmatch(text, start, end) and not _SHELL_VARIABLE.search(
+        text, max(0, start - 8), start
+    ):
         yield start, end
 
 
@@ -54,16 +56,21 @@ _MEANS_A_PLACE = re.compile(
 """Tokens that say where to go on, and protect nothing."""
 LEAST_BITS = 2.8
 """Shannon entropy per character of a random value of 16 characters is above 3; of words it is mostly below."""
+LEAST_BITS_OF_LETTERS = 4.0
+"""Without a digit, which few random values lack and most names do."""
+_SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 
 
 def random(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     value = text[start:end]
     if _STAND_IN.fullmatch(value) or _MEANS_A_PLACE.search(text, max(0, start - 40), start):
         return
-    classes = sum(
-        1 for alphabet in (rb"[a-z]", rb"[A-Z]", rb"[0-9]") if re.search(alphabet, value) is not None
-    )
-    if entropy_bits(value) >= LEAST_BITS and (classes >= 2 or len(value) >= 32):
+    bits = entropy_bits(value)
+    if re.search(rb"[0-9]", value) is None:
+        likely = len(value) >= 24 and bits >= LEAST_BITS_OF_LETTERS and value.isalpha()
+    else:
+        likely = bits >= LEAST_BITS and (re.search(rb"[A-Za-z]", value) is not None or len(value) >= 32)
+    if likely:
         yield start, end
 
 

@@ -4,6 +4,7 @@ values whose name says what they are."""
 from toolpolicy_sidecar.redact.detectors import plausible
 from toolpolicy_sidecar.redact.detectors.detector import (
     ALNUM,
+    AT,
     BASE64,
     HEX,
     UPPER,
@@ -99,7 +100,7 @@ SECRETS: tuple[Detector, ...] = (
         "BasicAuthURL",
         "The password in an address of the web.",
         "RFC 3986, 3.2.1",
-        r"://[^\s/\"'?#@]{1,100}@",
+        AT,
         r"(?i:https?|ftps?|sftp|ssh|git(?:\+https?)?|wss?)://[^\s/:@\"'?#]{0,100}:([^\s/@\"'?#]{2,200})@[A-Za-z0-9\[]",
         (f"https://jane:{invented(12)}@example.com/x", f"ftp://:{invented(8)}@10.1.1.1"),
         ("https://jane@example.com", "http://example.com:8080/a@b", "https://u:${PASSWORD}@example.com"),
@@ -109,7 +110,7 @@ SECRETS: tuple[Detector, ...] = (
         "ConnectionString",
         "The password in the address of a database, a queue or a mail server.",
         "the URI forms of PostgreSQL, MySQL, MongoDB, Redis, AMQP",
-        r"://[^\s/\"'?#@]{1,100}@",
+        AT,
         r"(?i:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|sqlserver|oracle|clickhouse|cockroachdb|smtps?"
         r"|imaps?|ldaps?|kafka|nats|mqtts?|couchdb|cassandra|neo4j|bolt|snowflake|jdbc:[a-z]+)(?:\+[a-z0-9]+){0,2}"
         r"://[^\s/:@\"'?#]{0,100}:([^\s@\"'?]{2,200})@[A-Za-z0-9\[]",
@@ -283,6 +284,7 @@ SECRETS: tuple[Detector, ...] = (
             "password=${DB_PASSWORD}",
             "the password is incorrect",
             "pass: the salt",
+            "docker run -v $PWD:/tmp/work",
             "password: ********",
         ),
         plausible.password,
@@ -310,6 +312,8 @@ SECRETS: tuple[Detector, ...] = (
             "secret = os.environ.get",
             "max_tokens: 100000000000",
             "tokenizer: cl100k_base_encoding",
+            "output_token: LastEvaluatedBackupArn",
+            "access_token: HEADER.SIMULATED.SIGNATURE",
             "api_key: your-api-key-here-please",
         ),
         plausible.random,

@@ -13,6 +13,8 @@ _NORTH_AMERICAN = re.compile(
     rb"(?:\+?1[ .-]?|001[ .-]?)?\(?[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]+)?"
 )
 
+_DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
+
 
 @cache
 def _library() -> ModuleType:
@@ -35,6 +37,8 @@ def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
     if text[end : end + 1].isalnum():
         return
     number = text[start:end]
+    if _DATE.match(number):
+        return
     digits = re.sub(rb"[^0-9]", b"", number)
     if re.fullmatch(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}", digits) or any(
         _valid(number, country) for country in COUNTRIES
