@@ -28,6 +28,10 @@ LEAST_BUDGET_S = 0.1
 CHECKED_MATCHES = 16
 
 
+_UNQUOTED = bytes.maketrans(b'"\\', b"^^")
+"""A value under a key ends where its string ends."""
+
+
 class Rule(NamedTuple):
     """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit.
     `replacement` None: a placeholder that tells values apart."""
@@ -156,7 +160,7 @@ class Scanner:
     def _under_key(self, text: bytes, key: bytes) -> Iterator[Span]:
         """What rules find that look for a name and its value, read as `key="text"`."""
         before = len(key) + 2
-        joined = b'%b="%b"' % (key, text)
+        joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
         for start, minus_end, order in self._spans(joined, self._keyed.intersection(self._suspected(joined))):
             if start >= before:
                 yield Span(start - before, max(minus_end + before, -len(text)), order)
