@@ -137,7 +137,8 @@ class Redactor:
         return b"".join(pieces)
 
     def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
-        value = self._value(token, 0, hits, key)
+        untouched = self._scanner.redact(token, Counter(), key) is token
+        value = token if untouched else self._value(token, 0, hits, key)
         written_out = document.written_out(token) if value is token else None
         if written_out is not None:
             found = self._value(written_out, 0, hits)

@@ -180,9 +180,11 @@ class Scanner:
     def _in_time(self, matches: Iterator[re2._Match], size_bytes: int) -> Iterator[re2._Match]:
         """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches.
         Raises Unscannable."""
-        ends_s = self._cpu_s() + min(BUDGET_S, LEAST_BUDGET_S + size_bytes * BUDGET_S_PER_BYTE)
+        ends_s = 0.0
         for count, match in enumerate(matches, 1):
-            if count % CHECKED_MATCHES == 0 and self._cpu_s() > ends_s:
+            if count == CHECKED_MATCHES:
+                ends_s = self._cpu_s() + min(BUDGET_S, LEAST_BUDGET_S + size_bytes * BUDGET_S_PER_BYTE)
+            elif count % CHECKED_MATCHES == 0 and self._cpu_s() > ends_s:
                 raise Unscannable("the policy's patterns take too long on it")
             yield match
 
