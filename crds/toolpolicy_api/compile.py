@@ -191,17 +191,25 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         return None
     return compiled.Redaction(
         detectors=tuple(redaction.detectors),
+        min_confidence=redaction.min_confidence,
         patterns=tuple(
             compiled.Pattern(
                 name=pattern.name,
                 regex=pattern.regex,
-                replace=f"[redacted:{pattern.name}]" if pattern.replace is None else pattern.replace,
+                replace=_replacement(pattern, redaction.action),
             )
             for pattern in redaction.patterns
         ),
         apply=redaction.apply,
+        action=redaction.action,
         on_unscannable=redaction.on_unscannable,
     )
+
+
+def _replacement(pattern: written.Pattern, action: compiled.Action) -> str | None:
+    if pattern.replace is not None:
+        return pattern.replace
+    return {"Hash": None, "Drop": ""}.get(action, f"[redacted:{pattern.name}]")
 
 
 def _selector(selector: written.Selector) -> compiled.Selector:

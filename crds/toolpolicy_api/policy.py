@@ -416,7 +416,6 @@ Detector = Literal[
     "JWT",
     "PrivateKey",
 ]
-_DETECTORS_TO_COME = ("Secrets", "PII", "Financial", "IBAN", "SSN", "Phone", "IPAddress", "JWT", "PrivateKey")
 
 
 class Pattern(Model):
@@ -428,7 +427,7 @@ class Pattern(Model):
     ]
     replace: Annotated[
         str | None,
-        Field(description="What stands in its place, literally. Default [redacted:<name>].", max_length=256),
+        Field(description="What stands in its place, literally. Default: as action says.", max_length=256),
     ] = None
 
 
@@ -443,10 +442,15 @@ class Redaction(Model):
     detectors: Annotated[
         list[Detector],
         Field(
+            description="Groups (Secrets, PII, Financial) and single detectors.",
             max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "set"} | not_yet(*_DETECTORS_TO_COME),
+            json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = []
+    min_confidence: Annotated[
+        Literal["Low", "Medium", "High"],
+        Field(description="Leaves out detectors that are less sure. Default Medium."),
+    ] = "Medium"
     patterns: Annotated[list[Pattern], Field(max_length=64, json_schema_extra=list_map("name"))] = []
     fields: Annotated[list[FieldRule] | None, Field(max_length=64, json_schema_extra=not_yet())] = None
     apply: Annotated[
@@ -454,7 +458,10 @@ class Redaction(Model):
     ] = "Both"
     action: Annotated[
         Literal["Mask", "Hash", "Drop", "Block"],
-        Field(description="Mask replaces the text.", json_schema_extra=not_yet("Hash", "Drop", "Block")),
+        Field(
+            description="Mask puts the detector's name in its place, Hash also a code that is the same for the same"
+            " value, Drop nothing. Block lets the call not pass. Default Mask."
+        ),
     ] = "Mask"
     on_unscannable: Annotated[
         Literal["Refuse", "Pass"],

@@ -152,18 +152,26 @@ class Server(Frozen, frozen=True):
     concurrency: Concurrency | None = None
 
 
+Action = Literal["Mask", "Hash", "Drop", "Block"]
+
+
 class Pattern(Frozen, frozen=True):
+    """`replace` None: a placeholder that is the same for the same value."""
+
     name: str
     regex: str
-    replace: str
+    replace: str | None = None
 
 
 class Redaction(Frozen, frozen=True):
-    """`apply` is Request, Response or Both; the action is Mask."""
+    """`detectors` holds names of detectors and groups as they are written: the sidecar knows what is in a group.
+    `apply` is Request, Response or Both. `action` is what happens to what the detectors find."""
 
     detectors: tuple[str, ...] = ()
+    min_confidence: Literal["Low", "Medium", "High"] = "Medium"
     patterns: tuple[Pattern, ...] = ()
     apply: Literal["Request", "Response", "Both"] = "Both"
+    action: Action = "Mask"
     on_unscannable: Literal["Refuse", "Pass"] = "Refuse"
 
 

@@ -13,7 +13,7 @@ from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.encoding import TooLarge, decode
-from toolpolicy_sidecar.redact.redactor import Redacted, Redactor, Unscannable
+from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.upstream.headers import Header
 
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
@@ -68,6 +68,8 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
     except TooLarge:
         text = f"its decoded body is over {limit_bytes} bytes"
         raise Stopped(Problem(Reason.BodyTooLarge, text)) from None
+    except Blocked as blocked:
+        raise Stopped(Problem(Reason.RequestBlocked, f"it holds {blocked}")) from None
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
@@ -95,6 +97,8 @@ def mcp_request(
             members["params"] = msgspec.Raw(msgspec.json.encode(params))
             body = msgspec.json.encode(members)
         headers = _mirrors(headers, redactor, hits)
+    except Blocked as blocked:
+        raise Stopped(Problem(Reason.RequestBlocked, f"it holds {blocked}")) from None
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
@@ -114,6 +118,8 @@ def mcp_message(redactor: Redactor, data: bytes) -> Redacted[bytes]:
                 if found.hits:
                     hits.update(found.hits)
                     members[name] = msgspec.Raw(found.value)
+    except Blocked as blocked:
+        raise Stopped(Problem(Reason.AnswerBlocked, f"it holds {blocked}")) from None
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
@@ -134,6 +140,8 @@ def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
 def _or_stopped(redactor: Redactor, data: bytes, scan: Callable[[], Redacted[bytes]]) -> Redacted[bytes]:
     try:
         return scan()
+    except Blocked as blocked:
+        raise Stopped(Problem(Reason.AnswerBlocked, f"it holds {blocked}")) from None
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None

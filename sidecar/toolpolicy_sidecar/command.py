@@ -8,6 +8,7 @@ def run(argv: list[str]) -> int:
     """Until TERM. Exit 0 after TERM, 2 when the command line or the policies are wrong."""
     import uvloop  # noqa: PLC0415 -- `--help` need not load it
 
+    from toolpolicy_sidecar.aside import SWITCH_S  # noqa: PLC0415 -- the same
     from toolpolicy_sidecar.config.files import BadPolicies  # noqa: PLC0415 -- the same
     from toolpolicy_sidecar.log import configure  # noqa: PLC0415 -- the same
     from toolpolicy_sidecar.process import serve  # noqa: PLC0415 -- the same
@@ -15,6 +16,7 @@ def run(argv: list[str]) -> int:
 
     settings = parse(argv)
     configure(settings.log_level)
+    sys.setswitchinterval(SWITCH_S)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(settings))

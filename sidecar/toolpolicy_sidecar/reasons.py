@@ -26,6 +26,7 @@ class Reason(StrEnum):
     HeaderTooLarge = "HeaderTooLarge"
     UnsupportedEncoding = "UnsupportedEncoding"
     RequestUnscannable = "RequestUnscannable"
+    RequestBlocked = "RequestBlocked"
     RequestTimeout = "RequestTimeout"
     Draining = "Draining"
     # Failed: the call was tried and there is no answer to pass on.
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     MalformedAnswer = "MalformedAnswer"
     AnswerTooLarge = "AnswerTooLarge"
     AnswerUnscannable = "AnswerUnscannable"
+    AnswerBlocked = "AnswerBlocked"
     InternalError = "InternalError"
     # Passed on: the agent has the tool's own answer.
     ServerError = "ServerError"
@@ -73,6 +75,7 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.HeaderTooLarge: Meaning("refused", 431, "Header too large"),
     Reason.UnsupportedEncoding: Meaning("refused", 415, "Unsupported encoding"),
     Reason.RequestUnscannable: Meaning("refused", 422, "Request cannot be scanned"),
+    Reason.RequestBlocked: Meaning("refused", 403, "Request blocked"),
     Reason.RequestTimeout: Meaning("refused", 408, "Request timeout"),
     Reason.Draining: Meaning("refused", 503, "Shutting down"),
     Reason.NameNotResolved: Meaning("failed", 502, "Name not resolved"),
@@ -87,6 +90,7 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.MalformedAnswer: Meaning("failed", 502, "Malformed answer"),
     Reason.AnswerTooLarge: Meaning("failed", 502, "Answer too large"),
     Reason.AnswerUnscannable: Meaning("failed", 502, "Answer cannot be scanned"),
+    Reason.AnswerBlocked: Meaning("failed", 502, "Answer blocked"),
     Reason.InternalError: Meaning("failed", 500, "Internal error"),
     Reason.ServerError: Meaning("passed", 502, "Server error"),
     Reason.ClientError: Meaning("passed", 400, "Client error"),

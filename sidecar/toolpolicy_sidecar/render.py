@@ -31,6 +31,7 @@ _WORDS: dict[Reason, str] = {
     Reason.UnsupportedEncoding: "The tool {tool} was not called: {detail}.",
     Reason.RequestTimeout: "The tool {tool} was not called: {detail}.",
     Reason.RequestUnscannable: "The tool {tool} was not called, since its arguments cannot be checked: {detail}.",
+    Reason.RequestBlocked: "The tool {tool} was not called, since the policy lets no such data pass: {detail}.",
     Reason.NameNotResolved: "The tool {tool} could not be reached: {detail}. It was not called.",
     Reason.ConnectRefused: "The tool {tool} could not be reached: {detail}. It was not called.",
     Reason.TlsFailed: "The tool {tool} could not be reached securely: {detail}. It was not called.",
@@ -43,6 +44,7 @@ _WORDS: dict[Reason, str] = {
     Reason.MalformedAnswer: "The answer of the tool {tool} cannot be understood: {detail}.",
     Reason.AnswerTooLarge: "The answer of the tool {tool} is too large: {detail}. Ask for less.",
     Reason.AnswerUnscannable: "The answer of the tool {tool} was withheld, since it cannot be checked: {detail}.",
+    Reason.AnswerBlocked: "The answer of the tool {tool} was withheld, as the policy demands: {detail}.",
     Reason.ServerError: "The tool {tool} failed: {detail}.",
     Reason.InternalError: "The tool {tool} could not be used: {detail}.",
 }
@@ -57,6 +59,8 @@ _NOT_AGAIN = frozenset(
         Reason.RequestUnscannable,
         Reason.AnswerTooLarge,
         Reason.AnswerUnscannable,
+        Reason.RequestBlocked,
+        Reason.AnswerBlocked,
         Reason.TlsFailed,
     }
 )

@@ -1,5 +1,7 @@
 """A snapshot made ready to serve, and the one that is in force."""
 
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Literal
 from urllib.parse import quote
 
@@ -69,9 +71,11 @@ class Runtime:
         previous: "Runtime | None",
         recorder: Recorder,
         clock: Clock,
+        secret: bytes,
     ) -> "Runtime":
-        """Raises InvalidSnapshot, before anything of `previous` is touched."""
-        plan = _Plan(value)
+        """`secret`: behind the placeholders of redaction. Raises InvalidSnapshot, before anything of `previous` is
+        touched."""
+        plan = _Plan(value, secret)
         runtime = cls(digest, source, value.policies, clock.unix_ms())
         kept = previous.circuits if previous else {}
         budgets = previous.retry_budgets if previous else {}
@@ -153,13 +157,20 @@ class Current:
     """The one Runtime in force; none at a cold start."""
 
     def __init__(
-        self, *, recorder: Recorder, clock: Clock, cold_start: Literal["Deny", "Passthrough"] = "Deny"
+        self,
+        *,
+        recorder: Recorder,
+        clock: Clock,
+        cold_start: Literal["Deny", "Passthrough"] = "Deny",
+        secret: bytes | None = None,
     ) -> None:
+        """`secret`: 32 random bytes by default; new with every process, so no placeholder outlives it."""
         self.runtime: Runtime | None = None
         self.cold_start = cold_start
         self.in_flight = 0
         """Requests being answered now, tool calls or not."""
         self._recorder, self._clock = recorder, clock
+        self._secret = secret or token_bytes(32)
 
     def install(self, data: bytes, source: str) -> Runtime:
         """Puts this snapshot in force at once. Raises InvalidSnapshot, and then keeps the one in force."""
@@ -174,6 +185,7 @@ class Current:
             previous=self.runtime,
             recorder=self._recorder,
             clock=self._clock,
+            secret=self._secret,
         )
         return self.runtime
 
@@ -181,14 +193,14 @@ class Current:
 class _Plan:
     """Everything of a snapshot that can be wrong, looked at before anything is made of it."""
 
-    def __init__(self, value: snapshot.Snapshot) -> None:
+    def __init__(self, value: snapshot.Snapshot, secret: bytes) -> None:
         """Raises InvalidSnapshot."""
         self.redactors: list[Redactor | None] = []
         self.places: dict[str, Place] = {}
         tools: set[str] = set()
         for p, policy in enumerate(value.policies):
             where = f"policies[{p}]"
-            self.redactors.append(_redactor(policy, where))
+            self.redactors.append(_redactor(policy, where, secret))
             protocols = {server.name: server.protocol for server in policy.servers}
             for s, server in enumerate(policy.servers):
                 if server.name in self.places:
@@ -282,15 +294,20 @@ def _address(key: ToolKey) -> str:
     return f"{key.server}/{key.tool}" if key.tool == snapshot.UNLISTED else key.tool
 
 
-def _redactor(policy: snapshot.Policy, where: str) -> Redactor | None:
+def _redactor(policy: snapshot.Policy, where: str, secret: bytes) -> Redactor | None:
     if policy.redaction is None or policy.mode == "Off":
         return None
     try:
-        return Redactor.compile(policy.redaction)
+        return Redactor.compile(policy.redaction, _key(secret, policy.key))
     except InvalidPattern as invalid:
         names = [pattern.name for pattern in policy.redaction.patterns]
         field = f"patterns[{names.index(invalid.name)}]" if invalid.name in names else "detectors"
         raise InvalidSnapshot(f"{where}.redaction.{field}: {invalid}") from None
+
+
+def _key(secret: bytes, policy: str) -> bytes:
+    """One for each policy: what two policies hide cannot be compared."""
+    return blake2b(policy.encode(), key=secret, digest_size=32).digest()
 
 
 def _place(url: str, where: str) -> Place:

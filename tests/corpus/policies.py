@@ -423,16 +423,16 @@ BAD = [
         "detectors[0]",
     ),
     Bad(
-        "detector to come",
-        put("redaction.detectors", ["IBAN"]),
-        "spec.redaction.detectors",
-        "not supported yet",
+        "confidence unknown",
+        put("redaction.minConfidence", "Sure"),
+        "spec.redaction.minConfidence",
+        "spec.redaction.minConfidence",
     ),
     Bad(
-        "action to come",
-        put("redaction.action", "Hash"),
+        "action unknown",
+        put("redaction.action", "Burn"),
         "spec.redaction.action",
-        "not supported yet in action",
+        "spec.redaction.action",
     ),
     Bad(
         "fields to come",

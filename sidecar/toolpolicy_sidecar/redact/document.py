@@ -14,6 +14,9 @@ MAX_DEPTH = 128
 # Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 
+NAMED = re.compile(rb'(?:[ \t\r\n]*+,[ \t\r\n]*+"[Vv]alue")?+[ \t\r\n]*+:[ \t\r\n]*+')
+"""Between a name and its value: `"name": value`, or `{"name": "name", "value": value}`."""
+
 # Whole pairs and other escapes are passed over; what group 1 finds is a half.
 _HALF_PAIR = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -24,6 +27,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw)
 _string = msgspec.json.Decoder(str)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
+_STEPS = 16 * 1024
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -93,7 +97,13 @@ def _too_deep(data: bytes) -> bool:
         return False
     outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))
-    return max(accumulate(steps), default=0) > MAX_DEPTH
+    depth = 0
+    for at in range(0, len(steps), _STEPS):  # piece by piece, so that other threads may run in between
+        depths = list(accumulate(steps[at : at + _STEPS], initial=depth))
+        if max(depths) > MAX_DEPTH:
+            return True
+        depth = depths[-1]
+    return False
 
 
 def _place(error: msgspec.DecodeError) -> str:

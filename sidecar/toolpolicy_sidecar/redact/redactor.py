@@ -6,11 +6,12 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document
-from toolpolicy_sidecar.redact.scanner import Scanner, mask
-from toolpolicy_sidecar.redact.verdict import InvalidPattern, Redacted, Unscannable
+from toolpolicy_sidecar.redact.placeholder import mask
+from toolpolicy_sidecar.redact.scanner import Scanner
+from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import unescape
 
-__all__ = ["NESTED", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
+__all__ = ["NESTED", "Blocked", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
 
 NESTED = 3
 """JSON in a JSON string is opened this deep. Deeper, with escapes left that could hide something, it is
@@ -21,41 +22,50 @@ _NOWHERE = (sys.maxsize, sys.maxsize)
 
 
 class Redactor:
+    """Every method raises Unscannable for what cannot be read, and Blocked when the policy's action is Block and
+    something is hit."""
+
     def __init__(self, scanner: Scanner, redaction: snapshot.Redaction) -> None:
         self._scanner = scanner
         self.on_request = redaction.apply in {"Request", "Both"}
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
+        self._blocks = redaction.action == "Block"
 
     @classmethod
-    def compile(cls, redaction: snapshot.Redaction) -> "Redactor":
-        """Raises InvalidPattern."""
-        return cls(Scanner.compile(redaction), redaction)
+    def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
+        """`key`: the secret behind the placeholders of the action Hash. Raises InvalidPattern."""
+        return cls(Scanner.compile(redaction, key), redaction)
+
+    def _verdict(self, raw: T, value: T, hits: Counter[str]) -> Redacted[T]:
+        if hits and self._blocks:
+            raise Blocked(hits)
+        return Redacted(value if hits else raw, hits)
 
     def text(self, text: str) -> Redacted[str]:
-        """A text of any kind; one that is a JSON document is opened. Raises Unscannable."""
+        """A text of any kind; one that is a JSON document is opened."""
         try:
             data = text.encode()
         except UnicodeEncodeError:
             raise Unscannable("text with half a surrogate pair") from None
         hits = Counter[str]()
         value = self._value(data, 0, hits)
-        return Redacted(value.decode(), hits) if hits else Redacted(text, hits)
+        return self._verdict(text, value.decode(), hits)
 
     def json(self, data: bytes) -> Redacted[bytes]:
-        """Every string, key and number of a JSON document. Raises Unscannable."""
+        """Every string, key and number of a JSON document."""
         document.check(data)
         hits = Counter[str]()
-        return Redacted(self._document(data, 0, hits), hits)
+        return self._verdict(data, self._document(data, 0, hits), hits)
 
     def query(self, raw: str) -> Redacted[str]:
-        """`a=b&c=d` as sent: each name, each value, and both together. Raises Unscannable."""
+        """`a=b&c=d` as sent: each name, each value, and both together."""
         hits = Counter[str]()
         value = "&".join([self._pair(pair, hits) for pair in raw.split("&")])
-        return Redacted(value if hits else raw, hits)
+        return self._verdict(raw, value, hits)
 
     def form(self, data: bytes) -> Redacted[bytes]:
-        """The same as a body. Raises Unscannable."""
+        """The same as a body."""
         try:
             found = self.query(data.decode())
         except UnicodeDecodeError:
@@ -79,9 +89,10 @@ class Redactor:
             if any(b"/" in segment for segment in plain):
                 raise Unscannable("a path with an encoded slash and something to redact")
             segments = [quote(segment, safe="") for segment in whole.split(b"/")]
-        if hits and any(segment in {".", ".."} for segment in segments):
+        emptied = segments.count("") > raw.split("/").count("")
+        if hits and (emptied or any(segment in {".", ".."} for segment in segments)):
             raise Unscannable("a path that redaction would turn into another one")
-        return Redacted("/".join(segments) if hits else raw, hits)
+        return self._verdict(raw, "/".join(segments), hits)
 
     def _document(self, data: bytes, depth: int, hits: Counter[str]) -> bytes:
         """Of valid JSON, with everything that is hit replaced. `depth`: in how many strings it stood.
@@ -95,23 +106,28 @@ class Redactor:
         backslash = _find(data, b"\\", 0)
         pieces: list[bytes] = []
         at = 0
+        key, value_at = b"", -1
         for match in document.TOKEN.finditer(data):
             start, stop = match.span()
-            if begin >= stop and backslash >= stop:
+            if begin >= stop and backslash >= stop and start != value_at:
                 continue
             while end <= start:
                 begin, end = next(suspects, _NOWHERE)
             if backslash < start:
                 backslash = _find(data, b"\\", start)
-            if begin >= stop and backslash >= stop:
-                continue
+            if start != value_at:
+                if begin >= stop and backslash >= stop:
+                    continue
+                key = b""
             token = match.group()
             if token[:1] == b'"':
                 text = document.string_value(token)
-                value = self._value(text, depth, hits)
+                value = self._value(text, depth, hits, key)
+                named = document.NAMED.match(data, stop) if self._scanner.keyed else None
+                key, value_at = (text, named.end()) if named else (b"", -1)
             else:
                 text = token
-                value = self._number(token, hits)
+                value = self._number(token, hits, key)
             if value is not text:
                 pieces += [data[at:start], document.string_token(value)]
                 at = stop
@@ -120,24 +136,25 @@ class Redactor:
         pieces.append(data[at:])
         return b"".join(pieces)
 
-    def _number(self, token: bytes, hits: Counter[str]) -> bytes:
-        value = self._value(token, 0, hits)
+    def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
+        untouched = self._scanner.redact(token, Counter(), key) is token
+        value = token if untouched else self._value(token, 0, hits, key)
         written_out = document.written_out(token) if value is token else None
         if written_out is not None:
             found = self._value(written_out, 0, hits)
             return token if found is written_out else found
         return value
 
-    def _value(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
-        """One text: opened if it is JSON, then scanned as it is. Again until nothing is hit, since what
-        is left may come together anew; a text that never comes to rest is masked whole."""
+    def _value(self, text: bytes, depth: int, hits: Counter[str], key: bytes = b"") -> bytes:
+        """One text: opened if it is JSON, then scanned as it is, and with its key. Again until nothing is hit,
+        since what is left may come together anew; a text that never comes to rest is masked whole."""
         name = ""
         for _ in range(_PASSES):
             structured = self._scanner.anchored and document.looks_like_one(text)
-            if not structured and not self._may_hit(text, NESTED + 1 - depth):
+            if not structured and not key and not self._may_hit(text, NESTED + 1 - depth):
                 return text
             found = Counter[str]()
-            left = self._scanner.redact(self._opened(text, depth, found), found)
+            left = self._scanner.redact(self._opened(text, depth, found), found, key)
             if left is text:
                 return text
             hits.update(found)

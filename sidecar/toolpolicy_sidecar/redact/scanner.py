@@ -5,29 +5,44 @@ together the longest, of those the first in the policy's order.
 """
 
 import re
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import NamedTuple
 
 import re2
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact.detectors import DETECTORS
+from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
+from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.validators import Validator
-from toolpolicy_sidecar.redact.verdict import InvalidPattern
-from toolpolicy_sidecar.redact.views import views
+from toolpolicy_sidecar.redact.placeholder import Placeholders, mask
+from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
+from toolpolicy_sidecar.redact.views import unescape, views
+
+BUDGET_S = 5.0
+BUDGET_S_PER_BYTE = 5e-6
+LEAST_BUDGET_S = 0.1
+"""Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
+CHECKED_MATCHES = 16
+
+
+_UNQUOTED = bytes.maketrans(b'"\\', b"^^")
+"""A value under a key ends where its string ends."""
 
 
 class Rule(NamedTuple):
-    """`anchored`: whether it hits may depend on where the text begins and ends."""
+    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit.
+    `replacement` None: a placeholder that tells values apart."""
 
     name: str
-    source: str
-    expression: re2._Regexp
-    replacement: bytes
-    anchored: bool
+    sign: str
+    expression: Callable[[], re2._Regexp]
+    replacement: bytes | None
+    anchored: bool = False
     validator: Validator | None = None
+    keyed: bool = False
 
 
 class Span(NamedTuple):
@@ -39,41 +54,44 @@ class Span(NamedTuple):
 
 
 class Scanner:
-    """`anchored`: some rule must see each value by itself; no search over a whole document rules it out."""
+    """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
+    `keyed`: some rule wants to know under which key a value stands."""
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self._rules = rules
+    def __init__(
+        self, patterns: list[Rule], detectors: list[Rule], key: bytes, cpu_s: Callable[[], float]
+    ) -> None:
+        self._cpu_s = cpu_s
+        self._rules = rules = patterns + detectors
+        self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
-        self._anchored = [rule.expression for rule in rules if rule.anchored]
-        self._union = _union([rule.source for rule in rules if not rule.anchored])
-        names = {rule.name for rule in rules} | DETECTORS.keys()
-        literals = {rule.replacement for rule in rules} | {mask(name) for name in names}
-        ordered = sorted(literals - {b""}, key=lambda literal: (-len(literal), literal))
-        self._placeholder = re.compile(b"|".join(map(re.escape, ordered)))
+        self.keyed = any(rule.keyed for rule in rules)
+        self._anchored = [rule.expression() for rule in rules if rule.anchored]
+        self._union = _union(dict.fromkeys(rule.sign for rule in rules if not rule.anchored))
+        by_sign: dict[str, list[int]] = {}
+        for order, rule in enumerate(detectors, len(patterns)):
+            by_sign.setdefault(rule.sign, []).append(order)
+        self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
+        self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
+        self._placeholders = Placeholders(
+            key,
+            {rule.name for rule in rules} | DETECTORS.keys(),
+            {rule.replacement for rule in patterns if rule.replacement is not None},
+        )
 
     @classmethod
-    def compile(cls, redaction: snapshot.Redaction) -> "Scanner":
-        """Raises InvalidPattern. Patterns come before detectors in the order."""
-        rules = [
-            Rule(
-                pattern.name,
-                pattern.regex,
-                _compiled(pattern.name, pattern.regex),
-                pattern.replace.encode(),
-                is_anchored(pattern.regex),
-            )
-            for pattern in redaction.patterns
+    def compile(
+        cls, redaction: snapshot.Redaction, key: bytes, cpu_s: Callable[[], float] = time.thread_time
+    ) -> "Scanner":
+        """`key`: of the placeholders that tell values apart. `cpu_s`: what this thread has used, in seconds.
+        Patterns come before detectors in the order. Raises InvalidPattern."""
+        patterns = [
+            _pattern(pattern, _compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
         ]
-        for name in redaction.detectors:
-            detector = DETECTORS.get(name)
-            if detector is None:
-                raise InvalidPattern(name, "this sidecar has no such detector")
-            expression = _compiled(name, detector.expression)
-            anchored = is_anchored(detector.expression)
-            rules.append(
-                Rule(name, detector.expression, expression, mask(name), anchored, detector.validator)
-            )
-        return cls(rules)
+        try:
+            detectors = chosen(redaction.detectors, redaction.min_confidence)
+        except LookupError as error:
+            raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
+        return cls(patterns, [_rule(detector, redaction.action) for detector in detectors], key, cpu_s)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -89,28 +107,36 @@ class Scanner:
         if self._union is None or self.anchored:
             yield 0, len(data)
         else:
-            for match in self._union.finditer(data):
+            for match in self._in_time(self._union.finditer(data), len(data)):
                 start, end = match.span()
                 yield start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
-    def redact(self, text: bytes, hits: Counter[str]) -> bytes:
-        """One pass: every region replaced, and counted under its name in `hits`."""
-        regions = self._regions(text)
+    def redact(self, text: bytes, hits: Counter[str], key: bytes = b"") -> bytes:
+        """One pass: every region replaced, and counted under its name in `hits`. `key`: the name under which
+        the text stands, in JSON."""
+        regions = self._regions(text, key)
         if not regions:
             return text
         pieces, at = [], 0
         for start, end, order in regions:
             rule = self._rules[order]
-            pieces += [text[at:start], rule.replacement]
+            pieces += [text[at:start], self._replacement(rule, text[start:end])]
             hits[rule.name] += 1
             at = end
         pieces.append(text[at:])
         return b"".join(pieces)
 
-    def _regions(self, text: bytes) -> list[tuple[int, int, int]]:
-        spans = list(self._spans(text))
+    def _replacement(self, rule: Rule, value: bytes) -> bytes:
+        if rule.replacement is not None:
+            return rule.replacement
+        return self._placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
+
+    def _regions(self, text: bytes, key: bytes) -> list[tuple[int, int, int]]:
+        spans = list(self._spans(text, self._suspected(text)))
+        if key:
+            spans += self._under_key(text, key)
         for view in views(text):
-            for span in self._spans(view.text):
+            for span in self._spans(view.text, self._suspected(view.text)):
                 start, end = view.source_span(span.start, -span.minus_end)
                 spans.append(Span(start, -end, span.order))
         if not spans:
@@ -124,19 +150,47 @@ class Scanner:
                 regions.append((start, -minus_end, order))
         return regions
 
-    def _spans(self, text: bytes) -> Iterator[Span]:
-        for order, rule in enumerate(self._rules):
-            for match in rule.expression.finditer(text):
-                start, end = match.span()
+    def _suspected(self, text: bytes) -> list[int]:
+        """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
+        orders = [*self._patterns]
+        for index in (self._signs.Match(text) or ()) if self._signs else ():
+            orders += self._of_signs[index]
+        return orders
+
+    def _under_key(self, text: bytes, key: bytes) -> Iterator[Span]:
+        """What rules find that look for a name and its value, read as `key="text"`."""
+        before = len(key) + 2
+        joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
+        for start, minus_end, order in self._spans(joined, self._keyed.intersection(self._suspected(joined))):
+            if start >= before:
+                yield Span(start - before, max(minus_end + before, -len(text)), order)
+
+    def _spans(self, text: bytes, orders: Iterable[int]) -> Iterator[Span]:
+        for order in orders:
+            rule = self._rules[order]
+            matches = rule.expression().finditer(text)
+            for match in self._in_time(matches, len(text)) if order in self._patterns else matches:
+                start, end = match.span(match.lastindex or 0)
                 if start == end:
                     continue
                 found = rule.validator(text, start, end) if rule.validator else ((start, end),)
                 for begin, stop in found:
                     yield Span(*_whole_characters(text, begin, stop), order)
 
+    def _in_time(self, matches: Iterator[re2._Match], size_bytes: int) -> Iterator[re2._Match]:
+        """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches.
+        Raises Unscannable."""
+        ends_s = 0.0
+        for count, match in enumerate(matches, 1):
+            if count == CHECKED_MATCHES:
+                ends_s = self._cpu_s() + min(BUDGET_S, LEAST_BUDGET_S + size_bytes * BUDGET_S_PER_BYTE)
+            elif count % CHECKED_MATCHES == 0 and self._cpu_s() > ends_s:
+                raise Unscannable("the policy's patterns take too long on it")
+            yield match
+
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
-        placeholders = [match.span() for match in self._placeholder.finditer(text)]
+        placeholders = self._placeholders.spans(text)
         index = 0
         for span in spans:
             while index < len(placeholders) and placeholders[index][1] <= span.start:
@@ -146,10 +200,6 @@ class Scanner:
                 if start <= span.start and -span.minus_end <= end:
                     continue
             yield span
-
-
-def mask(name: str) -> bytes:
-    return f"[redacted:{name}]".encode()
 
 
 def is_anchored(expression: str) -> bool:
@@ -169,10 +219,10 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     return start, -end
 
 
-def _options() -> re2.Options:
+def _options(*, captures: bool = False) -> re2.Options:
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True  # only where a match begins and ends: the fast engines suffice
+    options.never_capture = not captures  # only where a match begins and ends: the fast engines suffice
     return options
 
 
@@ -186,12 +236,47 @@ def _compiled(name: str, expression: str) -> re2._Regexp:
         ) from None
 
 
-def _union(expressions: list[str]) -> re2._Regexp | None:
-    """What any of these hits, and what must be written out to see whether it does. None when it would be
-    too large: then every text may hit."""
+def _pattern(pattern: snapshot.Pattern, expression: re2._Regexp) -> Rule:
+    replacement = None if pattern.replace is None else pattern.replace.encode()
+    anchored = is_anchored(pattern.regex)
+    return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
+
+
+def _rule(detector: Detector, action: snapshot.Action) -> Rule:
+    return Rule(
+        detector.name,
+        detector.trigger,
+        partial(_expression, detector.expression),
+        {"Hash": None, "Drop": b""}.get(action, mask(detector.name)),
+        validator=detector.validator,
+        keyed=detector.keyed,
+    )
+
+
+@cache
+def _expression(expression: str) -> re2._Regexp:
+    """A detector's, compiled when its trigger is first met: most never are."""
+    return re2.compile(expression, _options(captures="(" in expression.replace("(?", "")))
+
+
+def _union(expressions: Iterable[str]) -> re2._Regexp | None:
+    """What stands in everything that any rule hits, and what must be written out to see whether one does. None
+    when it would be too large: then every text may hit."""
     try:
         return re2.compile(
             "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), _options()
         )
     except re2.error:
         return None
+
+
+@cache
+def _signs(triggers: tuple[str, ...]) -> re2.Set | None:
+    """Finds which of the triggers stand in a text, in one go. None: there are none."""
+    if not triggers:
+        return None
+    signs = re2.Set.SearchSet(_options())
+    for trigger in triggers:
+        signs.Add(trigger)
+    signs.Compile()
+    return signs

@@ -17,6 +17,13 @@ class Unscannable(ValueError):  # noqa: N818 -- a verdict on input
     """What cannot be read cannot be vouched for. The message says why, without the content."""
 
 
+class Blocked(Exception):  # noqa: N818 -- a verdict on input
+    """There is something in it with which the policy lets nothing pass. The message names what, without values."""
+
+    def __init__(self, hits: Mapping[str, int]) -> None:
+        super().__init__(", ".join(f"{name} ({count})" for name, count in hits.items()))
+
+
 class InvalidPattern(ValueError):  # noqa: N818 -- a verdict on input
     """A pattern or detector that this sidecar cannot enforce."""
 

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 from toolpolicy_sidecar import classify, cleanse
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.fallback import occasion
@@ -42,15 +44,21 @@ class HttpRelay:
             else:
                 body = self._counted(incoming.body.pieces())
         if tool.on_request is not None:
-            clean = cleanse.http_request(
-                tool.on_request,
-                path,
-                query,
-                headers,
-                body if isinstance(body, bytes) else b"",
-                incoming.text(b"content-type"),
-                incoming.text(b"content-encoding"),
-                self._limit_bytes,
+            encoding = incoming.text(b"content-encoding")
+            whole_body = body if isinstance(body, bytes) else b""
+            clean = await aside(
+                None if encoding and whole_body else len(whole_body),
+                partial(
+                    cleanse.http_request,
+                    tool.on_request,
+                    path,
+                    query,
+                    headers,
+                    whole_body,
+                    incoming.text(b"content-type"),
+                    encoding,
+                    self._limit_bytes,
+                ),
             )
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
@@ -134,14 +142,14 @@ class HttpRelay:
     ) -> None:
         body = await whole(response, watch, self._limit_bytes)
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        plain = cleanse.plain(body, encoding, self._limit_bytes)
+        plain = await plainly(body, encoding, self._limit_bytes)
         if plain is None:
             if redactor.on_unscannable == "Refuse":
                 text = "its Content-Encoding cannot be decoded"
                 raise Stopped(Problem(Reason.AnswerUnscannable, text))
         elif plain:
             kind = (response.header(b"content-type") or b"").decode("latin-1")
-            found = cleanse.http_answer(redactor, plain, kind)
+            found = await aside(len(plain), partial(cleanse.http_answer, redactor, plain, kind))
             self._progress.hit(found.hits)
             if found.hits:
                 body, headers = found.value, cleanse.of_changed_body(headers)
@@ -165,7 +173,7 @@ class HttpRelay:
         async for event in events_of(response, watch, self._limit_bytes):
             if not self._reply.started:
                 await self._begin_events(response, headers)
-            await self._reply.write(self._event(event, redactor))
+            await self._reply.write(await self._event(event, redactor))
         if not self._reply.started:
             await self._begin_events(response, headers)
         await self._reply.finish()
@@ -174,10 +182,10 @@ class HttpRelay:
         self._progress.status = response.status
         await self._reply.start(response.status, response.reason, headers, None)
 
-    def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
+    async def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
         if not event.data:
             return event.raw
-        found = cleanse.http_event(redactor, event.data)
+        found = await aside(len(event.data), partial(cleanse.http_event, redactor, event.data))
         self._progress.hit(found.hits)
         return sse.replaced(event, found.value) if found.hits else event.raw
 
@@ -189,6 +197,11 @@ class HttpRelay:
 
 def _forbids_storing(headers: tuple[Header, ...]) -> bool:
     return any(name.lower() == b"cache-control" and b"no-store" in value.lower() for name, value in headers)
+
+
+async def plainly(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
+    """As `cleanse.plain`."""
+    return await aside(None if encoding else 0, partial(cleanse.plain, body, encoding, limit_bytes))
 
 
 async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:

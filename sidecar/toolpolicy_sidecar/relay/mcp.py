@@ -1,6 +1,9 @@
 """A call of an MCP tool. Whatever happens, the model gets a result that it can read."""
 
+from functools import partial
+
 from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.fallback import occasion
@@ -9,7 +12,7 @@ from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, whole
+from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, plainly, whole
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.exchange import Request, Response
@@ -42,7 +45,8 @@ class McpRelay:
         if b"content-encoding" in incoming.noted:
             headers = cleanse.without(headers, b"content-encoding")
         if tool.on_request is not None:
-            body, headers, hits = cleanse.mcp_request(tool.on_request, body, headers)
+            work = partial(cleanse.mcp_request, tool.on_request, body, headers)
+            body, headers, hits = await aside(len(body), work)
             self._progress.redacted_request = hits
         if tool.enforced:
             headers = cleanse.asking_for_plain(headers)
@@ -70,7 +74,7 @@ class McpRelay:
             await self._stream(response, b"", watch)
         elif self._changed:
             body = await whole(response, watch, self._limit_bytes)
-            plain = self._decoded(response, body)
+            plain = await self._decoded(response, body)
             headers = response.headers if plain is body else cleanse.of_changed_body(response.headers)
             await self._whole(response, headers, plain)
         else:
@@ -141,17 +145,17 @@ class McpRelay:
         if 300 <= status < 400:
             headers = inward(headers, self._call.server)
         if self._changed and answer is not None:
-            body, headers = self._for_agent(body), cleanse.of_changed_body(headers)
+            body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
         if tool.keeps_answers and answer is not None and answer.final and not answer.tool_error:
             self._progress.answered(Whole(body))
         self._progress.status = status
         await self._reply.whole(status, headers, body)
 
-    def _for_agent(self, message: bytes) -> bytes:
+    async def _for_agent(self, message: bytes) -> bytes:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
         redactor = self._call.tool.on_response
         if redactor is not None:
-            found = cleanse.mcp_message(redactor, message)
+            found = await aside(len(message), partial(cleanse.mcp_message, redactor, message))
             self._progress.hit(found.hits)
             message = found.value
         if self._sent_as != self._mcp.identifier:
@@ -168,9 +172,9 @@ class McpRelay:
         elif (response.header(b"content-encoding") or b"").strip().lower() in {b"", b"identity"}:
             raise Stopped(Problem(Reason.MalformedAnswer, "it is no JSON-RPC message"))
 
-    def _decoded(self, response: Response, body: bytes) -> bytes:
+    async def _decoded(self, response: Response, body: bytes) -> bytes:
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        plain = cleanse.plain(body, encoding, self._limit_bytes)
+        plain = await plainly(body, encoding, self._limit_bytes)
         return body if plain is None else plain
 
     async def _events(self, response: Response, watch: Watch) -> None:
@@ -184,7 +188,7 @@ class McpRelay:
             if not self._in_events:
                 await self._begin_events(response)
             resumable = resumable or event.identified
-            await self._reply.write(self._event(event))
+            await self._reply.write(await self._event(event))
         if not self._answered:
             # An answer on a resumed stream would have an id that the agent does not know.
             if self._mcp.modern or not resumable or self._sent_as != self._mcp.identifier:
@@ -198,11 +202,11 @@ class McpRelay:
         headers = cleanse.of_changed_body(response.headers)
         await self._reply.start(response.status, response.reason, headers, None)
 
-    def _event(self, event: sse.Event) -> bytes:
+    async def _event(self, event: sse.Event) -> bytes:
         """As it goes to the agent. Raises Stopped."""
         if not event.data:
             return event.raw
-        data = self._for_agent(event.data) if self._changed else event.data
+        data = await self._for_agent(event.data) if self._changed else event.data
         if not self._answered:
             answer = jsonrpc.answer(event.data, self._sent_as)
             if answer is not None and answer.final:

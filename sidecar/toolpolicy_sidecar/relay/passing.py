@@ -1,6 +1,9 @@
 """What is no tool call: it goes through untouched, for as long as both sides want."""
 
+from functools import partial
+
 from toolpolicy_sidecar import cleanse, render
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.attempt import attempt
 from toolpolicy_sidecar.call import Passing, Reply
 from toolpolicy_sidecar.clock import Clock
@@ -102,7 +105,7 @@ async def _pushed(  # noqa: PLR0917 -- the parts of an answer
     async for event in events:
         raw = event.raw
         if event.data:
-            found = cleanse.mcp_message(redactor, event.data)
+            found = await aside(len(event.data), partial(cleanse.mcp_message, redactor, event.data))
             raw = sse.replaced(event, found.value) if found.hits else raw
         await reply.write(raw)
     await reply.finish()

@@ -55,6 +55,8 @@ NEVER = {
     "MethodNotListed",
     "ToolDisabled",
     "NoPolicy",
+    "RequestBlocked",
+    "AnswerBlocked",
     "MalformedRequest",
     "BatchRefused",
     "HeaderMismatch",

@@ -280,6 +280,21 @@ async def test_request_unscannable(w: World) -> None:
     await usable(agent)
 
 
+async def test_request_blocked(w: World) -> None:
+    w.install(redaction=redaction(action="Block"))
+    agent = await w.agent()
+    answer = await agent.call(query="sk-canary12345678")
+    assert answer.meta["toolpolicy.dev/reason"] == "RequestBlocked"
+    assert "key (1)" in answer.text
+    body = b'{"title": "sk-canary12345678"}'
+    detail = problem(await agent.request("POST", "/api/v1/tickets/5", body, JSON), Reason.RequestBlocked)
+    assert "key (1)" in detail
+    assert "canary" not in answer.text + detail
+    assert (await w.recorded_call(2)).outcome == "refused"
+    assert not w.tool.seen
+    await usable(agent)
+
+
 async def test_request_timeout(w: World) -> None:
     agent = await w.agent()
     await agent.send("POST", "/kb", b"{", [*JSON, ("Content-Length", "100")])
@@ -488,6 +503,20 @@ async def test_answer_unscannable(w: World) -> None:
     w.install(redaction=redaction())
     w.tool.script = encoded
     await both(w, Reason.AnswerUnscannable)
+
+
+async def test_answer_blocked(w: World) -> None:
+    async def secret(exchange: Exchange) -> None:
+        result = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "result": {"content": [{"type": "text", "text": "sk-canary12345678"}]},
+        }
+        await exchange.answer(200, json.dumps(result).encode())
+
+    w.install(redaction=redaction(action="Block"))
+    w.tool.script = secret
+    await both(w, Reason.AnswerBlocked)
 
 
 async def test_internal_error(

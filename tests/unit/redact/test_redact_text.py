@@ -1,10 +1,13 @@
 """Scanning and masking in plain text: overlaps, placeholders, patterns, what comes together anew."""
 
+import itertools
+from collections import Counter
+
 import pytest
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor, Unscannable
-from toolpolicy_sidecar.redact.scanner import is_anchored
+from toolpolicy_sidecar.redact.scanner import Scanner, is_anchored
 
 
 def redactor(*patterns: tuple[str, str, str], detectors: tuple[str, ...] = ()) -> Redactor:
@@ -120,6 +123,20 @@ def test_a_pattern_that_also_matches_nothing_hides_no_other() -> None:
 )
 def test_expressions_that_may_ask_for_an_edge(expression: str, *, anchored: bool) -> None:
     assert is_anchored(expression) is anchored
+
+
+def test_a_pattern_that_looks_at_everything_for_each_match_is_given_up() -> None:
+    """Its expression is linear, finding all of its matches is not."""
+    spent = itertools.count()
+    slow = Scanner.compile(
+        snapshot.Redaction(patterns=(snapshot.Pattern("greedy", "a.*b|a", "x"),)), b"", lambda: next(spent)
+    )
+    hits = Counter[str]()
+    assert slow.redact(b"a a a", hits) == b"x x x"
+    with pytest.raises(Unscannable, match="take too long"):
+        slow.redact(b"a " * 1000, hits)
+    with pytest.raises(Unscannable, match="take too long"):
+        list(slow.suspects(b"a " * 1000))
 
 
 def test_half_a_character_is_never_left() -> None:

@@ -1,0 +1,72 @@
+"""Check digits of national numbers: over the digits, or letters and digits, without separators.
+
+Each is named after its rule; `identity.py` says which number has which, and where that is written.
+"""
+
+from itertools import cycle
+
+
+def luhn(digits: bytes) -> bool:
+    """ISO/IEC 7812-1, over ASCII digits."""
+    total = sum(digits[-1::-2]) + sum(digits[-2::-2].translate(_DOUBLED))
+    return (total - ord("0") * len(digits)) % 10 == 0
+
+
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
+
+_DIHEDRAL = tuple(
+    tuple(
+        ((i + j) % 5 if j < 5 else (i + j) % 5 + 5) if i < 5 else ((i - j) % 5 + 5 if j < 5 else (i - j) % 5)
+        for j in range(10)
+    )
+    for i in range(10)
+)
+_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def verhoeff(digits: bytes) -> bool:
+    """Verhoeff's scheme over the dihedral group of ten elements: Aadhaar."""
+    check = 0
+    powers = [tuple(range(10))]
+    for _ in range(7):
+        powers.append(tuple(_STEP[value] for value in powers[-1]))
+    for index, digit in enumerate(reversed(values(digits))):
+        check = _DIHEDRAL[check][powers[index % 8][digit]]
+    return check == 0
+
+
+def values(text: bytes) -> list[int]:
+    """Digits as they are, letters from A = 10."""
+    return [int(chr(character), 36) for character in text]
+
+
+def weighted(digits: bytes, *weights: int) -> int:
+    """The sum of products; weights begin anew when they end."""
+    return sum(value * weight for value, weight in zip(values(digits), cycle(weights), strict=False))
+
+
+def ean13(digits: bytes) -> bool:
+    """GS1's, for thirteen digits."""
+    return weighted(digits, 1, 3) % 10 == 0
+
+
+def mod_11_10(digits: bytes) -> bool:
+    """ISO/IEC 7064, MOD 11,10."""
+    product = 10
+    for digit in values(digits[:-1]):
+        product = (product + digit) % 10 or 10
+        product = product * 2 % 11
+    return (11 - product) % 10 == digits[-1] - ord("0")
+
+
+def mod_11_2(text: bytes) -> bool:
+    """ISO/IEC 7064, MOD 11-2; the last may be X for ten."""
+    check = 0
+    for digit in values(text[:-1]):
+        check = (check + digit) * 2 % 11
+    return (12 - check) % 11 == (10 if text[-1:] in b"Xx" else text[-1] - ord("0"))
+
+
+def month_and_day(month: bytes, day: bytes) -> bool:
+    """Of a date of birth."""
+    return 1 <= int(month) <= 12 and 1 <= int(day) <= 31

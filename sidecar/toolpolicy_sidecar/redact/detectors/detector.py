@@ -1,0 +1,108 @@
+"""What a detector is. Detectors are data: tests read the examples from here, a new one is a new entry."""
+
+import string
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+Validator = Callable[[bytes, int, int], Iterator[tuple[int, int]]]
+"""Is what looks like one really one? Gets the whole text and a candidate's span, both in bytes of UTF-8, and
+yields the spans that are real: none, a part of the candidate, or several."""
+
+Confidence = Literal["Low", "Medium", "High"]
+CONFIDENCES: tuple[Confidence, ...] = ("Low", "Medium", "High")
+"""High: the form alone says it, or a checksum. Medium: a form that is rarely anything else, or a telling name
+beside it. Low: a form that other things have too."""
+
+
+class Detector(NamedTuple):
+    """`expression` is RE2; where it has groups, the one that took part is the candidate.
+
+    `trigger` is RE2 too, and stands in every match: one search for all triggers rules a whole document out at
+    the speed of memory. For that it is short, of bounded length and without anchors, and its automaton stays
+    small: neighbours are of the same class (`[0-9]{9}`, not `[2-6][0-9]{8}`), nothing is optional that need not be.
+    `keyed`: part of the match is a telling name, which in JSON is the key before the value. Each of `examples`
+    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    description: str
+    source: str
+    confidence: Confidence
+    trigger: str
+    expression: str
+    examples: tuple[str, ...]
+    others: tuple[str, ...]
+    validator: Validator | None = None
+    keyed: bool = False
+
+
+UPPER = "A-Z0-9"
+LOWER = "a-z0-9"
+HEX = "0-9a-f"
+ALNUM = "A-Za-z0-9"
+URL64 = "A-Za-z0-9_-"
+BASE64 = "A-Za-z0-9+/"
+
+_INVENTED = {
+    UPPER: "Q7W2E9RTY4UZ3PLK",
+    LOWER: "q7w2e9rty4uz3plk",
+    HEX: "3fa07bc195de2684",
+    ALNUM: "q7W2e9RtY4uZ3pLk",
+    URL64: "q7W2e9_tY4u-3pLk",
+    BASE64: "q7W2e9+tY4u/3pLk",
+}
+
+
+def invented(size: int, characters: str = ALNUM) -> str:
+    """A secret for examples: made here, so that no scanner of repositories takes one for real."""
+    unit = _INVENTED.get(characters) or next(
+        unit for known, unit in _INVENTED.items() if characters.startswith(known)
+    )
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+AT = r"[^\s@]@[^\s@]"
+SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
+"""Triggers of several detectors: what is the same is looked for once."""
+
+
+def token(  # noqa: PLR0917 -- the columns of a table
+    name: str,
+    prefixes: tuple[str, ...],
+    characters: str,
+    size: int,
+    description: str,
+    source: str,
+) -> Detector:
+    """A secret that begins with letters of its own: the prefix, then `size` or more characters, no dot the last."""
+    literals = "|".join(map(_literal, prefixes))
+    last = characters.replace(r"\.", "")
+    edge = r"\b" if all(prefix.isalnum() for prefix in prefixes) else ""
+    return Detector(
+        name=name,
+        groups=("Secrets",),
+        description=description,
+        source=source,
+        confidence="High",
+        trigger=f"{edge}(?:{literals})[{characters}]",
+        expression=f"{edge}(?:{literals})[{characters}]{{{size - 1},}}[{last}]=*",
+        examples=tuple(prefix + invented(size, characters) for prefix in prefixes),
+        others=(*(prefix + invented(size - 1, characters) for prefix in prefixes), prefixes[0] + "x" * size),
+        validator=varied,
+    )
+
+
+def varied(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not what stands in for a secret in documentation, such as `ghp_xxxxxxxx`."""
+    if len(set(text[start:end][-16:])) >= VARIETY:
+        yield start, end
+
+
+VARIETY = 6
+"""Different characters among the last sixteen; of random ones there are hardly ever fewer than nine."""
+_PLAIN = frozenset(string.ascii_letters + string.digits + "_-")
+
+
+def _literal(text: str) -> str:
+    return "".join(letter if letter in _PLAIN else rf"\{letter}" for letter in text)

@@ -1,0 +1,59 @@
+"""What a row of the tables of national numbers is.
+
+A form that stands for itself is looked for everywhere; bare digits only beside a name that says
+what they are. Where a number has a check digit it must be right.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Validator
+
+Check = Callable[[bytes], bool]
+"""Gets the number in capitals, without spaces, dots, slashes and dashes."""
+
+_SEPARATORS = re.compile(rb"[\s./()\-]")
+_LONGER_BEFORE = re.compile(rb"[0-9A-Za-z][.\-]?$")
+_LONGER_AFTER = re.compile(rb"[.\-]?[0-9A-Za-z]")
+
+
+def checked(check: Check) -> Validator:
+    def validator(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+        if _LONGER_BEFORE.search(text, max(0, start - 2), start) or _LONGER_AFTER.match(text, end):
+            return
+        if check(_SEPARATORS.sub(b"", text[start:end]).upper()):
+            yield start, end
+
+    return validator
+
+
+def row(  # noqa: PLR0917 -- the columns of a table
+    name: str,
+    description: str,
+    source: str,
+    form: str,
+    names: str,
+    plain: str,
+    check: Check,
+    examples: tuple[str, ...],
+    others: tuple[str, ...],
+    *,
+    trigger: str = "",
+    confidence: Confidence = "Medium",
+) -> Detector:
+    """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form."""
+    beside = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
+    forms = [rf"\b({form})"] if form else []
+    return Detector(
+        name=name,
+        groups=("PII",),
+        description=description,
+        source=source,
+        confidence=confidence,
+        trigger="|".join([trigger] * bool(form) + [f"(?i:{names})"] * bool(names)),
+        expression="|".join([*([beside] if names else []), *forms]),
+        examples=examples,
+        others=others,
+        validator=checked(check),
+        keyed=bool(names),
+    )

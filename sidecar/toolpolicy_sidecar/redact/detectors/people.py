@@ -1,0 +1,179 @@
+"""How to reach a person: e-mail, telephone, network address."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from toolpolicy_sidecar.redact.detectors import telephone
+from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
+
+_FILE_SUFFIXES = frozenset(
+    {b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"html"}
+)
+
+
+def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not the name of a file for high-resolution screens, `logo@2x.png`."""
+    if text[start:end].rpartition(b".")[2].lower() not in _FILE_SUFFIXES:
+        yield start, end
+
+
+_VERSION_BEFORE = re.compile(rb"(?i)(?:[a-z]/|\bv(?:er(?:sion)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$")
+_NOBODY = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("0.0.0.0/8"),
+    ipaddress.ip_network("255.0.0.0/8"),
+    ipaddress.ip_network("169.254.0.0/16"),
+)
+
+
+def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Of a host: not a mask, not this machine's own, not the version of a browser."""
+    try:
+        address = ipaddress.ip_address(text[start:end].decode())
+    except ValueError:
+        return
+    if address.version == 4:
+        part_of_more = text[end : end + 2].lstrip(b".")[:1].isdigit() and text[end : end + 1] == b"."
+        named = _VERSION_BEFORE.search(text, max(0, start - 16), start)
+        nobody = any(address in network for network in _NOBODY)
+        if part_of_more or named or nobody or address.packed.endswith(b"\0\0\0"):
+            return
+    elif end - start < 6 or address.is_loopback or address.is_unspecified:
+        return
+    yield start, end
+
+
+_HEX4 = "[0-9A-Fa-f]{1,4}"
+
+PEOPLE: tuple[Detector, ...] = (
+    Detector(
+        name="Email",
+        groups=("PII",),
+        description="E-mail addresses: the dotted and plus forms that are in use, international ones too.",
+        source="RFC 5321, RFC 6531",
+        confidence="High",
+        trigger=AT,
+        expression=r"[\pL\pN_][\pL\pN._%+'-]*@(?:[\pL\pN][\pL\pN-]*\.)+(?:xn--[A-Za-z0-9-]+|\pL\pL+)",
+        examples=(
+            "jane.doe@example.com",
+            "a+b@mail.example.co.uk",
+            "o'neil@example.org",
+            "_jane@example.com",
+            "JANE@EXAMPLE.COM",
+            "jörg@müller.de",
+            "jane@xn--mller-kva.xn--p1ai",
+            "1@2.museum",
+        ),
+        others=(
+            "jane at example.com",
+            "@example.com",
+            "jane@",
+            "user@localhost",
+            "a@b",
+            "left-pad@1.3.0",
+            "logo@2x.png",
+            "@media (min-width: 3em)",
+        ),
+        validator=email,
+    ),
+    Detector(
+        name="Phone",
+        groups=("PII",),
+        description="Telephone numbers: international ones, North America's written with separators.",
+        source="ITU-T E.164; libphonenumber's metadata; the North American numbering plan",
+        confidence="Medium",
+        trigger=r"\+(?:[ (]?[0-9]){2}|[). -][0-9]{3}[. -][0-9]{4}|\b00[1-9]",
+        expression=r"\+[ (]?[0-9](?:[ ().\-/]{0,2}[0-9]){6,16}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+        r"|\b00[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+        r"|(?:\b1[ .-])?\(?\b[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?",
+        examples=(
+            "+49 1511 2345678",
+            "+14155552671",
+            "+44 (0)20 7946 0958",
+            "(415) 555-2671",
+            "415-555-2671",
+            "415.555.2671",
+            "415-555-2671x123",
+            "001-415-555-2671",
+            "1-415-555-2671",
+        ),
+        others=(
+            "+1",
+            "1-2-3",
+            "2026-11-21",
+            "123-45",
+            "+00 000 000 00",
+            "+1234567",
+            "192.168.100.1",
+            "3.14159265358979",
+            "100-200-3000",
+            "order 415-555-26719",
+        ),
+        validator=telephone.written_for_the_world,
+    ),
+    Detector(
+        name="NationalPhone",
+        groups=("PII", "Phone"),
+        description="Telephone numbers in a country's own form, beside a name that says so.",
+        source="libphonenumber's metadata",
+        confidence="Medium",
+        trigger=r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
+        r"|handy|contact.?n)",
+        expression=r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
+        r"|handy|contact.?n)(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}\s{0,2}[:=#]{0,2}\s{0,2}[\"'\\(]{0,2}"
+        r"(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,11})",
+        examples=(
+            "phone: 020 7946 0958",
+            "tel. 030 901820",
+            "mobile_number=4155552671",
+            "call me at 4155552671",
+            "Fax: 0151 12345678",
+        ),
+        others=(
+            "phone: 0",
+            "mobile 2026",
+            "cell A12",
+            "phone_id=1234567890123456",
+            "call 20261121100000",
+            "sms-2016-10-24",
+        ),
+        validator=telephone.of_some_country,
+        keyed=True,
+    ),
+    Detector(
+        name="IPAddress",
+        groups=("PII",),
+        description="Addresses of hosts, IPv4 and IPv6.",
+        source="RFC 791, RFC 4291",
+        confidence="Medium",
+        trigger=rf"[0-9]\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]|(?::{_HEX4}){{5}}:|[0-9A-Fa-f]::[0-9A-Fa-f]|::[0-9A-Fa-f]{{1,4}}:",
+        expression=r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"
+        rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b",
+        examples=(
+            "203.0.113.7",
+            "10.1.2.3",
+            "2001:db8::8a2e:370:7334",
+            "2001:0db8:0000:0000:0000:8a2e:0370:7334",
+            "fe80::1ff:fe23:4567:890a",
+        ),
+        others=(
+            "127.0.0.1",
+            "0.0.0.0",
+            "255.255.255.0",
+            "Chrome/120.0.0.1",
+            "v1.2.3.4",
+            "1.2.3",
+            "1.2.3.4.5",
+            "aurora.2.10.0.1",
+            "169.254.169.254",
+            "300.1.1.1",
+            "10:20:30",
+            "::1",
+            "a::b",
+            "std::map",
+            "00:1b:44:11:3a:b7",
+        ),
+        validator=ip_address,
+    ),
+)

@@ -1,0 +1,65 @@
+"""Is it a telephone number? libphonenumber knows the plans of all countries; it is loaded when first asked."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+
+COUNTRIES = (
+    "US", "GB", "DE", "FR", "IT", "ES", "NL", "PL", "SE", "CH", "AT", "IN", "JP", "KR", "CN", "AU", "BR", "MX", "ZA",
+)  # fmt: skip
+"""Whose own forms are tried, where a name says that it is a number."""
+_NORTH_AMERICAN = re.compile(
+    rb"(?:\+?1[ .-]?|001[ .-]?)?\(?[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]+)?"
+)
+
+_DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
+
+
+@cache
+def _library() -> ModuleType:
+    import phonenumbers  # noqa: PLC0415 -- its metadata takes memory and time: only where numbers are met
+
+    return phonenumbers
+
+
+def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """With a country's code; or in the form of North America, which its separators give away."""
+    if text[start - 1 : start].isalnum() or text[end : end + 1].isdigit():
+        return
+    number = text[start:end]
+    if _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _international(number)):
+        yield start, end
+
+
+def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """In the form of one of COUNTRIES; of North America's any with the right length."""
+    if text[end : end + 1].isalnum():
+        return
+    number = text[start:end]
+    if _DATE.match(number):
+        return
+    digits = re.sub(rb"[^0-9]", b"", number)
+    if re.fullmatch(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}", digits) or any(
+        _valid(number, country) for country in COUNTRIES
+    ):
+        yield start, end
+
+
+def _international(number: bytes) -> bool:
+    phonenumbers = _library()
+    text = number.decode()
+    try:
+        if text.startswith("00"):  # as many other numbers do
+            return bool(phonenumbers.is_valid_number(phonenumbers.parse("+" + text[2:])))
+        return bool(phonenumbers.is_possible_number(phonenumbers.parse(text)))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _valid(number: bytes, country: str) -> bool:
+    phonenumbers = _library()
+    try:
+        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number.decode(), country)))
+    except phonenumbers.NumberParseException:
+        return False

@@ -1,0 +1,52 @@
+"""What stands in the place of something redacted."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+_LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
+"""Letters only: a placeholder must not look like a number that may be a card."""
+_VALUE_BYTES = 6
+_PROOF_BYTES = 3
+_KEYED = rb":[a-p]{%d}" % (2 * (_VALUE_BYTES + _PROOF_BYTES))
+_NUMBER = re.compile(rb"\+?[0-9(][0-9 .()/-]+")
+
+
+def mask(name: str) -> bytes:
+    return f"[redacted:{name}]".encode()
+
+
+class Placeholders:
+    """Makes them, and knows its own again, so that nothing is redacted twice.
+
+    `key` is secret: whoever has it can try out values. Without it nobody can write a placeholder that is taken for
+    one of ours, and hide a value in it.
+    """
+
+    def __init__(self, key: bytes, names: Iterable[str], literals: Iterable[bytes]) -> None:
+        self._key = key
+        longest_first = sorted(set(literals) - {b""}, key=lambda literal: (-len(literal), literal))
+        either = "|".join(sorted(map(re.escape, names), key=len, reverse=True)).encode()
+        own = rb"\[redacted:(?:%b)(%b)?\]" % (either, _KEYED)
+        self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
+
+    def keyed(self, name: str, value: bytes) -> bytes:
+        """The same for the same value, whatever it was found as; a number may be written with other separators."""
+        if _NUMBER.fullmatch(value):
+            value = value.translate(None, b" .()/-")
+        tag = self._hash(value, _VALUE_BYTES)
+        return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
+
+    def spans(self, text: bytes) -> list[tuple[int, int]]:
+        """Where they stand."""
+        return [match.span() for match in self._any.finditer(text) if self._is_ours(match[1])]
+
+    def _is_ours(self, keyed: bytes | None) -> bool:
+        if keyed is None:
+            return True
+        tag, proof = keyed[1 : 1 + 2 * _VALUE_BYTES], keyed[1 + 2 * _VALUE_BYTES :]
+        return self._hash(tag, _PROOF_BYTES) == proof
+
+    def _hash(self, value: bytes, size_bytes: int) -> bytes:
+        digest = hashlib.blake2b(value, digest_size=size_bytes, key=self._key)
+        return digest.hexdigest().encode().translate(_LETTERS)
