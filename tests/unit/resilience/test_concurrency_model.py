@@ -3,6 +3,7 @@ and every question answered by looking it through."""
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -125,3 +126,11 @@ class LimiterAgainstModel(RuleBasedStateMachine):
 
 LimiterAgainstModel.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestLimiterAgainstModel = LimiterAgainstModel.TestCase
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+class TestLimiterAgainstModelForLong(LimiterAgainstModel.TestCase):  # type: ignore[misc,valid-type] # hypothesis makes it
+    """At least 100,000 steps."""
+
+    settings = settings(max_examples=2500, stateful_step_count=50, deadline=None)
