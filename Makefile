@@ -37,7 +37,7 @@ generate: .venv/.synced ## Writes the CRD from the models
 
 bench: .venv/.synced ## Prints benchmarks; asserts nothing
 	@$(BIN)/uv sync --frozen --all-extras --group bench --quiet
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)"; done
 
 cluster-up: ## Starts the local cluster (root)
 	@$(PYTHON) -m localcluster up

@@ -1,6 +1,6 @@
 """What a circuit breaker costs on one core: a call, a tool in memory, a policy to load.
 
-    python bench/breaker.py    # after `make bench` or `uv sync --all-extras --group bench`: it needs purgatory
+    python -m bench.breaker    # after `make bench` or `uv sync --all-extras --group bench`: it needs purgatory
 
 Goals: a tool's circuit in at most 4 KiB, 10,000 tools loaded in less than a second. Beside it purgatory, an
 asyncio breaker from PyPI that counts failures in a row: its calls cost a context manager and its listeners,

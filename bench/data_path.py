@@ -1,6 +1,6 @@
 """What the sidecar costs: requests per second and CPU per request, direct and through, on loopback.
 
-    python bench/data_path.py [--seconds 3] [--connections 32]
+    python -m bench.data_path [--seconds 3] [--connections 32]
 
 Three processes of our own: a tool server that answers at once (core 1), a client that keeps its connections
 busy (core 1), and the real `toolpolicy sidecar` (core 0, alone). Figures of one run compare with each other,
@@ -166,7 +166,7 @@ def sidecar(policies: Path, reverse: int) -> Iterator[int]:
                 "--reverse",
                 f"127.0.0.1:{reverse}",
                 "--log-level",
-                "warning",
+                "error",
             ),
             *("--admin", f"127.0.0.1:{addresses[0]}", "--metrics", f"127.0.0.1:{addresses[1]}"),
         ]

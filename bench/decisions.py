@@ -1,6 +1,6 @@
 """What the policy's decisions cost a call that succeeds, on one core. Goal: at most 15 µs.
 
-    python bench/decisions.py
+    python -m bench.decisions
 
 The real pipeline, with an upstream and an agent that cost nothing: the same calls under `mode: Off`, which decides
 nothing, and under a policy with ever more rules. The difference is what the rules cost.

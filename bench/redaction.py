@@ -1,6 +1,6 @@
 """Cost of redaction on one core, all detectors on: clean documents, documents with hits, and adversarial ones.
 
-    python bench/redaction.py
+    python -m bench.redaction
 
 Goals: a clean body of 1 KB in at most 60 µs, a clean one of 100 KB at 20 MB/s or more. Adversarial
 documents show that cost stays linear: a megabyte of each.
