@@ -84,14 +84,15 @@ def parse(document: Any) -> written.ToolPolicy:
     try:
         policy = written.ToolPolicy.model_validate(document)
     except ValidationError as error:
-        raise Invalid([_schema_finding(detail) for detail in error.errors()]) from None
+        raise Invalid([schema_finding(detail) for detail in error.errors()]) from None
     findings = [*_not_yet(policy.spec, "spec"), *_semantic(policy.spec)]
     if findings:
         raise Invalid(findings)
     return policy
 
 
-def _schema_finding(detail: Mapping[str, Any]) -> Finding:
+def schema_finding(detail: Mapping[str, Any]) -> Finding:
+    """One of pydantic's errors in our words."""
     field = _path(detail["loc"])
     match detail["type"]:
         case "extra_forbidden":

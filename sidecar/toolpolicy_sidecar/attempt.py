@@ -6,8 +6,7 @@ from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.upstream import failure
-from toolpolicy_sidecar.upstream.exchange import Request, Response
-from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 
 Carry = Callable[[Response, Watch], Awaitable[None]]
 
@@ -29,7 +28,7 @@ def problem_of(error: failure.UpstreamFailure) -> Problem:
 
 
 async def attempt(
-    pool: Pool, request: Request, *, connect_s: float, watch: Watch, carry: Carry
+    pool: Upstream, request: Request, *, connect_s: float, watch: Watch, carry: Carry
 ) -> Problem | None:
     """None: the answer was carried to its end. The connection goes back to the pool only then."""
     try:

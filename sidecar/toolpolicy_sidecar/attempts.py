@@ -20,9 +20,8 @@ from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.rules import decide
-from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
-from toolpolicy_sidecar.upstream.pool import Pool
 
 _TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
 
@@ -30,7 +29,7 @@ _TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
 class Means(NamedTuple):
     """What attempts are made with."""
 
-    pool: Pool
+    pool: Upstream
     clock: Clock
     canceller: Canceller
     rng: random.Random

@@ -22,7 +22,7 @@ from toolpolicy_sidecar.relay.mcp import McpRelay
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
-from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.exchange import Upstream
 
 log = logging.getLogger("toolpolicy")
 
@@ -32,7 +32,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 class Pipeline:
     def __init__(
         self,
-        pool: Pool,
+        pool: Upstream,
         limits: Limits,
         clock: Clock,
         recorder: Recorder,

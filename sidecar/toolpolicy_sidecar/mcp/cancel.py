@@ -8,8 +8,7 @@ from toolpolicy_sidecar.call import Incoming, McpCall, Passing, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.tool import ServerState
 from toolpolicy_sidecar.upstream import failure
-from toolpolicy_sidecar.upstream.exchange import BodyTooLarge, Request
-from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.exchange import BodyTooLarge, Request, Upstream
 
 WITHIN_S = 2.0
 AT_ONCE = 64
@@ -20,7 +19,7 @@ _KEPT = frozenset({b"mcp-session-id", b"mcp-protocol-version", b"authorization",
 class Canceller:
     """Nobody waits for it: what cannot be sent at once, or in time, is dropped."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Upstream) -> None:
         self._pool = pool
         self._tasks: set[asyncio.Task[None]] = set()
         self._sent_as: dict[tuple[str, bytes], dict[bytes, bytes]] = {}

@@ -14,14 +14,15 @@ from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.relay.http import content_length, events_of
 from toolpolicy_sidecar.relay.location import inward
-from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
-from toolpolicy_sidecar.upstream.pool import Pool
 
 LIST_BYTES = 1024 * 1024
 
 
-async def relay(passing: Passing, reply: Reply, pool: Pool, clock: Clock, limit_bytes: int) -> Problem | None:
+async def relay(
+    passing: Passing, reply: Reply, pool: Upstream, clock: Clock, limit_bytes: int
+) -> Problem | None:
     """Only connecting has a time limit. None: the server answered; else what the agent was told instead."""
     incoming, server = passing.incoming, passing.server
     redactor = server.unlisted.on_response if passing.pushes else None

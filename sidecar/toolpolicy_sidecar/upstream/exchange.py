@@ -62,3 +62,11 @@ class Response:
 
     def abort(self) -> None:
         self._source.abort()
+
+
+class Upstream(Protocol):
+    """What sends requests: the pool of connections, or a simulation's script."""
+
+    async def exchange(self, request: Request, *, connect_timeout_s: float) -> Response:
+        """The response's head. Raises UpstreamFailure, UnsendableRequest. Cancelling closes its connection."""
+        ...
