@@ -29,6 +29,7 @@ class Switch(NamedTuple):
     pod: int
     before: CircuitState
     after: CircuitState
+    reason: str = ""
 
 
 class Counts:
@@ -107,7 +108,9 @@ class PodRecorder:
         tool = self._tools.get((transition.key.server, transition.key.tool))
         if tool is not None:
             at_s = transition.at_ms / 1000
-            tool.switches.append(Switch(at_s, self._pod, transition.before, transition.after))
+            tool.switches.append(
+                Switch(at_s, self._pod, transition.before, transition.after, transition.reason)
+            )
 
 
 def spans(scenario: Scenario, tool: str) -> list[Span]:

@@ -15,11 +15,13 @@ BACK_FOR_S = 10
 
 
 class Opened(msgspec.Struct, frozen=True, rename="camel"):
-    """Circuits that were closed and opened. Seconds since the phase began, of each pod's first opening."""
+    """Circuits that were closed and opened. Seconds since the phase began, of each pod's first opening; the reason is
+    that of the very first."""
 
     pods: int
     first_s: float
     last_s: float
+    reason: str
 
 
 class Recovery(msgspec.Struct, frozen=True, rename="camel"):
@@ -101,11 +103,14 @@ def _rows(tool: ToolObserved) -> Iterator[Row]:
 
 def opened(switches: Iterable[Switch], span: Span) -> Opened | None:
     """None: no circuit opened."""
-    first: dict[int, float] = {}
+    first: dict[int, Switch] = {}
     for switch in switches:
         if (switch.before, switch.after) == ("Closed", "Open") and span.start_s <= switch.at_s < span.end_s:
-            first.setdefault(switch.pod, switch.at_s - span.start_s)
-    return Opened(len(first), min(first.values()), max(first.values())) if first else None
+            first.setdefault(switch.pod, switch)
+    if not first:
+        return None
+    one, *_, last = (*first.values(), *first.values())  # switches are in order of time
+    return Opened(len(first), one.at_s - span.start_s, last.at_s - span.start_s, one.reason)
 
 
 def closed_after_s(switches: Iterable[Switch], span: Span) -> float | None:

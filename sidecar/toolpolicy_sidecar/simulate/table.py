@@ -53,7 +53,7 @@ def _opened(opened: Opened | None, pods: int) -> str:
         return "-"
     first, last = _seconds(opened.first_s), _seconds(opened.last_s)
     when = first if first == last else f"{first} to {last}"
-    return f"{opened.pods}/{pods} after {when}"
+    return f"{opened.pods}/{pods} after {when}: {opened.reason}"
 
 
 def _recovery(recovery: Recovery | None) -> str:

@@ -1,0 +1,154 @@
+"""Properties of the whole, that no test of a part can show: fleets of sidecars through outages and storms."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.measured import measured
+from tests.unit.simulate.incidents import played, policy, scenario
+from toolpolicy_sidecar.simulate.observed import ToolObserved
+
+OPEN_FOR_S = 10
+BREAKER = {"consecutiveFailures": 3, "openFor": f"{OPEN_FOR_S}s"}
+RETRY = {"maxAttempts": 5, "idempotent": True, "backoff": {"base": "20ms", "max": "200ms"}}
+TIMEOUT = {"total": "8s", "attempt": "1s", "connect": "500ms"}
+BUDGET_WINDOW_S = 10
+TIMEOUT_S = 2
+"""Of an attempt, where a policy sets no other."""
+
+
+def amplification(tool: ToolObserved, start_s: int, end_s: int) -> float:
+    return sum(tool.attempts[start_s:end_s]) / sum(tool.calls[start_s:end_s])
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [("Refused", "HTTP"), ("Refused", "MCP"), ("Unreachable", "HTTP"), ("Reset", "HTTP")],
+)
+def test_an_outage_gets_one_probe_per_open_time_and_recovery_is_quick(kind: str, protocol: str) -> None:
+    """At most 1.2 attempts per half-open period per pod; 95 % of the traffic within openFor + 1 s."""
+    outage = {"name": "outage", "at": "20s", "for": "100s", "outage": kind}
+    rules = policy(protocol=protocol, circuitBreaker=BREAKER, retry=RETRY, timeout=TIMEOUT)
+    tool, rows = played(rules, scenario(outage, duration="140s", callsPerSecond=12))
+    opened, recovery = rows["outage"].opened, rows["after outage"].recovery
+    assert opened is not None
+    assert opened.pods == 3
+    assert recovery is not None
+    assert recovery.traffic_s is not None
+    all_open_s = 20 + int(opened.last_s) + 2  # by then, what had begun before has ended
+    attempts = sum(tool.attempts[all_open_s:120])
+    periods = 3 * (120 - all_open_s) / OPEN_FOR_S
+    measured(
+        f"simulated outage ({kind}, {protocol}): {attempts} attempts in {periods:.1f} half-open periods,"
+        f" traffic back after {recovery.traffic_s:.0f} s (openFor {OPEN_FOR_S} s)"
+    )
+    assert 0.5 * periods <= attempts <= 1.2 * periods
+    assert recovery.traffic_s <= OPEN_FOR_S + 1
+
+
+@pytest.mark.parametrize("percent", [50, 100])
+def test_a_retry_storm_does_not_amplify_the_load(percent: int) -> None:
+    """No breaker helps here: the budget alone holds retries to a fifth of the calls of ten seconds, and those before
+    the storm count."""
+    storm = {"name": "storm", "at": "10s", "for": "40s", "errors": {"percent": percent}}
+    tool, _ = played(policy(retry=RETRY), scenario(storm, duration="50s", callsPerSecond=25, pods=1))
+    load = amplification(tool, 10 - BUDGET_WINDOW_S, 50)
+    measured(f"simulated retry storm ({percent} % errors, 5 attempts allowed): load x{load:.3f}")
+    assert 1.15 < load <= 1.2
+
+
+def test_a_pod_that_calls_rarely_amplifies_by_the_floor_of_its_budget() -> None:
+    """Three retries in ten seconds are always allowed: as many as there are calls here. The simulator shows it."""
+    storm = {"name": "storm", "at": "1m", "for": "10m", "errors": {"percent": 100}}
+    calm = scenario(storm, duration="11m", callsPerSecond=0.3, pods=1)
+    _, rows = played(policy(retry=RETRY), calm)
+    assert 1.6 < (rows["storm"].load or 0) <= 2.2
+
+
+def test_a_hang_is_answered_at_the_timeout_and_then_at_once() -> None:
+    hang = {"name": "hang", "at": "20s", "for": "60s", "hang": {"percent": 100}}
+    _, rows = played(policy(circuitBreaker=BREAKER), scenario(hang, duration="100s"))
+    row = rows["hang"]
+    assert set(row.failed) == {"AttemptTimeout"}
+    assert row.p95_ms == pytest.approx(2000)
+    assert set(row.refused) == {"CircuitOpen"}
+    assert row.opened is not None
+    assert row.opened.first_s == pytest.approx(2.0, abs=1.0)
+    assert row.opened.reason == "3 consecutive failures"
+
+
+def test_a_throttling_tool_is_left_alone_and_its_circuit_stays_closed() -> None:
+    storm = {"name": "storm", "at": "20s", "for": "40s", "throttle": {"percent": 100, "retryAfter": "5s"}}
+    tool, rows = played(policy(circuitBreaker=BREAKER), scenario(storm, duration="80s"))
+    row = rows["storm"]
+    assert set(row.failed) == set(row.refused) == {"Throttled"}
+    assert row.attempts <= 3 * 40 / 5 + 3
+    assert tool.switches == []
+    recovery = rows["after storm"].recovery
+    assert recovery is not None
+    assert recovery.circuits_s == 0
+    assert (recovery.traffic_s or 0) <= 6
+
+
+def test_more_calls_than_connections_wait_for_one_and_give_up_in_connect_time() -> None:
+    hang = {"name": "hang", "at": "1s", "for": "3s", "hang": {"percent": 100}}
+    crowd = scenario(hang, duration="4s", callsPerSecond=150, pods=1)
+    _, rows = played(policy(timeout={"total": "8s", "connect": "500ms"}), crowd)
+    assert set(rows["hang"].failed) == {"TotalTimeout", "ConnectTimeout"}
+
+
+MIXED: list[dict[str, Any]] = [
+    {"name": "brown-out", "at": "10s", "for": "20s", "errors": {"percent": 30}, "latencyFactor": 8},
+    {"name": "odd", "at": "30s", "for": "10s", "hang": {"percent": 20}, "throttle": {"percent": 10}},
+]
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "MCP"])
+@pytest.mark.parametrize("mode", ["Enforce", "Off"])
+def test_every_call_is_counted_once(protocol: str, mode: str) -> None:
+    rules = policy(protocol=protocol, circuitBreaker=BREAKER, retry=RETRY)
+    if mode == "Off":
+        rules = rules.replace(b'"namespace":"agents"', b'"mode":"Off","namespace":"agents"')
+    tool, rows = played(rules, scenario(*MIXED, duration="60s"))
+    for row in rows.values():
+        ends = row.answered + sum(row.failed.values()) + sum(row.refused.values()) + row.unfinished
+        assert row.calls == ends
+        assert row.admitted == row.calls - sum(row.refused.values())
+    assert sum(row.attempts for row in rows.values()) == sum(tool.attempts)
+    assert sum(tool.attempts) == sum(row.admitted + row.retries for row in rows.values())
+    assert bool(rows["odd"].unfinished) == (mode == "Off")
+
+
+def test_a_tool_that_is_slow_to_open_is_visible() -> None:
+    """What the simulator is for: minimumCalls are per pod, and nobody comes to ten here."""
+    breaker = {"failureRate": {"percent": 50, "window": "10s", "minimumCalls": 10}, "openFor": "10s"}
+    hang = {"name": "hang", "at": "20s", "for": "40s", "hang": {"percent": 100}}
+    _, rows = played(policy(circuitBreaker=breaker), scenario(hang, duration="60s", callsPerSecond=1))
+    assert rows["hang"].opened is None
+    assert rows["hang"].refused == {}
+
+
+@pytest.mark.long
+def test_an_hour_of_a_fleet() -> None:
+    """Every kind of fault, a hundred calls a second."""
+    phases: list[dict[str, Any]] = [
+        {"name": "outage", "at": "5m", "for": "5m", "outage": "Refused"},
+        {"name": "brown-out", "at": "20m", "for": "3m", "errors": {"percent": 40}, "latencyFactor": 5},
+        {"name": "storm", "at": "30m", "for": "2m", "throttle": {"percent": 50, "retryAfter": "5s"}},
+        {"name": "hang", "at": "40m", "for": "2m", "hang": {"percent": 100}},
+    ]
+    rules = policy(protocol="MCP", circuitBreaker=BREAKER, retry=RETRY)
+    began = time.process_time()
+    tool, rows = played(rules, scenario(*phases, duration="1h", callsPerSecond=100, pods=10))
+    took_s = time.process_time() - began
+    calls = sum(tool.calls)
+    measured(
+        f"simulated hour, 100 calls a second: {took_s:.0f} s of CPU, {calls / took_s:,.0f} calls a second"
+    )
+    longest = OPEN_FOR_S + TIMEOUT_S + 1  # a probe that hangs opens the circuit again when its time is over
+    for name in ("outage", "brown-out", "storm", "hang"):
+        recovery = rows[f"after {name}"].recovery
+        assert recovery is not None
+        assert recovery.traffic_s is not None
+        assert recovery.traffic_s <= longest
