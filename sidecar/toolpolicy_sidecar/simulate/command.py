@@ -38,13 +38,13 @@ def run(argv: list[str]) -> int:
         began = time.perf_counter()
         observed = simulate(policies, scenario)
         took_s = time.perf_counter() - began
-        found = report(observed, seed=scenario.seed, pods=scenario.pods)
-        print(msgspec.json.encode(found).decode() if given.json else text(found))  # noqa: T201 -- a command line tool prints
         if given.plot is not None:
             plot(given.plot, observed, scenario, title=f"{given.policies.name} in {given.faults.name}")
     except (BadPolicies, BadScenario, NoPlot) as wrong:
         print(wrong, file=sys.stderr)  # noqa: T201 -- the same
         return 2
+    found = report(observed, seed=scenario.seed, pods=scenario.pods)
+    print(msgspec.json.encode(found).decode() if given.json else text(found))  # noqa: T201 -- a command line tool prints
     calls = sum(sum(tool.calls) for tool in observed)
     speed = (
         f"{calls:,} calls of {scenario.duration} simulated in {took_s:.1f} s: {calls / took_s:,.0f} a second"

@@ -1,5 +1,6 @@
 """What a simulation means: rates, times to open, times to recover. Pure."""
 
+import math
 import statistics
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ class Recovery(msgspec.Struct, frozen=True, rename="camel"):
     """Seconds since the fault was over; None: not before the next phase. `circuits_s` 0: none had opened."""
 
     circuits_s: float | None
-    traffic_s: float | None
+    traffic_s: int | None
 
 
 class Row(msgspec.Struct, frozen=True, rename="camel"):
@@ -126,9 +127,9 @@ def closed_after_s(switches: Iterable[Switch], span: Span) -> float | None:
     return None if waiting else last_s
 
 
-def back_after_s(tool: ToolObserved, span: Span, usual: float) -> float | None:
-    """Whole seconds. Seconds without a call say nothing."""
-    start, end = int(span.start_s), int(span.end_s)
+def back_after_s(tool: ToolObserved, span: Span, usual: float) -> int | None:
+    """Whole seconds, of which the first begins with the span or a moment later. Seconds without a call say nothing."""
+    start, end = math.ceil(span.start_s), math.ceil(span.end_s)
     wanted = usual * BACK_AT
     for second in range(start, end):
         ahead = min(second + BACK_FOR_S, end)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from toolpolicy_api.duration import render
-from toolpolicy_sidecar.simulate.report import Opened, Recovery, Report, Row
+from toolpolicy_sidecar.simulate.report import Opened, Report, Row
 
 _HEAD = (
     "phase", "from", "to", "calls", "admitted", "failed", "refused", "retries", "load", "p95", "opened", "back after",
@@ -43,7 +43,7 @@ def _cells(row: Row, pods: int) -> tuple[str, ...]:
         "-" if row.load is None else f"x{row.load:.2f}",
         "-" if row.p95_ms is None else _seconds(row.p95_ms / 1000),
         _opened(row.opened, pods),
-        _recovery(row.recovery),
+        _recovery(row),
         _why(row),
     )
 
@@ -56,12 +56,10 @@ def _opened(opened: Opened | None, pods: int) -> str:
     return f"{opened.pods}/{pods} after {when}: {opened.reason}"
 
 
-def _recovery(recovery: Recovery | None) -> str:
-    if recovery is None:
+def _recovery(row: Row) -> str:
+    if row.recovery is None or not row.calls:
         return "-"
-    if recovery.traffic_s is None:
-        return "not back"
-    return f"{recovery.traffic_s:.0f} s"
+    return "not back" if row.recovery.traffic_s is None else f"{row.recovery.traffic_s} s"
 
 
 def _why(row: Row) -> str:
