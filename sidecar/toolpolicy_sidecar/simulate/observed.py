@@ -40,6 +40,7 @@ class Counts:
         self.retries = self.attempts = 0
         self.failed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.fallbacks: Counter[str] = Counter()
         self.admitted_ms = array("d")
 
 
@@ -65,6 +66,8 @@ class ToolObserved:
         if record.attempts:
             counts.admitted += 1
             counts.admitted_ms.append(record.duration_ms)
+        if record.fallback is not None and record.fallback_missed is None:
+            counts.fallbacks[record.fallback] += 1
         if record.reason is Reason.ClientGone:
             counts.unfinished += 1
         elif record.outcome == "failure":

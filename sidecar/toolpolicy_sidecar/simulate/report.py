@@ -48,6 +48,8 @@ class Row(msgspec.Struct, frozen=True, rename="camel"):
     """By reason."""
     refused: Mapping[str, int]
     """By reason: without any attempt."""
+    fallbacks: Mapping[str, int]
+    """Of those that failed or were refused: what the agents got instead, by kind."""
     unfinished: int
     """Nobody sets them a deadline, and they had not ended long after the scenario."""
     retries: int
@@ -92,6 +94,7 @@ def _rows(tool: ToolObserved) -> Iterator[Row]:
             answered=counts.answered,
             failed=dict(counts.failed.most_common()),
             refused=dict(counts.refused.most_common()),
+            fallbacks=dict(counts.fallbacks.most_common()),
             unfinished=counts.unfinished,
             retries=counts.retries,
             attempts=counts.attempts,

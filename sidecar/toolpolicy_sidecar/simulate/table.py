@@ -64,6 +64,8 @@ def _recovery(row: Row) -> str:
 
 def _why(row: Row) -> str:
     words = [_reasons(row.failed), _reasons(row.refused)]
+    if row.fallbacks:
+        words.append(f"instead {_reasons(row.fallbacks)}")
     if row.unfinished:
         words.append(f"never ended {row.unfinished:,}")
     return ", ".join(word for word in words if word) or "-"

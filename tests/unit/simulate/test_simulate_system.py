@@ -133,7 +133,27 @@ def test_a_tool_that_is_slow_to_open_is_visible() -> None:
     assert rows["hang"].refused == {}
 
 
+def test_fallbacks_are_counted_beside_what_went_wrong() -> None:
+    outage = {"name": "outage", "at": "5s", "for": "10s", "outage": "Refused"}
+    rules = policy(protocol="MCP", circuitBreaker=BREAKER, fallback={"cached": {"maxAge": "1h"}})
+    _, rows = played(rules, scenario(outage, duration="15s"))
+    assert not rows["calm"].fallbacks
+    row = rows["outage"]
+    assert row.answered == 0
+    assert row.fallbacks == {"Cached": row.calls}
+
+
+def test_a_queue_of_calls_is_simulated_too() -> None:
+    """Two slots for twenty calls a second of a fifth of a second each are too few: the queue fills."""
+    busy = scenario(duration="20s", pods=1, latency={"constant": "200ms"})
+    _, rows = played(policy(concurrency={"max": 2, "queue": 3, "queueTimeout": "150ms"}), busy)
+    row = rows["calm"]
+    assert set(row.refused) == {"ConcurrencyLimit", "QueueTimeout"}
+    assert 0.35 < row.admitted / row.calls < 0.65
+
+
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_an_hour_of_a_fleet() -> None:
     """Every kind of fault, a hundred calls a second."""
     phases: list[dict[str, Any]] = [
