@@ -16,7 +16,7 @@ from toolpolicy_sidecar.simulate.table import text
 
 
 def run(argv: list[str]) -> int:
-    """Exit 0: the report is on stdout. 2: the policy, the scenario or the plot's file is wrong."""
+    """Exit 0: the report is on stdout. 2: the policy, the scenario or the plot's file is wrong. 130: interrupted."""
     parser = argparse.ArgumentParser(
         prog="toolpolicy simulate",
         description="What a policy would do in an incident: the sidecar's own code in virtual time.",
@@ -41,10 +41,12 @@ def run(argv: list[str]) -> int:
         if given.plot is not None:
             plot(given.plot, observed, scenario, title=f"{given.policies.name} in {given.faults.name}")
     except (BadPolicies, BadScenario, NoPlot) as wrong:
-        print(wrong, file=sys.stderr)  # noqa: T201 -- the same
+        print(wrong, file=sys.stderr)  # noqa: T201 -- a command line tool prints
         return 2
+    except KeyboardInterrupt:
+        return 130
     found = report(observed, seed=scenario.seed, pods=scenario.pods)
-    print(msgspec.json.encode(found).decode() if given.json else text(found))  # noqa: T201 -- a command line tool prints
+    print(msgspec.json.encode(found).decode() if given.json else text(found))  # noqa: T201 -- the same
     calls = sum(sum(tool.calls) for tool in observed)
     speed = (
         f"{calls:,} calls of {scenario.duration} simulated in {took_s:.1f} s: {calls / took_s:,.0f} a second"
