@@ -1,7 +1,8 @@
 """How many retries one upstream gets: a share of its calls, so that retries cannot be what keeps it down.
 
 The share is Linkerd's and Envoy's (20 %), the window Linkerd's (10 s). Like Envoy's, the floor is an alternative
-to the share and not on top of it: from 15 calls a window on, the load grows by 20 % at the very most.
+to the share and not on top of it. From 15 calls a window on, the load of any ten seconds and the ten before them
+together grows by at most 20 %; a burst of retries when a storm begins spends what the calm before it has saved.
 """
 
 from array import array
