@@ -6,11 +6,12 @@ The real pipeline, with an upstream and an agent that cost nothing: the same cal
 nothing, and under a policy with ever more rules. The difference is what the rules cost.
 """
 
-import asyncio
 import gc
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterable
+
+import uvloop
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import Transition
@@ -138,4 +139,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())
