@@ -34,7 +34,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
         generation=policy.metadata.generation,
         created=policy.metadata.creation_timestamp,
         selector=_selector(spec.selector),
-        mode="Off" if spec.mode == "Off" else "Enforce",
+        mode=spec.mode,
         servers=tuple(
             compiled.Server(
                 name=server.name,

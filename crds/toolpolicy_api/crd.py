@@ -105,7 +105,7 @@ def _column(name: str, path: str, kind: str, description: str, *, wide: bool = F
 
 
 COLUMNS = [
-    _column("Mode", ".spec.mode", "string", "Enforce or Off."),
+    _column("Mode", ".spec.mode", "string", "Enforce, Shadow or Off."),
     _column("Ready", ".status.ready", "string", "Pods that enforce this very policy / pods it matches."),
     _column("Open", ".status.open", "string", "Tools whose circuit is not closed (pods)."),
     _column("Calls", ".status.calls", "integer", "Calls in the last five minutes."),

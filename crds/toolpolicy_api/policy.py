@@ -483,8 +483,8 @@ class Spec(Model):
     mode: Annotated[
         Literal["Enforce", "Shadow", "Off"],
         Field(
-            description="Enforce applies the rules. Off lets every call pass untouched.",
-            json_schema_extra=not_yet("Shadow"),
+            description="Enforce applies the rules. Shadow decides, counts, and lets every call pass untouched. "
+            "Off lets them pass without looking."
         ),
     ] = "Enforce"
     servers: Annotated[list[Server], Field(min_length=1, max_length=64, json_schema_extra=list_map("name"))]

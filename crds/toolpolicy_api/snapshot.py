@@ -186,6 +186,10 @@ class Selector(Frozen, frozen=True):
     match_expressions: tuple[Requirement, ...] = ()
 
 
+Mode = Literal["Enforce", "Shadow", "Off"]
+"""Shadow: everything is decided, nothing is done."""
+
+
 class Policy(Frozen, frozen=True):
     """One compiled ToolPolicy. `created` is RFC 3339: of two policies with one claim, the older wins."""
 
@@ -196,7 +200,7 @@ class Policy(Frozen, frozen=True):
     created: str
     selector: Selector
     servers: tuple[Server, ...]
-    mode: Literal["Enforce", "Off"] = "Enforce"
+    mode: Mode = "Enforce"
     tools: tuple[Tool, ...] = ()
     redaction: Redaction | None = None
 

@@ -61,7 +61,9 @@ def of_transition(policy: PolicyEntry, pod: PodEntry, transition: Transition) ->
         text += f"; last error: {transition.last_error[:TEXT_CHARACTERS]}"
     if transition.open_until_ms:
         until = dt.datetime.fromtimestamp(transition.open_until_ms // 1000, dt.UTC)
-        text += f"; refused until {rfc3339(until)}"
+        text += f"; open until {rfc3339(until)}"
+    if policy.compiled is not None and policy.compiled.mode != "Enforce":
+        text += f"; mode {policy.compiled.mode}, so calls pass"
     return Event(policy, kind, reason, f"{key.server}/{key.tool}", text, pod.name)
 
 

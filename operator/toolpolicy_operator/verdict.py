@@ -75,7 +75,7 @@ def status_of(entry: PolicyEntry, index: Index, fleet: Fleet, now: float, wall: 
         open=_open_column(tools, len(found)),
         calls=calls,
         error_percent=_percent(errors, calls) or "0",
-        reason=_urgent(conditions, tools),
+        reason=_urgent(conditions, tools, entry.compiled.mode if entry.compiled else "Enforce"),
         tools=tuple(tools),
     )
 
@@ -103,7 +103,9 @@ def _accepted(entry: PolicyEntry, found: Sequence[Member]) -> Claim:
     if lost:
         said = "; ".join(f"{c.kind.lower()} {c.name} belongs to the older {c.winner}" for c in lost)
         return Claim("Accepted", "True", "Conflict", _cut(f"not in effect: {said}"))
-    return Claim("Accepted", "True", "Accepted", "every field is enforced")
+    return Claim(
+        "Accepted", "True", "Accepted", _ACCEPTED[entry.compiled.mode if entry.compiled else "Enforce"]
+    )
 
 
 def _programmed(entry: PolicyEntry, found: Sequence[Member], digest: str | None) -> Claim:
@@ -143,7 +145,7 @@ def _healthy(entry: PolicyEntry, found: Sequence[Member], tools: Sequence[status
     bad = [tool for tool in tools if tool.pods.open or tool.pods.half_open]
     if bad:
         said = "; ".join(f"{tool.name}: {tool.last_error or tool.reason or tool.state}" for tool in bad)
-        return Claim("Healthy", "False", "CircuitOpen", _cut(said))
+        return Claim("Healthy", "False", "CircuitOpen", _cut(_PASSING[entry.compiled.mode] + said))
     unknown = [member for member in found if member.view.tools is None]
     if unknown:
         return Claim("Healthy", "Unknown", "Unheard", _cut(f"nothing is known of {_names(unknown)}"))
@@ -153,7 +155,19 @@ def _healthy(entry: PolicyEntry, found: Sequence[Member], tools: Sequence[status
         return Claim("Healthy", "Unknown", "Unheard", _cut(f"pods have not told the state of {said}"))
     if not found:
         return Claim("Healthy", "Unknown", "NoPods", "the selector matches no injected pod")
-    return Claim("Healthy", "True", "Healthy", "no circuit is open")
+    return Claim("Healthy", "True", "Healthy", f"{_PASSING[entry.compiled.mode]}no circuit is open")
+
+
+_ACCEPTED: dict[snapshot.Mode, str] = {
+    "Enforce": "every field is enforced",
+    "Shadow": "every field is decided and counted, and no call is touched (mode Shadow)",
+    "Off": "no field is enforced (mode Off)",
+}
+_PASSING: dict[snapshot.Mode, str] = {
+    "Enforce": "",
+    "Shadow": "calls pass whatever a circuit says (mode Shadow); ",
+    "Off": "calls pass (mode Off); ",
+}
 
 
 def _dated(claim: Claim, entry: PolicyEntry, wall: dt.datetime) -> status.Condition:
@@ -287,7 +301,7 @@ def _open_column(tools: Sequence[status.Tool], pods: int) -> str:
     return _cut(",".join(said))
 
 
-def _urgent(conditions: Sequence[Claim], tools: Sequence[status.Tool]) -> str:
+def _urgent(conditions: Sequence[Claim], tools: Sequence[status.Tool], mode: snapshot.Mode) -> str:
     by_type = {claim.type: claim for claim in conditions}
     for kind, reasons in (
         ("Accepted", {"Invalid"}),
@@ -301,7 +315,7 @@ def _urgent(conditions: Sequence[Claim], tools: Sequence[status.Tool]) -> str:
         if claim.reason in reasons:
             return _cut(f"{claim.reason}: {claim.message}", 200)
     off = [tool.name for tool in tools if tool.state == "Disabled"]
-    return _cut(f"Disabled: {', '.join(off)}", 200) if off else ""
+    return _cut(f"Disabled: {_PASSING[mode]}{', '.join(off)}", 200) if off else ""
 
 
 def _percent(errors: int, calls: int) -> str | None:

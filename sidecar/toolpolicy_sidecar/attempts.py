@@ -60,7 +60,7 @@ class Attempts:
     ) -> None:
         self._call, self._relay, self._reply, self._progress = call, relay, reply, progress
         self._means, self._clock = means, means.clock
-        self._retry = call.tool.rules.retry if call.tool.enforced else None
+        self._retry = call.tool.rules.retry
         self._total = deadline.of_call(call.tool, call.incoming)
         self._mcp = call.mcp
         self._keyed = self._resendable = False
@@ -72,8 +72,6 @@ class Attempts:
     async def answered(self, request: Request) -> Problem | None:
         """None: the agent has the tool's own answer. Else how the last attempt failed, or why there was none."""
         call, progress, now = self._call, self._progress, self._clock.monotonic()
-        if not call.tool.enforced:
-            return await self._attempt(request, None, now)
         started = now
         until = deadline.of_attempt(self._total, call.tool.attempt_s, now)
         refused = self._refused(until, now)
@@ -109,11 +107,11 @@ class Attempts:
         if isinstance(allowed, Rejected):
             return Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s)
         self._permit = allowed
+        if allowed is not None and allowed.would_reject is not None:
+            self._progress.shadow = (Reason.CircuitOpen,)
         return None
 
-    async def _attempt(
-        self, request: Request, until: deadline.Deadline | None, started: float
-    ) -> Problem | None:
+    async def _attempt(self, request: Request, until: deadline.Deadline, started: float) -> Problem | None:
         """Under a permit that is settled in any case, and before the agent hears of a failure: its next call finds
         the circuit as this one left it."""
         call, progress = self._call, self._progress
@@ -141,7 +139,7 @@ class Attempts:
     async def _carry(self, response: Response, watch: deadline.Watch) -> None:
         """Of a failed answer that is to be tried again nothing reaches the agent. Its connection is closed: a new one
         may lead to another, healthy replica. Raises Stopped, UpstreamFailure."""
-        if response.status >= 429 and self._call.tool.enforced:
+        if response.status >= 429:
             self._look(response)
         await self._relay.carry(response, watch)
 
@@ -149,15 +147,13 @@ class Attempts:
         """Raises Stopped when the answer is to be tried again."""
         status, circuit = response.status, self._call.tool.circuit
         now = self._clock.monotonic()
-        header = response.header(b"retry-after")
-        unix_s = self._clock.unix_ms() / 1000
-        asked_s = None if header is None else retry_after_s(header.decode("latin-1"), unix_s)
-        self._asked_s, wait_s = asked_s, asked_s or 0.0
+        self._asked_s = asked_s(response, self._clock)
+        wait_s = self._asked_s or 0.0
         if status == 429:
-            circuit.throttle.shut(now, asked_s)
+            circuit.throttle.shut(now, self._asked_s)
             wait_s = max(wait_s, circuit.throttle.left_s(now))
         found = classify.of_status(status, self._call.tool.rules)
-        if self._retry is None or found.reason not in _HEAD_SAYS or status == 501:
+        if self._retry is None or found.reason not in HEAD_SAYS or status == 501:
             return
         self._progress.result, self._progress.error = found, f"HTTP {status}"
         self._settle(found.breaker)
@@ -241,9 +237,15 @@ class Attempts:
         return f"{self._means.rng.getrandbits(128):032x}"
 
 
-_HEAD_SAYS = {Reason.ServerError, Reason.Throttled}
+HEAD_SAYS = {Reason.ServerError, Reason.Throttled}
 """Failures that are known before the body of the answer."""
 _ENDED = {Reason.CircuitOpen: Ended.CircuitOpen, Reason.TotalTimeout: Ended.NoTime}
+
+
+def asked_s(response: Response, clock: Clock) -> float | None:
+    """Seconds from now until which the server asks to be left alone; None: it does not say."""
+    header = response.header(b"retry-after")
+    return None if header is None else retry_after_s(header.decode("latin-1"), clock.unix_ms() / 1000)
 
 
 def _timed(request: Request, headers: tuple[Header, ...], left_s: float) -> Request:

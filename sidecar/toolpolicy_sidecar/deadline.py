@@ -85,6 +85,9 @@ class Watch:
     ) -> None:
         await self._timer.__aexit__(kind, error, trace)
 
+    def connected(self) -> None:
+        """Nothing depends on it here: connecting has its own timer, in the pool."""
+
     def listening(self) -> None:
         if self._idle_s is None or self._deadline is None:
             return

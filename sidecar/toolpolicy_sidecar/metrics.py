@@ -69,6 +69,18 @@ class Metrics:
             [*_KEY, "fallback", "reason", "result"],
             registry=self.registry,
         )
+        self._shadows = Counter(
+            "toolpolicy_shadow_decisions_total",
+            "Calls that passed, by what Enforce (or a circuit breaker that only observes) would have done with them.",
+            [*_KEY, "reason"],
+            registry=self.registry,
+        )
+        self._shadow_redactions = Counter(
+            "toolpolicy_shadow_redactions_total",
+            "Texts that mode Enforce would have taken out.",
+            [*_KEY, "detector", "direction"],
+            registry=self.registry,
+        )
         self._refused = Counter(
             "toolpolicy_requests_refused_total",
             "Requests refused before they belonged to a tool.",
@@ -100,6 +112,17 @@ class Metrics:
         for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):
             for detector, count in hits.items():
                 self._redactions.labels(*key, detector, direction).inc(count)
+        if record.shadow:
+            self._shadow(record)
+
+    def _shadow(self, record: CallRecord) -> None:
+        key = (record.policy, record.server, record.tool)
+        for decision in record.shadow:
+            self._shadows.labels(*key, decision).inc()
+        found = (("request", record.shadow_redacted_request), ("response", record.shadow_redacted_response))
+        for direction, hits in found:
+            for detector, count in hits.items():
+                self._shadow_redactions.labels(*key, detector, direction).inc(count)
 
     def refused(self, record: RefusedRequest) -> None:
         self._refused.labels(record.reason).inc()

@@ -22,6 +22,7 @@ from toolpolicy_sidecar.relay.mcp import McpRelay
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.untouched import Untouched
 from toolpolicy_sidecar.upstream.exchange import Upstream
 
 log = logging.getLogger("toolpolicy")
@@ -86,6 +87,8 @@ class Pipeline:
         self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress
     ) -> Problem | None:
         """None: the agent has the tool's own answer."""
+        if not call.tool.enforced:
+            return await self._passed(call, relay, reply, progress)
         refused = decide(call, self._clock.monotonic())
         if refused is None:
             try:
@@ -100,6 +103,17 @@ class Pipeline:
                 refused = stopped.problem
         progress.failed(refused)
         return refused
+
+    async def _passed(
+        self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress
+    ) -> Problem | None:
+        try:
+            return await Untouched(call, relay, reply, progress, self._means).answered(
+                self._limits.body_bytes
+            )
+        except Stopped as stopped:
+            progress.failed(stopped.problem)
+            return stopped.problem
 
     def _record(self, call: ToolCall, reply: Reply, progress: Progress) -> None:
         now = self._clock.monotonic()
@@ -133,6 +147,9 @@ class Pipeline:
                 response_bytes=reply.sent_bytes,
                 redacted_request=progress.redacted_request,
                 redacted_response=progress.redacted_response or {},
+                shadow=progress.shadow,
+                shadow_redacted_request=progress.shadow_redacted_request,
+                shadow_redacted_response=progress.shadow_redacted_response,
                 session=incoming.text(b"mcp-session-id") or None if call.mcp else None,
                 trace_id=trace[1].decode() if trace else None,
                 error=progress.error,

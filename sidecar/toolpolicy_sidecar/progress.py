@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from toolpolicy_sidecar import classify
 from toolpolicy_sidecar.fallback.cache import Whole
 from toolpolicy_sidecar.problem import Problem
-from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.reasons import Reason, Would
 from toolpolicy_sidecar.record import Fallback, FallbackMissed
 from toolpolicy_sidecar.resilience.retry import Ended
 
@@ -25,6 +25,9 @@ class Progress:
         "result",
         "retries",
         "retry_ended",
+        "shadow",
+        "shadow_redacted_request",
+        "shadow_redacted_response",
         "status",
         "upstream_s",
     )
@@ -44,6 +47,9 @@ class Progress:
         self.request_bytes = 0
         self.redacted_request: Mapping[str, int] = {}
         self.redacted_response: Counter[str] | None = None
+        self.shadow: tuple[Reason | Would, ...] = ()
+        self.shadow_redacted_request: Mapping[str, int] = {}
+        self.shadow_redacted_response: Mapping[str, int] = {}
 
     def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
         if not problem.answered:

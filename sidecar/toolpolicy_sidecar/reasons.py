@@ -51,6 +51,21 @@ class Reason(StrEnum):
     ClientGone = "ClientGone"
 
 
+class Would(StrEnum):
+    """What else mode Shadow notes of a call, besides the Reason that Enforce would have answered with."""
+
+    Retry = "Retry"
+    """Enforce would have tried again; nobody knows what would have come of it."""
+    Fallback = "Fallback"
+    """The tool has a fallback for this."""
+    Queue = "Queue"
+    """It would have waited for a slot."""
+    Redact = "Redact"
+    """Something would have been taken out of it."""
+    Undecided = "Undecided"
+    """The answer is in an encoding that Enforce would not have asked for, and could not be looked at."""
+
+
 class Meaning(NamedTuple):
     """`status` is what an HTTP caller gets when the answer is ours; `title` is RFC 9457's."""
 

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from toolpolicy_api.channel import Transition
-from toolpolicy_sidecar.reasons import CallOutcome, Reason
+from toolpolicy_sidecar.reasons import CallOutcome, Reason, Would
 from toolpolicy_sidecar.resilience.retry import Ended
 
 Fallback = Literal["Message", "Static", "Cached", "Tool"]
@@ -62,6 +62,12 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     redacted_request: Mapping[str, int] = _NONE
     """Detector or pattern → hits."""
     redacted_response: Mapping[str, int] = _NONE
+    shadow: tuple[Reason | Would, ...] = ()
+    """What Enforce would have done with a call that passed: of a policy in mode Shadow, or by a circuit breaker in mode
+    Observe. In order, each once."""
+    shadow_redacted_request: Mapping[str, int] = _NONE
+    """What would have been taken out."""
+    shadow_redacted_response: Mapping[str, int] = _NONE
     session: str | None = None
     """Mcp-Session-Id, for correlation: a log field, never a label."""
     trace_id: str | None = None

@@ -48,8 +48,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def decide(call: ToolCall, now: float) -> Problem | None:
-    if not call.tool.enforced:
-        return None
+    """Not asked in mode Off. In mode Shadow the answer is noted and not given."""
     for rule in RULES:
         refused = rule(call, now)
         if refused:

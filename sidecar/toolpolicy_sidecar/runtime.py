@@ -58,7 +58,8 @@ class Runtime:
         self.applied_ms = applied_ms
         self.servers: dict[str, ServerState] = {}
         self.circuits: dict[ToolKey, Circuit] = {}
-        self.retry_budgets: dict[Origin, RetryBudget] = {}
+        self.retry_budgets: dict[tuple[Origin, snapshot.Mode], RetryBudget] = {}
+        """By mode: retries that nobody makes take nothing from those that are made."""
         self.slots: dict[SlotsKey, Slots] = {}
 
     @classmethod
@@ -121,9 +122,8 @@ class Runtime:
                 states |= tools
                 found = _matching(policy, server, tools)
                 before = previous.servers.get(server.name) if previous else None
-                budget = runtime.retry_budgets.setdefault(
-                    place.origin, budgets.get(place.origin) or RetryBudget()
-                )
+                whose = (place.origin, policy.mode)
+                budget = runtime.retry_budgets.setdefault(whose, budgets.get(whose) or RetryBudget())
                 runtime.servers[server.name] = ServerState(
                     server,
                     place,

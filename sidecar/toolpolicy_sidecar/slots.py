@@ -8,7 +8,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.adaptive import Sample
-from toolpolicy_sidecar.resilience.concurrency import ConcurrencyLimiter, Full, Stage, Ticket
+from toolpolicy_sidecar.resilience.concurrency import ConcurrencyLimiter, Full, Overbooked, Stage, Ticket
 from toolpolicy_sidecar.upstream.origin import Place
 
 
@@ -55,6 +55,10 @@ class Slots:
         if ticket.stage is Stage.WAITING and not await self._turn(ticket):
             raise Stopped(self._late(ticket))
         return ticket
+
+    def overbook(self, now: float, deadline: float) -> Overbooked:
+        """Holds a slot in any case, and says what `enter` would have come to."""
+        return self._limiter.overbook(now, deadline)
 
     def leave(self, ticket: Ticket, sample: Sample | None = None) -> None:
         self._call(self._limiter.leave(ticket, self._clock.monotonic(), sample))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from copy import copy
 from fnmatch import translate
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
@@ -22,7 +22,8 @@ _GLOB = frozenset("*?[")
 
 
 class ToolState:
-    """A tool under the snapshot in force; its policy's redaction each way, None: none. Times in seconds."""
+    """A tool under the snapshot in force. `on_request`, `on_response` and `fallback` are what is done to calls: None
+    unless `enforced`. What the policy says is in `mode`, `redactor` and `rules`. Times in seconds."""
 
     __slots__ = (
         "attempt_s",
@@ -32,10 +33,12 @@ class ToolState:
         "fallback",
         "idle_s",
         "keeps_answers",
+        "mode",
         "name",
         "on_request",
         "on_response",
         "other",
+        "redactor",
         "rules",
         "slots",
         "total_s",
@@ -49,10 +52,11 @@ class ToolState:
         slots: Slots,
         *,
         redactor: Redactor | None,
-        mode: Literal["Enforce", "Off"],
+        mode: snapshot.Mode,
     ) -> None:
         self.name, self.rules, self.circuit, self.slots = name, rules, circuit, slots
-        self.enforced = mode != "Off"
+        self.mode, self.redactor = mode, redactor
+        self.enforced = mode == "Enforce"
         self.on_request = redactor if redactor and redactor.on_request and self.enforced else None
         self.on_response = redactor if redactor and redactor.on_response and self.enforced else None
         self.fallback = rules.fallback if self.enforced else None

@@ -82,7 +82,6 @@ BAD = [
     Bad("no servers", drop("servers"), "spec.servers", "spec.servers"),
     Bad("empty servers", put("servers", []), "spec.servers", "spec.servers"),
     Bad("mode unknown", put("mode", "Sometimes"), "spec.mode", "spec.mode"),
-    Bad("mode Shadow", put("mode", "Shadow"), "spec.mode", "Shadow: not supported yet in mode"),
     Bad(
         "protocol unknown",
         put("servers.0.protocol", "gRPC"),

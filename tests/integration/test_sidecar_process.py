@@ -131,7 +131,7 @@ def test_a_change_is_picked_up_and_a_bad_one_is_not(running: Process, policies: 
     policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
     until(lambda: hash_in_force() != first, "the change is in force")
     second = hash_in_force()
-    changed["spec"]["mode"] = "Shadow"
+    changed["spec"]["redaction"] = {"fields": [{"path": "$.a", "action": "Drop"}]}
     policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
     until(
         lambda: any("not supported yet" in str(entry.get("why")) for entry in running.log()), "it is refused"

@@ -68,10 +68,10 @@ class McpRelay:
         if self._call.tool.fallback is not None and (failed := occasion.of_status(status)):
             self._classify_status(status)
             raise Stopped(failed)
-        if status == 200 and kind.startswith(b"text/event-stream"):
-            await self._events(response, watch)
-        elif not self._call.tool.enforced:
+        if not self._call.tool.enforced:
             await self._stream(response, b"", watch)
+        elif status == 200 and kind.startswith(b"text/event-stream"):
+            await self._events(response, watch)
         elif self._changed:
             body = await whole(response, watch, self._limit_bytes)
             plain = await self._decoded(response, body)
@@ -181,8 +181,6 @@ class McpRelay:
         """Event by event. The stream ends with an answer to the call, or where the agent can resume it. Its head waits
         for the first event: many servers send theirs at once, and nothing could be tried again after it."""
         events = events_of(response, watch, self._limit_bytes)
-        if not self._call.tool.enforced:
-            await self._begin_events(response)
         resumable = False
         async for event in events:
             if not self._in_events:

@@ -12,6 +12,7 @@ No call overtakes another one: while somebody waits, no slot is free.
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.resilience.adaptive import AdaptiveLimit, Sample
@@ -42,6 +43,15 @@ class Full:
 
     limit: int
     waiting: int
+
+
+class Overbooked(NamedTuple):
+    """A slot that was given in any case. `waits`: it would have had to be waited for. `full`: it would have been
+    refused."""
+
+    ticket: Ticket
+    waits: bool
+    full: Full | None
 
 
 class ConcurrencyLimiter:
@@ -84,6 +94,15 @@ class ConcurrencyLimiter:
         ticket = Ticket(now, until, Stage.WAITING, now)
         self._waiting[ticket] = None
         return ticket
+
+    def overbook(self, now: float, deadline: float) -> Overbooked:
+        """For who only wants to know: it gets a slot, and whoever is over the limit stands for one who waits."""
+        limit, queue = self.limit, 0 if self._config is None else self._config.queue
+        waiting = 0 if limit is None else max(0, self._in_flight - limit) + len(self._waiting)
+        short = limit is not None and self._in_flight >= limit
+        full = Full(limit, waiting) if limit is not None and short and waiting >= queue else None
+        self._in_flight += 1
+        return Overbooked(Ticket(now, deadline, Stage.HOLDING, now), short and full is None, full)
 
     def leave(self, ticket: Ticket, now: float, sample: Sample | None = None) -> tuple[Ticket, ...]:
         """`sample`: what an adaptive limit may learn from this call. Returns the tickets that wait no longer:

@@ -51,13 +51,17 @@ class ScriptedUpstream:
         self._clock, self._seen = clock, seen
         self._lanes: dict[Origin, asyncio.Semaphore] = {}
 
-    async def exchange(self, request: Request, *, connect_timeout_s: float) -> Response:
+    async def exchange(
+        self, request: Request, *, connect_timeout_s: float, connected: Callable[[], None] | None = None
+    ) -> Response:
         """As `Pool.exchange`."""
         place, identifier = self._asked(request)
         lane = self._lanes.get(request.origin)
         if lane is None:
             lane = self._lanes[request.origin] = asyncio.Semaphore(PoolLimits().connections_per_origin)
         fate = await self._connected(place, lane, connect_timeout_s)
+        if connected is not None:
+            connected()
         try:
             await _wait(fate.after_s)
         except BaseException:

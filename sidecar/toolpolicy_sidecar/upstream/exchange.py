@@ -1,6 +1,6 @@
 """One request and its response, as the pipeline sees them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
 from toolpolicy_sidecar.upstream.headers import Header
@@ -67,6 +67,9 @@ class Response:
 class Upstream(Protocol):
     """What sends requests: the pool of connections, or a simulation's script."""
 
-    async def exchange(self, request: Request, *, connect_timeout_s: float) -> Response:
-        """The response's head. Raises UpstreamFailure, UnsendableRequest. Cancelling closes its connection."""
+    async def exchange(
+        self, request: Request, *, connect_timeout_s: float, connected: Callable[[], None] | None = None
+    ) -> Response:
+        """The response's head. Raises UpstreamFailure, UnsendableRequest. Cancelling closes its connection.
+        `connected` is called when there is one."""
         ...

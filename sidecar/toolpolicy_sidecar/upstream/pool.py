@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from toolpolicy_sidecar.upstream.connection import Connection
@@ -45,9 +46,13 @@ class Pool:
     def idle(self) -> int:
         return sum(len(lane.idle) for lane in self._lanes.values())
 
-    async def exchange(self, request: Request, *, connect_timeout_s: float) -> Response:
+    async def exchange(
+        self, request: Request, *, connect_timeout_s: float, connected: Callable[[], None] | None = None
+    ) -> Response:
         """The response's head. Raises UpstreamFailure, UnsendableRequest. Cancelling closes its connection."""
         connection = await self._connection(request.origin, connect_timeout_s)
+        if connected is not None:
+            connected()
         return await connection.exchange(request)
 
     async def close(self) -> None:

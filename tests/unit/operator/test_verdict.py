@@ -150,6 +150,17 @@ def test_an_open_circuit_in_one_of_two_pods() -> None:
     assert scene.condition("Healthy")[:2] == ("False", "CircuitOpen")
 
 
+def test_circuits_of_a_shadow_say_that_calls_pass() -> None:
+    scene = Scene("a", mode="Shadow")
+    scene.connect("a", search="Open", create="Disabled")
+    accepted, healthy = scene.condition("Accepted"), scene.condition("Healthy")
+    assert accepted[2] == "every field is decided and counted, and no call is touched (mode Shadow)"
+    assert healthy[1] == "CircuitOpen"
+    assert healthy[2].startswith("calls pass whatever a circuit says (mode Shadow); search: ")
+    scene.report("a", search="Closed", create="Disabled")
+    assert scene.status()["reason"] == "Disabled: calls pass whatever a circuit says (mode Shadow); create"
+
+
 def test_what_was_never_heard_is_unknown() -> None:
     scene = Scene("a", "b")
     scene.connect("a")

@@ -1,0 +1,58 @@
+"""A call that nothing is done to: mode Off, and mode Shadow, where its shadow shows what Enforce would have done."""
+
+from toolpolicy_sidecar.admission import Admission
+from toolpolicy_sidecar.attempt import attempt
+from toolpolicy_sidecar.attempts import Means
+from toolpolicy_sidecar.call import Reply, ToolCall
+from toolpolicy_sidecar.deadline import Watch
+from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.relay.http import HttpRelay
+from toolpolicy_sidecar.relay.mcp import McpRelay
+from toolpolicy_sidecar.shadow.call import ShadowCall
+from toolpolicy_sidecar.upstream.exchange import Request, Response
+
+CONNECT_S = 120.0
+"""About what a Linux kernel gives a connection without a proxy."""
+
+
+class Untouched:
+    def __init__(
+        self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress, means: Means
+    ) -> None:
+        self._call, self._relay, self._reply, self._progress = call, relay, reply, progress
+        self._means = means
+
+    async def answered(self, limit_bytes: int) -> Problem | None:
+        """None: the agent has the tool's own answer. Else there is none that could be passed on. Raises Stopped."""
+        call, progress = self._call, self._progress
+        request = await self._relay.request()
+        if call.tool.mode == "Off":
+            # Counted all the same: limits that come with a reload find what is in flight.
+            async with Admission(call.tool.slots, call.server.slots, float("inf"), progress):
+                return await self._attempt(request, None)
+        shadow = ShadowCall(call, self._reply, progress, self._means, limit_bytes)
+        try:
+            return await self._attempt(shadow.begin(request), shadow)
+        finally:
+            shadow.close()
+
+    async def _attempt(self, request: Request, shadow: ShadowCall | None) -> Problem | None:
+        means, progress = self._means, self._progress
+
+        async def carry(response: Response, watch: Watch) -> None:
+            await self._relay.carry(response if shadow is None else shadow.head(response), watch)
+
+        progress.attempts = 1
+        began = means.clock.monotonic()
+        watch = Watch(means.clock, None, None) if shadow is None else shadow.watch()
+        try:
+            problem = await attempt(means.pool, request, connect_s=CONNECT_S, watch=watch, carry=carry)
+        finally:
+            progress.upstream_s = means.clock.monotonic() - began
+        if problem is not None:
+            problem = self._call.incoming.body.problem or problem
+            progress.failed(problem)
+        if shadow is not None:
+            shadow.end(problem)
+        return problem
