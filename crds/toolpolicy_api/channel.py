@@ -65,7 +65,7 @@ class ToolKey(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Transition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """A circuit changed its state."""
+    """A circuit changed its state, or a switch was thrown by hand, or went back: that may leave the state as it was."""
 
     key: ToolKey
     before: CircuitState
@@ -76,12 +76,17 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     last_error: str | None = None
 
 
-class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """A switch thrown by hand at one pod's admin API."""
+OverrideAction = Literal["Disable", "ForceClosed"]
+"""Disable: every call is refused. ForceClosed: calls pass although the circuit is open."""
 
-    action: Literal["disable"]
+
+class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """A switch thrown by hand at one pod's admin API. `reason` and `by` are free texts."""
+
+    action: OverrideAction
+    until_ms: UnixMs
     reason: str = ""
-    until_ms: UnixMs | None = None
+    by: str = ""
 
 
 class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

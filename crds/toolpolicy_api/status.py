@@ -54,12 +54,18 @@ class WorstPod(Model):
 
 
 class Override(Model):
-    """A switch thrown by hand in one pod, and until when it holds."""
+    """A switch thrown by hand in one pod, by whom, why, and until when it holds."""
 
     pod: Annotated[str, Field(max_length=253)]
-    action: Literal["disable"]
+    action: Annotated[
+        Literal["Disable", "ForceClosed"],
+        Field(
+            description="Disable refuses every call. ForceClosed lets them pass although the circuit is open."
+        ),
+    ]
+    by: Annotated[str | None, Field(description="As the caller said.", max_length=256)] = None
     reason: Annotated[str | None, Field(max_length=1024)] = None
-    until: Time | None = None
+    until: Annotated[Time, Field(description="Then it goes back by itself.")]
 
 
 class Tool(Model):

@@ -13,6 +13,7 @@ from toolpolicy_operator.index import Assignment, Index, PodEntry, PolicyEntry
 NAMES_SHOWN = 5
 WORST_PODS = 20
 MESSAGE_CHARACTERS = 1000
+BY_CHARACTERS = 256
 
 Truth = Literal["True", "False", "Unknown"]
 
@@ -235,7 +236,7 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
         errors=errors,
         error_percent=_percent(errors, calls),
         p95_milliseconds=_p95([report for _, report in known]),
-        last_transition_time=_time(last.last_transition_ms) if last else None,
+        last_transition_time=_time(_moment(last)) if last else None,
         reason=_cut(last.reason) if last and last.reason else None,
         last_error=_cut(max(failing, key=_moment).last_error) if failing else None,
         open_until=_time(max(until)) if until else None,
@@ -250,6 +251,7 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
             status.Override(
                 pod=member.pod.name,
                 action=report.override.action,
+                by=_cut(report.override.by, BY_CHARACTERS) or None,
                 reason=_cut(report.override.reason) or None,
                 until=_time(report.override.until_ms),
             )
@@ -333,9 +335,7 @@ def _cut(text: str | None, characters: int = MESSAGE_CHARACTERS) -> str:
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
-def _time(unix_ms: int | None) -> str | None:
-    if unix_ms is None:
-        return None
+def _time(unix_ms: int) -> str:
     return rfc3339(dt.datetime.fromtimestamp(unix_ms // 1000, dt.UTC))
 
 

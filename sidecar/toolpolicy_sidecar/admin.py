@@ -1,5 +1,6 @@
 """The admin API, on loopback only: circuits, configuration, switches by hand."""
 
+import asyncio
 import ipaddress
 from typing import Any
 from urllib.parse import unquote
@@ -8,10 +9,10 @@ import msgspec
 from aiohttp import web
 
 from toolpolicy_api import snapshot
-from toolpolicy_api.duration import milliseconds
+from toolpolicy_api.channel import OverrideAction, ToolKey
+from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.override import asked
 from toolpolicy_sidecar.runtime import Current, UnknownTool
-
-REASON_CHARACTERS = 200
 
 
 def loopback(host: str) -> bool:
@@ -23,15 +24,20 @@ def loopback(host: str) -> bool:
         return name.lower() == "localhost"
 
 
+_ACTIONS: dict[str, OverrideAction] = {"disable": "Disable", "force-closed": "ForceClosed"}
+_LATE_S = 0.01
+"""Timers may fire a little early, by the loop's own clock."""
+
+
 class Admin:
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self, current: Current, clock: Clock) -> None:
+        self._current, self._clock = current, clock
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[_from_here])
         app.router.add_get("/admin/circuits", self._circuits)
         app.router.add_get("/admin/config", self._config)
-        app.router.add_post(r"/admin/tools/{tool:.+}/{verb:disable|enable|reset}", self._switch)
+        app.router.add_post(r"/admin/tools/{tool:.+}/{verb:disable|force-closed|enable|reset}", self._switch)
         return app
 
     async def _circuits(self, _: web.Request) -> web.Response:
@@ -71,18 +77,35 @@ class Admin:
         except UnknownTool as unknown:
             return _json({"error": str(unknown)}, 404)
         match request.match_info["verb"]:
-            case "disable":
-                duration = request.query.get("for")
-                try:
-                    for_s = milliseconds(duration) / 1000 if duration else None
-                except ValueError as error:
-                    return _json({"error": f"for: {error}"}, 400)
-                circuit.disable(request.query.get("reason", "")[:REASON_CHARACTERS], for_s)
             case "enable":
-                circuit.enable()
-            case _:
+                circuit.lift("enabled by hand")
+            case "reset":
                 circuit.reset()
+            case verb:
+                if (mode := runtime.mode(circuit)) != "Enforce":
+                    text = f"its policy is in mode {mode}: calls pass whatever is switched"
+                    return _json({"error": text}, 409)
+                if verb == "force-closed" and not circuit.has_breaker:
+                    return _json({"error": "it has no circuit breaker: nothing of it is ever open"}, 409)
+                now = self._clock.monotonic()
+                try:
+                    override = asked(_ACTIONS[verb], request.query, now, self._clock.unix_ms())
+                except ValueError as error:
+                    return _json({"error": str(error)}, 400)
+                circuit.impose(override)
+                self._lift_in_time(circuit.key, override.until - now)
         return _json(circuit.report())
+
+    def _lift_in_time(self, key: ToolKey, for_s: float) -> None:
+        """It ends when it is looked at, and that is when it is due: whoever has the tool then looks at it."""
+
+        def look() -> None:
+            runtime = self._current.runtime
+            circuit = runtime.circuits.get(key) if runtime else None
+            if circuit is not None:
+                circuit.override(self._clock.monotonic())
+
+        asyncio.get_running_loop().call_later(for_s + _LATE_S, look)
 
 
 @web.middleware

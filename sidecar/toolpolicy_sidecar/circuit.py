@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from toolpolicy_api import channel, snapshot
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.reasons import CallOutcome
 from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit, Rejected, StateChange
 from toolpolicy_sidecar.resilience.throttle import ThrottleGate
@@ -14,14 +13,6 @@ from toolpolicy_sidecar.upstream.origin import Place
 
 LAST_ERROR_CHARACTERS = 200
 BY_POLICY = "disabled by the policy"
-
-
-class Disabled(msgspec.Struct, frozen=True):
-    """Switched off by hand. `until` is monotonic seconds, None: until enabled."""
-
-    reason: str
-    until: float | None
-    until_ms: int | None
 
 
 class Circuit:
@@ -34,19 +25,23 @@ class Circuit:
         rules: snapshot.Rules,
         clock: Clock,
         emit: Callable[[channel.Transition], None],
+        *,
+        override: Override | None = None,
     ) -> None:
+        """`override`: of the circuit that this one follows."""
         self.key, self.place = key, place
         self._rules = rules
         self._clock, self._emit = clock, emit
         self._breaker = CircuitBreaker(rules.breaker) if rules.breaker else None
         self.throttle = ThrottleGate()
         self._tally = Tally()
-        self._override: Disabled | None = None
+        self._override = override
         self._last_error: str | None = None
-        self._said = self.state(clock.monotonic())
         self._transitioned_ms: int | None = None
-        self._reason: str | None = None
+        self._reason: str | None = override.words if override else None
         self._retired = False
+        self._said: channel.CircuitState = "Closed"
+        self._said = self.state(clock.monotonic())
 
     def reload(self, rules: snapshot.Rules) -> None:
         """Same key, new limits: state, samples and the reopen deadline stay."""
@@ -66,12 +61,15 @@ class Circuit:
 
     # calls
     def acquire(self, now: float, deadline: float) -> Permit | Rejected | None:
-        """None: there is no breaker, nothing to settle."""
+        """None: there is no breaker, nothing to settle. Who passes an open circuit that is forced closed has a
+        permit that teaches it nothing."""
         if self._breaker is None:
             return None
         answer = self._breaker.acquire(now, deadline=deadline)
         if answer.changes:
             self._tell(answer.changes)
+        if isinstance(answer, Rejected) and self._forced_closed(now):
+            return Permit(None, would_reject=answer)
         return answer
 
     def settle(
@@ -109,42 +107,48 @@ class Circuit:
         """By the policy that is in force now, which may be a newer one than a call that waited began under."""
         return self._rules.enabled
 
-    def disabled(self, now: float) -> Disabled | None:
-        """The override in force now; one that has run out is gone."""
+    @property
+    def has_breaker(self) -> bool:
+        return self._breaker is not None
+
+    def override(self, now: float) -> Override | None:
+        """The one in force; one that has run out goes back, here."""
         override = self._override
-        if override is not None and override.until is not None and now >= override.until:
-            self.enable("override ran out")
+        if override is not None and now >= override.until:
+            self.lift(f"no longer {override.words}; its time was over")
         return self._override
 
-    def disable(self, reason: str, for_s: float | None) -> None:
-        now = self._clock.monotonic()
-        until_ms = None if for_s is None else self._clock.unix_ms() + int(for_s * 1000)
-        self._override = Disabled(reason, None if for_s is None else now + for_s, until_ms)
-        self._say_state(f"disabled by hand: {reason}" if reason else "disabled by hand")
+    def impose(self, override: Override) -> None:
+        """In the place of the one that was in force."""
+        self._override = override
+        self._say_state(override.words, always=True)
 
-    def enable(self, why: str = "enabled by hand") -> None:
+    def lift(self, why: str) -> None:
         if self._override is not None:
             self._override = None
-            self._say_state(why)
+            self._say_state(why, always=True)
 
     def reset(self) -> None:
         """Closed, without samples, without an override and without a pause."""
-        self.enable()
+        self.lift("reset by hand")
         self.throttle.open()
         if self._breaker:
             self._tell(self._breaker.reset(self._clock.monotonic()))
 
     # words
     def state(self, now: float) -> channel.CircuitState:
+        override = self.override(now)
         if self._off:
             return "Disabled"
+        if override is not None:
+            return "Closed"
         return self._breaker.state_at(now).state if self._breaker else "Closed"
 
     def report(self) -> channel.ToolReport:
         now = self._clock.monotonic()
-        override = self.disabled(now)
+        override = self.override(now)
         calls, errors, latency = self._tally.sums(now)
-        standing = self._breaker.state_at(now) if self._breaker and not self._off else None
+        standing = self._breaker.state_at(now) if self._breaker and not self._masked else None
         reason = self._reason or (standing.reason if standing else None)
         until = standing.open_until if standing else None
         return channel.ToolReport(
@@ -157,31 +161,51 @@ class Circuit:
             reason=BY_POLICY if not self._rules.enabled else reason,
             last_error=self._last_error,
             open_until_ms=None if until is None else self._unix_ms(until),
-            override=channel.Override("disable", override.reason, override.until_ms) if override else None,
+            override=channel.Override(override.action, override.until_ms, override.reason, override.by)
+            if override
+            else None,
         )
 
     @property
     def _off(self) -> bool:
+        return not self._rules.enabled or (self._override is not None and self._override.action == "Disable")
+
+    @property
+    def _masked(self) -> bool:
+        """What the breaker does is not what calls find."""
         return not self._rules.enabled or self._override is not None
+
+    def _forced_closed(self, now: float) -> bool:
+        override = self.override(now)
+        return override is not None and override.action == "ForceClosed"
 
     def _unix_ms(self, at: float) -> int:
         return self._clock.unix_ms() + round((at - self._clock.monotonic()) * 1000)
 
     def _tell(self, changes: tuple[StateChange, ...]) -> None:
-        """While it is switched off, nobody sees what the breaker does."""
-        if self._off:
+        """While it is switched by hand or off, nobody sees what the breaker does."""
+        if self._masked:
             return
         for change in changes:
             self._say(change.after, change.reason, self._unix_ms(change.at), change.open_until)
 
-    def _say_state(self, reason: str) -> None:
+    def _say_state(self, reason: str, *, always: bool = False) -> None:
         now = self._clock.monotonic()
         until = self._breaker.state_at(now).open_until if self._breaker else None
-        self._say(self.state(now), reason, self._clock.unix_ms(), until)
+        self._say(self.state(now), reason, self._clock.unix_ms(), until, always=always)
 
-    def _say(self, after: channel.CircuitState, reason: str, at_ms: int, open_until: float | None) -> None:
+    def _say(
+        self,
+        after: channel.CircuitState,
+        reason: str,
+        at_ms: int,
+        open_until: float | None,
+        *,
+        always: bool = False,
+    ) -> None:
+        """`always`: also when the state stays."""
         before, self._said = self._said, after
-        if after == before or self._retired:
+        if (after == before and not always) or self._retired:
             return
         self._transitioned_ms, self._reason = at_ms, reason
         self._emit(

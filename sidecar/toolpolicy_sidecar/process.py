@@ -32,7 +32,7 @@ LOOK_EVERY_S = 0.5
 class Sidecar:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        clock = SystemClock()
+        clock = self._clock = SystemClock()
         limits = Limits(body_bytes=settings.max_body_bytes)
         recorders = Recorders()
         self.current = Current(recorder=recorders, clock=clock, cold_start=settings.cold_start)
@@ -49,7 +49,7 @@ class Sidecar:
     async def start(self) -> None:
         """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
         await self._listen(self.health.app(), self.settings.metrics)
-        await self._listen(Admin(self.current).app(), self.settings.admin)
+        await self._listen(Admin(self.current, self._clock).app(), self.settings.admin)
         if self.settings.policies:
             self._from_files(self.settings.policies)
         else:

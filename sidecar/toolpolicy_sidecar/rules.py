@@ -24,11 +24,10 @@ def switched_on_by_policy(call: ToolCall, _now: float) -> Problem | None:
 
 
 def not_switched_off_by_hand(call: ToolCall, now: float) -> Problem | None:
-    override = call.tool.circuit.disabled(now)
-    if override is None:
+    override = call.tool.circuit.override(now)
+    if override is None or override.action != "Disable":
         return None
-    left_s = None if override.until is None else max(0.0, override.until - now)
-    return Problem(Reason.ToolDisabled, "it was switched off by hand", left_s)
+    return Problem(Reason.ToolDisabled, "it was switched off by hand", override.until - now)
 
 
 def not_throttled(call: ToolCall, now: float) -> Problem | None:

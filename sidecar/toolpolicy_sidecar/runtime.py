@@ -87,7 +87,8 @@ class Runtime:
             if found is not None and found.place == place:
                 found.reload(rules)
             else:
-                found = Circuit(key, place, rules, clock, recorder.transition)
+                by_hand = found.override(clock.monotonic()) if found is not None else None
+                found = Circuit(key, place, rules, clock, recorder.transition, override=by_hand)
             runtime.circuits[key] = found
             return found
 
@@ -143,6 +144,10 @@ class Runtime:
     def reports(self) -> tuple[ToolReport, ...]:
         """Every circuit as it is now, in the order of the policies."""
         return tuple(circuit.report() for circuit in self.circuits.values())
+
+    def mode(self, circuit: Circuit) -> snapshot.Mode:
+        """Of the policy that has it."""
+        return next(policy.mode for policy in self.policies if policy.key == circuit.key.policy)
 
     def circuit(self, tool: str) -> Circuit:
         """By the tool's name; unlisted ones as `<server>/*`. Raises UnknownTool."""

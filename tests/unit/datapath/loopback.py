@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolpolicy_api import snapshot
-from toolpolicy_api.channel import Transition
-from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_api.channel import OverrideAction, Transition
+from toolpolicy_sidecar.clock import Clock, SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
+from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.record import CallRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits
@@ -293,6 +294,19 @@ def rules(**fields: Any) -> snapshot.Rules:
     times = {"total_ms": 10_000, "attempt_ms": 10_000, "connect_ms": 2_000, "idle_ms": None}
     given = {name: fields.pop(name) for name in list(fields) if name in times}
     return snapshot.Rules(timeouts=snapshot.Timeouts(**(times | given)), **fields)
+
+
+def by_hand(
+    reason: str = "",
+    for_s: float = 3600.0,
+    *,
+    by: str = "",
+    action: OverrideAction = "Disable",
+    clock: Clock | None = None,
+) -> Override:
+    clock = clock or SystemClock()
+    until, until_ms = clock.monotonic() + for_s, clock.unix_ms() + int(for_s * 1000)
+    return Override(action=action, until=until, until_ms=until_ms, reason=reason, by=by)
 
 
 def breaker(failures: int = 2, open_for_ms: int = 60_000, **fields: Any) -> snapshot.Breaker:

@@ -6,6 +6,7 @@ import statistics
 import time
 
 from tests.unit.datapath.conftest import Sent, Sidecar, Tools, answer, policy, servers, tool_call
+from tests.unit.datapath.loopback import by_hand
 from toolpolicy_api import snapshot
 
 BREAKER = {"consecutiveFailures": 3, "openFor": "300ms"}
@@ -135,7 +136,7 @@ async def test_switched_off_by_hand_and_back(sidecar: Sidecar, tools: Tools) -> 
     install(sidecar, tools)
     assert sidecar.current.runtime
     circuit = sidecar.current.runtime.circuit("search")
-    circuit.disable("incident 7", for_s=0.2)
+    circuit.impose(by_hand("incident 7", 0.2))
     assert circuit.report().state == "Disabled"
     assert await call(sidecar) == "ToolDisabled"
     await asyncio.sleep(0.25)

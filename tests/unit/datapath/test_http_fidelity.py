@@ -11,6 +11,7 @@ from tests.unit.datapath.loopback import (
     Exchange,
     World,
     breaker,
+    by_hand,
     read_head,
     redaction,
     rules,
@@ -317,7 +318,7 @@ async def test_expect_is_answered_when_the_body_is_wanted(w: World) -> None:
     assert (w.tool.seen[0].body, w.tool.seen[0].header("Expect")) == (b"abc", None)
     runtime = w.current.runtime
     assert runtime
-    runtime.circuit("ticket").disable("", None)
+    runtime.circuit("ticket").impose(by_hand())
     await agent.send("POST", TICKET, None, [("Expect", "100-continue"), ("Content-Length", "3")])
     assert (await agent.answer()).status == 503  # and no body was asked for
 

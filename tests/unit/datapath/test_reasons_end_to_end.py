@@ -15,6 +15,7 @@ from tests.unit.datapath.loopback import (
     Exchange,
     World,
     breaker,
+    by_hand,
     redaction,
     rules,
     tools_call,
@@ -105,12 +106,12 @@ async def test_tool_disabled_by_policy(w: World) -> None:
 async def test_tool_disabled_by_hand(w: World) -> None:
     runtime = w.current.runtime
     assert runtime
-    runtime.circuit("ticket").disable("maintenance", 90.0)
+    runtime.circuit("ticket").impose(by_hand("maintenance", 90.0))
     agent = await w.agent()
     answer = await agent.request("GET", "/api/v1/tickets/5")
     problem(answer, Reason.ToolDisabled)
     assert 80 <= int(answer.header("Retry-After") or 0) <= 90
-    runtime.circuit("ticket").enable()
+    runtime.circuit("ticket").lift("enabled by hand")
     assert (await agent.request("GET", "/api/v1/tickets/5")).status == 200
 
 

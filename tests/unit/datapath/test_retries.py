@@ -13,6 +13,7 @@ from tests.unit.datapath.loopback import (
     Script,
     World,
     breaker,
+    by_hand,
     fine,
     redaction,
     retry,
@@ -295,7 +296,7 @@ async def test_switched_off_while_it_waits(w: World) -> None:
     circuit = runtime.circuit("ticket")
 
     async def incident(exchange: Exchange) -> None:
-        circuit.disable("incident", None)
+        circuit.impose(by_hand("incident"))
         await exchange.answer(500, b"{}")
 
     w.tool.script = incident

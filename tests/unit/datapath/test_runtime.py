@@ -6,9 +6,9 @@ import time
 import msgspec
 import pytest
 
-from tests.unit.datapath.loopback import Recorded, breaker, rules
+from tests.unit.datapath.loopback import Recorded, breaker, by_hand, rules
 from toolpolicy_api import snapshot
-from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Override, ToolKey
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, UnknownTool
@@ -207,32 +207,92 @@ def test_the_policy_switches_off_and_on(case: Case) -> None:
 def test_an_override_ends_by_itself(case: Case) -> None:
     case.install(policy())
     circuit = case.circuit()
-    circuit.disable("incident 7", 30.0)
-    circuit.disable("incident 8", 60.0)
+    circuit.impose(by_hand("incident 7", 30.0, clock=case.clock))
+    circuit.impose(by_hand("incident 8", 60.0, by="alice", clock=case.clock))
     report = circuit.report()
     assert report.state == "Disabled"
     assert report.override
     assert (report.override.reason, report.override.until_ms) == ("incident 8", case.clock.unix_ms() + 60_000)
     case.clock.now += 59.9
-    assert circuit.disabled(case.clock.now)
+    assert circuit.override(case.clock.now)
     case.clock.now += 0.2
     assert circuit.report().override is None
-    circuit.enable()
+    circuit.lift("enabled by hand")
     assert case.said() == [
         ("Closed", "Disabled", "disabled by hand: incident 7"),
-        ("Disabled", "Closed", "override ran out"),
+        ("Disabled", "Disabled", "disabled by hand (alice): incident 8"),
+        ("Disabled", "Closed", "no longer disabled by hand (alice): incident 8; its time was over"),
     ]
+
+
+def test_forced_closed_by_hand_lets_pass_although_the_circuit_is_open(case: Case) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    case.said()
+    circuit, now = case.circuit(), case.clock.now
+    circuit.impose(by_hand("false alarm", 3.0, by="bob", action="ForceClosed", clock=case.clock))
+    report = circuit.report()
+    assert (report.state, report.open_until_ms) == ("Closed", None)
+    assert report.override == Override("ForceClosed", case.clock.unix_ms() + 3000, "false alarm", "bob")
+    passed = circuit.acquire(now, now + 1)
+    assert isinstance(passed, Permit)
+    assert passed.would_reject
+    circuit.settle(passed, Outcome.SUCCESS, None, duration_s=0.1)  # teaches the circuit nothing
+    case.clock.now += 3.1
+    assert isinstance(circuit.acquire(case.clock.now, case.clock.now + 1), Rejected)
+    assert circuit.state(case.clock.now) == "Open"
+    assert case.said() == [
+        ("Open", "Closed", "forced closed by hand (bob): false alarm"),
+        ("Closed", "Open", "no longer forced closed by hand (bob): false alarm; its time was over"),
+    ]
+
+
+def test_a_circuit_that_recovers_while_it_is_forced_closed_stays_closed(case: Case) -> None:
+    case.install(policy())
+    case.fail()
+    case.fail()
+    circuit = case.circuit()
+    circuit.impose(by_hand(for_s=60.0, action="ForceClosed", clock=case.clock))
+    case.clock.now += 5.1
+    probe = circuit.acquire(case.clock.now, case.clock.now + 1)
+    assert isinstance(probe, Permit)
+    assert not probe.would_reject
+    circuit.settle(probe, Outcome.SUCCESS, None, duration_s=0.1)
+    case.said()
+    circuit.lift("enabled by hand")
+    assert case.said() == [("Closed", "Closed", "enabled by hand")]
+
+
+@pytest.mark.parametrize("url", ["http://kb.test/mcp", "http://elsewhere.test/mcp"])
+def test_an_override_survives_a_reload_and_another_place(case: Case, url: str) -> None:
+    case.install(policy())
+    case.circuit().impose(by_hand("incident 7", 30.0, by="alice", clock=case.clock))
+    case.said()
+    case.install(policy(rules(breaker=breaker(9, 100)), url=url))
+    assert case.said() == []
+    report = case.circuit().report()
+    assert (report.state, report.reason) == ("Disabled", "disabled by hand (alice): incident 7")
+    case.clock.now += 30.1
+    assert case.circuit().report().override is None
+    assert [(b, a) for b, a, _ in case.said()] == [("Disabled", "Closed")]
+
+
+def test_what_the_policy_switches_off_no_hand_switches_on(case: Case) -> None:
+    case.install(policy(rules(breaker=breaker(), enabled=False)))
+    case.circuit().impose(by_hand(action="ForceClosed", clock=case.clock))
+    assert case.circuit().report().state == "Disabled"
 
 
 def test_what_the_breaker_does_while_switched_off_is_said_afterwards(case: Case) -> None:
     case.install(policy())
     circuit = case.circuit()
     permits = [circuit.acquire(case.clock.now, case.clock.now + 1) for _ in range(2)]
-    circuit.disable("", None)
+    circuit.impose(by_hand(clock=case.clock))
     for permit in permits:
         assert isinstance(permit, Permit)
         circuit.settle(permit, Outcome.FAILURE, "AttemptTimeout: over", duration_s=0.1)
-    circuit.enable()
+    circuit.lift("enabled by hand")
     assert [(b, a) for b, a, _ in case.said()] == [("Closed", "Disabled"), ("Disabled", "Open")]
     circuit.reset()
     assert [(b, a) for b, a, _ in case.said()] == [("Open", "Closed")]

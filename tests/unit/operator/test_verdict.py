@@ -150,6 +150,23 @@ def test_an_open_circuit_in_one_of_two_pods() -> None:
     assert scene.condition("Healthy")[:2] == ("False", "CircuitOpen")
 
 
+def test_a_switch_by_hand_says_who_and_why_and_until_when() -> None:
+    scene = Scene("a")
+    scene.connect("a")
+    override = channel.Override("ForceClosed", 61_000, "false alarm", "alice")
+    key = channel.ToolKey("default/agent", "kb", "search")
+    scene.fleet.report("uid-a", (channel.ToolReport(key=key, state="Closed", override=override),))
+    assert scene.status()["tools"][0]["overrides"] == [
+        {
+            "pod": "a",
+            "action": "ForceClosed",
+            "by": "alice",
+            "reason": "false alarm",
+            "until": "1970-01-01T00:01:01Z",
+        }
+    ]
+
+
 def test_circuits_of_a_shadow_say_that_calls_pass() -> None:
     scene = Scene("a", mode="Shadow")
     scene.connect("a", search="Open", create="Disabled")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from tests.unit.datapath.loopback import by_hand
 from toolpolicy_api import channel, snapshot
 from toolpolicy_operator.tls.certificates import make_ca, make_leaf
 from toolpolicy_sidecar.clock import SystemClock
@@ -206,7 +207,7 @@ async def test_a_transition_is_told_at_once(scene: Scene) -> None:
     await scene.send(socket, data(breaker=True))
     await scene.operator.next_of(channel.Ack)
     assert scene.current.runtime
-    scene.current.runtime.circuit("kb/*").disable("by hand", None)
+    scene.current.runtime.circuit("kb/*").impose(by_hand("by hand"))
     report = await scene.operator.next_of(channel.Report)
     assert isinstance(report, channel.Report)
     assert [(t.before, t.after) for t in report.transitions] == [("Closed", "Disabled")]
