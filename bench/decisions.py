@@ -9,7 +9,7 @@ nothing, and under a policy with ever more rules. The difference is what the rul
 import gc
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import uvloop
 
@@ -83,7 +83,13 @@ class Reply(Nothing):
 
 
 class Instant(Pool):
-    async def exchange(self, request: Request, *, connect_timeout_s: float) -> Response:  # noqa: ARG002 -- Pool's
+    async def exchange(
+        self,
+        request: Request,  # noqa: ARG002 -- as the pool's
+        *,
+        connect_timeout_s: float,  # noqa: ARG002 -- the same
+        connected: Callable[[], None] | None = None,  # noqa: ARG002 -- the same
+    ) -> Response:
         return Response(200, b"OK", ((b"Content-Length", b"0"),), Nothing())
 
 

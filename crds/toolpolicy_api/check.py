@@ -309,6 +309,13 @@ def _retry(own: written.Retry, default: written.Retry | None, field: str) -> Ite
             f"{field}.backoff.base",
             f"{base} is longer than the max of {longest}; shorten base or lengthen max",
         )
+    if whole.hedge is not None and not whole.idempotent:
+        text = "makes calls twice; set idempotent: true if they may be, or remove hedge"
+        yield Finding(f"{field}.hedge", text)
+    elif whole.hedge is not None and whole.max_attempts == 1:
+        yield Finding(f"{field}.hedge", "needs a second attempt; raise maxAttempts or remove hedge")
+    if own.hedge and own.hedge.not_before and milliseconds(own.hedge.not_before) == 0:
+        yield Finding(f"{field}.hedge.notBefore", "must be longer than zero")
     header = (own.idempotency_key_header or "").lower()
     if header in _NO_KEY_HEADERS or header.startswith("mcp-"):
         yield Finding(

@@ -148,7 +148,12 @@ def effective_retry(own: written.Retry | None, default: written.Retry | None) ->
         on=tuple(own.on or default.on or RETRY_ON),
         idempotent=_first(own.idempotent, default.idempotent, built_in=False),
         key_header=own.idempotency_key_header or default.idempotency_key_header,
+        hedge=_hedge(own.hedge or default.hedge),
     )
+
+
+def _hedge(hedge: written.Hedge | None) -> compiled.Hedge | None:
+    return None if hedge is None else compiled.Hedge(not_before_ms=_ms(hedge.not_before, 0))
 
 
 def _call_rates(rate: written.FailureRate | None, slow: written.SlowCall | None) -> compiled.CallRates | None:

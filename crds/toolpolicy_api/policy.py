@@ -209,8 +209,30 @@ class Backoff(Model):
     ] = None
 
 
+class Hedge(Model):
+    """A second attempt beside a first one that takes longer than 95 % of the tool's calls do: the first good answer
+    counts, the other attempt is taken back. {} is enough."""
+
+    not_before: Annotated[
+        Duration | None, Field(description="Not before the first attempt has taken this long.")
+    ] = None
+
+
 class Retry(Model):
     """When a failed attempt is made again. Only what was not sent, or may be repeated, ever is."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.hedge) || !has(self.idempotent) || self.idempotent",
+                "hedge makes calls twice; set idempotent: true if they may be, or remove hedge",
+            ),
+            (
+                "!has(self.hedge) || !has(self.maxAttempts) || self.maxAttempts > 1",
+                "hedge needs a second attempt; raise maxAttempts or remove hedge",
+            ),
+        )
+    )
 
     max_attempts: Annotated[int | None, Field(description="With the first. Default 3.", ge=1, le=10)] = None
     backoff: Backoff | None = None
@@ -237,6 +259,10 @@ class Retry(Model):
             min_length=1,
             max_length=64,
         ),
+    ] = None
+    hedge: Annotated[
+        Hedge | None,
+        Field(description="A second attempt beside a first one that is late. Only with idempotent: true."),
     ] = None
 
 

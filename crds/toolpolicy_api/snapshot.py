@@ -58,6 +58,12 @@ class Breaker(Frozen, frozen=True):
 RetryOn = Literal["Connect", "Timeout", "ServerError", "Throttled"]
 
 
+class Hedge(Frozen, frozen=True):
+    """A second attempt beside a first one that is late, but not before it has taken as long."""
+
+    not_before_ms: int = 0
+
+
 class Retry(Frozen, frozen=True):
     """`max_attempts` counts the first. `key_header`: where the key stands by which the tool knows a repetition."""
 
@@ -67,6 +73,7 @@ class Retry(Frozen, frozen=True):
     on: tuple[RetryOn, ...]
     idempotent: bool = False
     key_header: str | None = None
+    hedge: Hedge | None = None
 
 
 class Concurrency(Frozen, frozen=True):

@@ -6,17 +6,19 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar import classify, deadline
 from toolpolicy_sidecar.attempt import attempt
-from toolpolicy_sidecar.call import Reply, ToolCall
+from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
 from toolpolicy_sidecar.cleanse import without
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.idempotency import keyed
 from toolpolicy_sidecar.mcp.cancel import Canceller
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
+from toolpolicy_sidecar.race import Race
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import HttpRelay
 from toolpolicy_sidecar.relay.mcp import McpRelay
 from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
+from toolpolicy_sidecar.resilience.hedge import allowed
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.rules import decide
@@ -35,6 +37,14 @@ class Means(NamedTuple):
     rng: random.Random
 
 
+class Hedging(NamedTuple):
+    """The second attempt of a race."""
+
+    permit: Permit | None
+    began: float
+    mcp: McpCall | None
+
+
 class Attempts:
     __slots__ = (
         "_agent_s",
@@ -43,6 +53,7 @@ class Attempts:
         "_call",
         "_clock",
         "_delay_s",
+        "_hedging",
         "_keyed",
         "_mcp",
         "_means",
@@ -65,6 +76,7 @@ class Attempts:
         self._mcp = call.mcp
         self._keyed = self._resendable = False
         self._permit: Permit | None = None
+        self._hedging: Hedging | None = None
         self._delay_s: float | None = None
         self._began = self._agent_s = 0.0
         self._asked_s: float | None = None
@@ -122,8 +134,9 @@ class Attempts:
         outcome = Outcome.NEUTRAL
         try:
             watch = deadline.Watch(self._clock, until, call.tool.idle_s)
+            upstream = self._upstream(request, until)
             problem = await attempt(
-                self._means.pool, request, connect_s=call.tool.connect_s, watch=watch, carry=self._carry
+                upstream, request, connect_s=call.tool.connect_s, watch=watch, carry=self._carry
             )
             if problem is not None and self._delay_s is None:
                 problem = self._understood(problem)
@@ -131,10 +144,75 @@ class Attempts:
         finally:
             progress.upstream_s = self._clock.monotonic() - started
             self._settle(outcome)
+            self._drop_hedge()
         # What was answered was judged by its head.
         if problem is not None and not problem.answered and self._delay_s is None:
             self._delay_s = self._planned(problem.reason, self._clock.monotonic(), 0.0)
         return problem
+
+    def _upstream(self, request: Request, until: deadline.Deadline) -> Upstream:
+        """The first attempt may get a second one beside it."""
+        retry, hedge, pool = self._retry, self._call.tool.circuit.hedge, self._means.pool
+        if retry is None or retry.hedge is None or hedge is None or self._progress.attempts != 1:
+            return pool
+        repeatable = retry.idempotent and self._resendable and retry.max_attempts > 1
+        due = hedge.due(self._began, until.at, repeatable=repeatable)
+        if due is not None:
+            due = max(due, self._began + retry.hedge.not_before_ms / 1000)
+
+        def second() -> Request | None:
+            return self._hedged(request, until)
+
+        return Race(pool, self._clock, hedge, due=due, second=second, won=self._hedge_won)
+
+    def _hedged(self, request: Request, until: deadline.Deadline) -> Request | None:
+        """Under a permit of its own, and paid from the budget of retries."""
+        call, now = self._call, self._clock.monotonic()
+        circuit = call.tool.circuit
+        if until.at <= now or decide(call, now) is not None:
+            return None
+        closed = circuit.state(now) == "Closed"
+        if not allowed(call.server.retry_budget, now, answer_began=False, circuit_closed=closed):
+            return None
+        permit = circuit.acquire(now, until.at)
+        if isinstance(permit, Rejected):
+            return None
+        self._hedging = Hedging(permit, now, self._mcp)
+        self._progress.attempts += 1
+        self._progress.hedge = "Lost"
+        if call.mcp is not None and isinstance(self._relay, McpRelay):
+            identifier = f'"{self._identifier()}"'.encode()
+            self._hedging = Hedging(permit, now, call.mcp._replace(identifier=identifier))
+            request = self._relay.again(request, identifier)
+        # The last header is the time that is left.
+        return _timed(request, request.headers[:-1], until.at - now)
+
+    def _hedge_won(self) -> None:
+        """The two change places: what follows is about the attempt whose answer counts."""
+        hedging = self._hedging
+        if hedging is None:
+            return
+        self._hedging = Hedging(self._permit, self._began, self._mcp)
+        self._permit, self._began, self._mcp = hedging
+        self._progress.hedge = "Won"
+        if self._mcp is not None:
+            self._now_known_as(self._mcp.identifier)
+
+    def _drop_hedge(self) -> None:
+        """The attempt that did not count says nothing about the tool."""
+        hedging, self._hedging = self._hedging, None
+        if hedging is None:
+            return
+        self._call.tool.circuit.settle(hedging.permit, Outcome.NEUTRAL, None, duration_s=0.0)
+        if hedging.mcp is not None and not hedging.mcp.modern:
+            self._means.canceller.send(self._call, hedging.mcp)
+
+    def _now_known_as(self, identifier: bytes) -> None:
+        """To the server; the agent knows nothing of it."""
+        call, relay = self._call, self._relay
+        if call.mcp is not None and isinstance(relay, McpRelay):
+            self._means.canceller.rename(call, call.mcp.identifier, identifier)
+            relay.expect(identifier)
 
     async def _carry(self, response: Response, watch: deadline.Watch) -> None:
         """Of a failed answer that is to be tried again nothing reaches the agent. Its connection is closed: a new one
@@ -230,8 +308,9 @@ class Attempts:
             return request
         identifier = f'"{self._identifier()}"'.encode()
         self._mcp = call.mcp._replace(identifier=identifier)
-        self._means.canceller.rename(call, call.mcp.identifier, identifier)
-        return relay.again(request, identifier)
+        request = relay.again(request, identifier)
+        self._now_known_as(identifier)
+        return request
 
     def _identifier(self) -> str:
         return f"{self._means.rng.getrandbits(128):032x}"

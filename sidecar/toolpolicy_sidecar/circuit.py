@@ -1,4 +1,4 @@
-"""What outlives a reload: the breaker, the throttle gate, the tally and the override of one tool."""
+"""What outlives a reload: the breaker, the throttle gate, the latencies, the tally and the override of one tool."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.reasons import CallOutcome
 from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit, Rejected, StateChange
+from toolpolicy_sidecar.resilience.hedge import Hedge
 from toolpolicy_sidecar.resilience.throttle import ThrottleGate
 from toolpolicy_sidecar.tally import Tally
 from toolpolicy_sidecar.upstream.origin import Place
@@ -34,6 +35,7 @@ class Circuit:
         self._clock, self._emit = clock, emit
         self._breaker = CircuitBreaker(rules.breaker) if rules.breaker else None
         self.throttle = ThrottleGate()
+        self.hedge = _hedge(rules, None)
         self._tally = Tally()
         self._override = override
         self._last_error: str | None = None
@@ -47,6 +49,7 @@ class Circuit:
         """Same key, new limits: state, samples and the reopen deadline stay."""
         now = self._clock.monotonic()
         self._rules = rules
+        self.hedge = _hedge(rules, self.hedge)
         if rules.breaker is None:
             self._breaker = None
         elif self._breaker is None:
@@ -219,3 +222,8 @@ class Circuit:
                 last_error=self._last_error if after == "Open" else None,
             )
         )
+
+
+def _hedge(rules: snapshot.Rules, before: Hedge | None) -> Hedge | None:
+    """What was learned stays, as long as somebody wants to know it."""
+    return None if rules.retry is None or rules.retry.hedge is None else before or Hedge()

@@ -62,6 +62,7 @@ class LogRecorder:
             "attempts": record.attempts,
             "retries": list(record.retries),
             "retry_ended": record.retry_ended,
+            "hedge": record.hedge,
             "argument_keys": list(record.argument_keys),
             "request_bytes": record.request_bytes,
             "response_bytes": record.response_bytes,

@@ -44,6 +44,12 @@ class Metrics:
             [*_KEY, "reason"],
             registry=self.registry,
         )
+        self._hedges = Counter(
+            "toolpolicy_tool_hedges_total",
+            "Second attempts beside late first ones: did the agent get their answer?",
+            [*_KEY, "result"],
+            registry=self.registry,
+        )
         self._queued = Histogram(
             "toolpolicy_tool_queue_duration_seconds",
             "How long calls waited for the slots that they got in the end.",
@@ -107,6 +113,8 @@ class Metrics:
         if record.fallback is not None:
             result = record.fallback_missed or "Answered"
             self._fallbacks.labels(*key, record.fallback, record.reason or "", result).inc()
+        if record.hedge is not None:
+            self._hedges.labels(*key, record.hedge).inc()
         for reason in record.retries:
             self._retries.labels(*key, reason).inc()
         for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):

@@ -142,6 +142,7 @@ class Pipeline:
                 attempts=progress.attempts,
                 retries=progress.retries,
                 retry_ended=progress.retry_ended,
+                hedge=progress.hedge,
                 argument_keys=call.argument_keys,
                 request_bytes=progress.request_bytes,
                 response_bytes=reply.sent_bytes,

@@ -7,7 +7,7 @@ from toolpolicy_sidecar import classify
 from toolpolicy_sidecar.fallback.cache import Whole
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason, Would
-from toolpolicy_sidecar.record import Fallback, FallbackMissed
+from toolpolicy_sidecar.record import Fallback, FallbackMissed, HedgeResult
 from toolpolicy_sidecar.resilience.retry import Ended
 
 
@@ -18,6 +18,7 @@ class Progress:
         "fallback",
         "fallback_missed",
         "good",
+        "hedge",
         "queued_s",
         "redacted_request",
         "redacted_response",
@@ -40,6 +41,7 @@ class Progress:
         self.fallback_missed: FallbackMissed | None = None
         self.good: Whole | None = None
         self.attempts = 0
+        self.hedge: HedgeResult | None = None
         self.retries: tuple[Reason, ...] = ()
         self.retry_ended: Ended | None = None
         self.queued_s = 0.0

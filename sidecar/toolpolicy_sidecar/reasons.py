@@ -56,6 +56,8 @@ class Would(StrEnum):
 
     Retry = "Retry"
     """Enforce would have tried again; nobody knows what would have come of it."""
+    Hedge = "Hedge"
+    """A second attempt would have been made beside this one, which was late."""
     Fallback = "Fallback"
     """The tool has a fallback for this."""
     Queue = "Queue"

@@ -20,6 +20,9 @@ FallbackMissed = Literal["SchemaMismatch", "NotCached", "NoSuchTool", "NotMapped
 """Why it could not: it does not satisfy the tool's outputSchema; no good answer to the same call is kept; the other
 tool is not there, cannot be given what it needs, would come too late, or failed itself."""
 
+HedgeResult = Literal["Won", "Lost"]
+"""Of a second attempt beside a late first one: did the agent get its answer?"""
+
 _NONE: Mapping[str, int] = {}
 
 
@@ -55,6 +58,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Of each further attempt, why the one before it had failed."""
     retry_ended: Ended | None = None
     """Why a failure was not tried again, where the policy has retries."""
+    hedge: HedgeResult | None = None
+    """None: there was no second attempt beside the first. It is one of `attempts`."""
     argument_keys: tuple[str, ...] = ()
     """MCP: names in `arguments`; HTTP: names in the query. At most 32, each cut to 64 characters."""
     request_bytes: int = 0

@@ -190,6 +190,30 @@ BAD = [
         f"{TOOL}.retry.on[0]",
         "retry.on[0]",
     ),
+    Bad(
+        "hedge of what may not be repeated",
+        put("tools.0.retry", {"hedge": {}, "idempotent": False}),
+        f"{TOOL}.retry.hedge",
+        "hedge makes calls twice",
+    ),
+    Bad(
+        "hedge without a word on repetition",
+        put("tools.0.retry", {"hedge": {}}),
+        f"{TOOL}.retry.hedge",
+        None,
+    ),
+    Bad(
+        "hedge with one attempt",
+        put("tools.0.retry", {"hedge": {}, "idempotent": True, "maxAttempts": 1}),
+        f"{TOOL}.retry.hedge",
+        "hedge needs a second attempt",
+    ),
+    Bad(
+        "hedge not before nothing",
+        put("tools.0.retry", {"hedge": {"notBefore": "0s"}, "idempotent": True}),
+        f"{TOOL}.retry.hedge.notBefore",
+        "must be longer than zero",
+    ),
     Bad("retry of nothing", put("tools.0.retry", {"on": []}), f"{TOOL}.retry.on", "retry.on"),
     Bad(
         "retry of one thing twice",

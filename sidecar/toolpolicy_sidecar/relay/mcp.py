@@ -55,11 +55,12 @@ class McpRelay:
 
     def again(self, request: Request, identifier: bytes) -> Request:
         """The request for another attempt, under an id of its own: the server may still be busy with the last one."""
-        body = jsonrpc.renamed(
-            request.body if isinstance(request.body, bytes) else b"", self._sent_as, identifier
-        )
+        body = request.body if isinstance(request.body, bytes) else b""
+        return request._replace(body=jsonrpc.renamed(body, self._sent_as, identifier))
+
+    def expect(self, identifier: bytes) -> None:
+        """The answer that is carried has this id."""
         self._sent_as = identifier
-        return request._replace(body=body)
 
     async def carry(self, response: Response, watch: Watch) -> None:
         """Raises Stopped, UpstreamFailure."""

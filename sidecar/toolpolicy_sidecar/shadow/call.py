@@ -7,6 +7,7 @@ itself comes to then tells the shadow's circuit nothing. So circuits, queues and
 Enforce, except where another attempt would have been made: nobody knows what it would have brought.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 from toolpolicy_sidecar import classify, cleanse, deadline
@@ -21,6 +22,7 @@ from toolpolicy_sidecar.reasons import Reason, Would
 from toolpolicy_sidecar.resilience.adaptive import Sample
 from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.resilience.concurrency import Ticket
+from toolpolicy_sidecar.resilience.hedge import allowed
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.shadow.ear import Ear, Overheard
@@ -44,6 +46,7 @@ class ShadowCall:
         self._watch: ShadowWatch | None = None
         self._ear: Ear | None = None
         self._request: Request | None = None
+        self._late: asyncio.TimerHandle | None = None
         self._began = self._agent_s = 0.0
 
     def begin(self, request: Request) -> Request:
@@ -69,7 +72,8 @@ class ShadowCall:
         now = self._clock.monotonic()
         self._began, self._agent_s = now, self._waited_for_agent_s()
         until = deadline.of_attempt(self._total, self._call.tool.attempt_s, now)
-        self._watch = ShadowWatch(self._clock, until, self._call.tool, self._passed)
+        self._watch = ShadowWatch(self._clock, until, self._call.tool, self._passed, self._answer_began)
+        self._plan_hedge(until)
         return self._watch
 
     def head(self, response: Response) -> Response:
@@ -113,6 +117,8 @@ class ShadowCall:
     def close(self) -> None:
         if self._watch is not None:
             self._watch.close()
+        if self._late is not None:
+            self._late.cancel()
         if not self._over:  # the agent hung up
             self._settle(Outcome.NEUTRAL, None)
             self._leave(None)
@@ -144,6 +150,31 @@ class ShadowCall:
         if allowed is not None and allowed.would_reject is not None:
             self._note(Reason.CircuitOpen)
         self._call.server.retry_budget.deposit(now)
+
+    def _plan_hedge(self, until: deadline.Deadline) -> None:
+        retry, hedge = self._call.tool.rules.retry, self._call.tool.circuit.hedge
+        if self._over or hedge is None or retry is None or retry.hedge is None:
+            return
+        repeatable = retry.idempotent and retry.max_attempts > 1 and self._resendable
+        due = hedge.due(self._began, until.at, repeatable=repeatable)
+        if due is not None:
+            wait_s = max(due - self._began, retry.hedge.not_before_ms / 1000)
+            self._late = asyncio.get_running_loop().call_later(wait_s, self._would_hedge)
+
+    def _would_hedge(self) -> None:
+        call, now = self._call, self._clock.monotonic()
+        closed = call.tool.circuit.state(now) == "Closed"
+        if not self._over and allowed(
+            call.server.retry_budget, now, answer_began=False, circuit_closed=closed
+        ):
+            self._note(Would.Hedge)
+
+    def _answer_began(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        hedge = self._call.tool.circuit.hedge
+        if hedge is not None and not self._over:
+            hedge.observe(self._clock.monotonic() - self._began)
 
     def _passed(self, problem: Problem) -> None:
         """A time limit, now."""
@@ -180,8 +211,6 @@ class ShadowCall:
         call, retry, request = self._call, self._call.tool.rules.retry, self._request
         if retry is None or request is None:
             return False
-        redactor = call.tool.redactor
-        read_whole = redactor is not None and redactor.on_request
         has_key = retry.key_header is not None and keyed(request.headers, retry.key_header, str)[1]
         observed = call.tool.rules.breaker is not None and call.tool.rules.breaker.mode == "Observe"
         failed = Failed(
@@ -189,7 +218,7 @@ class ShadowCall:
             attempts=1,
             answered=self._reply.started,
             keyed=has_key,
-            resendable=read_whole or request.body is None or isinstance(request.body, bytes),
+            resendable=self._resendable,
             circuit_open=not observed and call.tool.circuit.state(now) == "Open",
             now=now,
             deadline=self._total.at,
@@ -197,6 +226,13 @@ class ShadowCall:
         )
         fraction = self._means.rng.random()
         return not isinstance(again(retry, failed, call.server.retry_budget, fraction), Ended)
+
+    @property
+    def _resendable(self) -> bool:
+        """Under Enforce what is to be redacted is read whole."""
+        request, redactor = self._request, self._call.tool.redactor
+        read_whole = redactor is not None and redactor.on_request
+        return read_whole or (request is not None and not isinstance(request.body, AsyncIterator))
 
     def _heard(self, ear: Ear) -> Problem | None:
         """Why Enforce would not have passed it on; None: it would."""

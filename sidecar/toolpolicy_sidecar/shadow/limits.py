@@ -14,9 +14,16 @@ class ShadowWatch(Watch):
     """Says `passed` for each limit, where a Watch would cut; never raises TimeoutError."""
 
     def __init__(
-        self, clock: Clock, until: Deadline, tool: ToolState, passed: Callable[[Problem], None]
+        self,
+        clock: Clock,
+        until: Deadline,
+        tool: ToolState,
+        passed: Callable[[Problem], None],
+        began: Callable[[], None],
     ) -> None:
+        """`began`: called when the first piece of an answer is there, too."""
         super().__init__(clock, None, None)
+        self._began: Callable[[], None] | None = began
         self._passed, self._shadow_idle_s = passed, tool.idle_s
         loop = self._loop = asyncio.get_running_loop()
         self._limit = loop.call_later(max(0.0, until.at - clock.monotonic()), passed, until.problem)
@@ -33,10 +40,14 @@ class ShadowWatch(Watch):
             self._silence = self._loop.call_later(self._shadow_idle_s, self._passed, problem)
 
     def heard(self) -> None:
+        if self._began is not None:
+            began, self._began = self._began, None
+            began()
         if self._silence is not None:
             self._silence.cancel()
 
     def close(self) -> None:
         self._limit.cancel()
         self._connect.cancel()
-        self.heard()
+        if self._silence is not None:
+            self._silence.cancel()

@@ -117,6 +117,18 @@ def test_a_retry_overrides_the_defaults_field_by_field() -> None:
     assert policy.servers[0].unlisted.retry is not None
 
 
+def test_hedging_is_taken_from_the_defaults_too() -> None:
+    policy = compiled(
+        defaults={"retry": {"hedge": {"notBefore": "50ms"}, "idempotent": True}},
+        tools__0__retry={"hedge": {}},
+        tools__1__retry={"maxAttempts": 2},
+    )
+    assert [tool(policy, name).rules.retry.hedge for name in ("search", "create")] == [  # type: ignore[union-attr]
+        snapshot.Hedge(),
+        snapshot.Hedge(not_before_ms=50),
+    ]
+
+
 def test_concurrency_is_merged_field_by_field_too() -> None:
     policy = compiled(
         defaults={"concurrency": {"max": 8, "queue": 4, "queueTimeout": "500ms", "adaptive": {"min": 2}}},
