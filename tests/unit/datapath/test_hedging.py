@@ -172,6 +172,7 @@ async def test_a_second_attempt_that_fails_waits_for_the_first(w: World) -> None
 
     async def fails(exchange: Exchange) -> None:
         await exchange.answer(500, b"{}")
+        await asyncio.sleep(0.1)  # it is there long before the other
         go.set()
 
     played(w, text("first", go), fails)
@@ -190,6 +191,7 @@ async def test_two_that_fail_are_one_failure(w: World) -> None:
 
     async def second(exchange: Exchange) -> None:
         await exchange.answer(503, b'"second"')
+        await asyncio.sleep(0.1)
         go.set()
 
     played(w, first, second)
