@@ -59,11 +59,12 @@ def of_transition(policy: PolicyEntry, pod: PodEntry, transition: Transition) ->
     text = f"{key.tool} of {key.server}: {transition.reason[:TEXT_CHARACTERS]}"
     if transition.last_error:
         text += f"; last error: {transition.last_error[:TEXT_CHARACTERS]}"
+    mode = policy.compiled.mode if policy.compiled else "Enforce"
     if transition.open_until_ms:
         until = dt.datetime.fromtimestamp(transition.open_until_ms // 1000, dt.UTC)
-        text += f"; open until {rfc3339(until)}"
-    if policy.compiled is not None and policy.compiled.mode != "Enforce":
-        text += f"; mode {policy.compiled.mode}, so calls pass"
+        text += f"; {'refused' if mode == 'Enforce' else 'open'} until {rfc3339(until)}"
+    if mode != "Enforce":
+        text += f"; mode {mode}, so calls pass"
     return Event(policy, kind, reason, f"{key.server}/{key.tool}", text, pod.name)
 
 

@@ -33,7 +33,7 @@ class Untouched:
                 return await self._attempt(request, None)
         shadow = ShadowCall(call, self._reply, progress, self._means, limit_bytes)
         try:
-            return await self._attempt(shadow.begin(request), shadow)
+            return await self._attempt(await shadow.begin(request), shadow)
         finally:
             shadow.close()
 
@@ -54,5 +54,5 @@ class Untouched:
             problem = self._call.incoming.body.problem or problem
             progress.failed(problem)
         if shadow is not None:
-            shadow.end(problem)
+            await shadow.end(problem)
         return problem

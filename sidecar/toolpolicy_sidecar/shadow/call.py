@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from toolpolicy_sidecar import classify, cleanse, deadline
 from toolpolicy_sidecar.admission import sample_of
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.attempts import HEAD_SAYS, Means, asked_s
 from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.fallback import occasion
@@ -45,11 +46,12 @@ class ShadowCall:
         self._total = deadline.of_call(call.tool, call.incoming)
         self._watch: ShadowWatch | None = None
         self._ear: Ear | None = None
+        self._uploaded: bytes | None = None
         self._request: Request | None = None
         self._late: asyncio.TimerHandle | None = None
         self._began = self._agent_s = 0.0
 
-    def begin(self, request: Request) -> Request:
+    async def begin(self, request: Request) -> Request:
         """What is sent in its place: the same, overheard."""
         now = self._clock.monotonic()
         self._request = request
@@ -62,7 +64,7 @@ class ShadowCall:
             if request.body is not None and not isinstance(request.body, bytes):
                 request = request._replace(body=self._overheard(request.body))
             else:
-                self._scan_request(request.body or b"")
+                await self._scan_request(request.body or b"")
         self._enter(now)
         self._acquire(now)
         return request
@@ -98,12 +100,16 @@ class ShadowCall:
         self._ear = Ear(call, listened_to, response, self._limit_bytes)
         return Response(response.status, response.reason, response.headers, Overheard(response, self._ear))
 
-    def end(self, problem: Problem | None) -> None:
+    async def end(self, problem: Problem | None) -> None:
         """How the call itself ended; None: the agent has the tool's whole answer."""
+        if self._watch is not None:
+            self._watch.close()
+        if self._uploaded is not None:
+            await self._scan_request(self._uploaded)
         progress = self._progress
         result = progress.result
         if problem is None and self._ear is not None:
-            problem = self._heard(self._ear)
+            problem = await self._heard(self._ear)
             result = progress.result if problem is None else classify.of_reason(problem.reason)
         if self._over:
             return
@@ -234,9 +240,9 @@ class ShadowCall:
         read_whole = redactor is not None and redactor.on_request
         return read_whole or (request is not None and not isinstance(request.body, AsyncIterator))
 
-    def _heard(self, ear: Ear) -> Problem | None:
+    async def _heard(self, ear: Ear) -> Problem | None:
         """Why Enforce would not have passed it on; None: it would."""
-        heard, progress = ear.end(), self._progress
+        heard, progress = await aside(ear.kept_bytes, ear.end), self._progress
         if not self._over:
             if heard.undecided:
                 self._note(Would.Undecided)
@@ -256,39 +262,35 @@ class ShadowCall:
             progress.failed(problem)
         return problem
 
-    def _scan_request(self, body: bytes) -> None:
+    async def _scan_request(self, body: bytes) -> None:
         call, redactor = self._call, self._call.tool.redactor
         if redactor is None or self._over:
             return
-        incoming = call.incoming
-        try:
+        incoming, limit_bytes = call.incoming, self._limit_bytes
+        kind, encoding = incoming.text(b"content-type"), incoming.text(b"content-encoding")
+
+        def hits() -> Mapping[str, int]:
             if call.mcp is not None:
-                hits = cleanse.mcp_request(redactor, body, incoming.headers)[2]
-            else:
-                kind, encoding = incoming.text(b"content-type"), incoming.text(b"content-encoding")
-                clean = cleanse.http_request(
-                    redactor,
-                    incoming.path,
-                    incoming.query,
-                    incoming.headers,
-                    body,
-                    kind,
-                    encoding,
-                    self._limit_bytes,
-                )
-                hits = clean.hits
+                return cleanse.mcp_request(redactor, body, incoming.headers)[2]
+            path, query, headers = incoming.path, incoming.query, incoming.headers
+            return cleanse.http_request(
+                redactor, path, query, headers, body, kind, encoding, limit_bytes
+            ).hits
+
+        try:
+            found = await aside(None if encoding and body else len(body), hits)
         except Stopped as stopped:
             self._answer(stopped.problem.reason)
         else:
-            self._hit(hits, request=True)
+            self._hit(found, request=True)
 
     async def _overheard(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """An upload is scanned when the last of it has gone; it is never longer than `limit_bytes`."""
+        """An upload is scanned when the call is over; it is never longer than `limit_bytes`."""
         kept = []
         async for piece in pieces:
             kept.append(piece)
             yield piece
-        self._scan_request(b"".join(kept))
+        self._uploaded = b"".join(kept)
 
     def _hit(self, hits: Mapping[str, int], *, request: bool) -> None:
         if not hits:

@@ -1,9 +1,11 @@
 """Listens to an answer that passes, and says at its end what Enforce would have made of it. Changes no byte of it."""
 
 from collections import Counter
+from functools import partial
 from typing import NamedTuple
 
 from toolpolicy_sidecar import cleanse
+from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
@@ -46,7 +48,7 @@ class Ear:
         if self._events is not None and not self._undecided:
             self._inflater = cleanse.Inflater(self._encoding, limit_bytes)
 
-    def hear(self, piece: bytes) -> None:
+    async def hear(self, piece: bytes) -> None:
         if self._problem is not None or self._undecided:
             return
         self._size += len(piece)
@@ -58,11 +60,16 @@ class Ear:
             return
         try:
             for event in self._events.feed(self._inflater.feed(piece)):
-                self._event(event)
+                await aside(len(event.data or b""), partial(self._event, event))
         except sse.EventTooLarge:
             self._problem = Problem(Reason.AnswerTooLarge, "an event of it is too large")
         except Stopped as stopped:
             self._problem = stopped.problem
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """What is left to look at; None: nobody knows, since it is packed."""
+        return None if self._pieces and self._encoding else sum(map(len, self._pieces))
 
     def end(self) -> Heard:
         """The answer came to its own clean end."""
@@ -129,7 +136,7 @@ class Overheard:
 
     async def read(self) -> bytes:
         piece = await self._response.read()
-        self._ear.hear(piece)
+        await self._ear.hear(piece)
         return piece
 
     def done(self) -> None:

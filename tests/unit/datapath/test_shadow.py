@@ -12,6 +12,7 @@ import pytest
 from tests.unit.datapath.loopback import (
     MCP_HEADERS,
     Exchange,
+    Script,
     World,
     breaker,
     fine,
@@ -59,6 +60,13 @@ async def noted(w: World, number: int) -> list[tuple[str, ...]]:
 
 def arrived(w: World, number: int) -> bool:
     return len(w.tool.seen) == number
+
+
+def answers_with(document: str) -> Script:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, json.dumps(document).encode())
+
+    return script
 
 
 def in_flight(w: World) -> int:
@@ -283,6 +291,29 @@ async def test_what_redaction_cannot_read_passes_in_shadow(w: World) -> None:
     assert (await agent.request("POST", TICKET, b"{}", kind)).body == b'{"cut'
     assert await noted(w, 2) == [("RequestUnscannable",), ("AnswerUnscannable",)]
     assert w.tool.seen[0].body == b'{"also'
+
+
+async def test_what_redaction_would_block_passes_in_shadow(w: World) -> None:
+    w.install(mode="Shadow", redaction=redaction(action="Block"))
+    w.tool.script = answers_with(SECRET)
+    agent = await w.agent()
+    kind = [("Content-Type", "application/json")]
+    assert (await agent.request("POST", TICKET, json.dumps(SECRET).encode(), kind)).json == SECRET
+    assert (await agent.request("POST", TICKET, b"{}", kind)).json == SECRET
+    assert await noted(w, 2) == [("RequestBlocked",), ("AnswerBlocked",)]
+    assert w.tool.seen[0].json == SECRET
+
+
+async def test_large_texts_are_scanned_aside_in_shadow_too(w: World) -> None:
+    w.install(mode="Shadow", redaction=redaction())
+    large = f"{'x' * 200_000} {SECRET}"
+    w.tool.script = answers_with(large)
+    agent = await w.agent()
+    body = json.dumps(large).encode()
+    assert (await agent.request("POST", TICKET, body, [("Content-Type", "application/json")])).json == large
+    await noted(w, 1)
+    record = w.recorded.calls[0]
+    assert (record.shadow_redacted_request, record.shadow_redacted_response) == ({"key": 1}, {"key": 1})
 
 
 async def test_an_encoding_that_nobody_can_read_is_undecided(w: World) -> None:

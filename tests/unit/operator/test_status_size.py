@@ -21,7 +21,8 @@ def tool(number: int, state: str = "Open", text: str = "x" * 900, calls: int = 1
             "lastError": text,
             "worstPods": [WorstPod(pod=f"pod-{n}", state="Open", reason=text) for n in range(20)],
             "overrides": [
-                Override(pod=f"pod-{n}", action="disable", reason="maintenance") for n in range(20)
+                Override(pod=f"pod-{n}", action="Disable", reason="maintenance", until="2026-11-21T03:00:00Z")
+                for n in range(20)
             ],
         }
     )
