@@ -144,7 +144,8 @@ class Attempts:
         finally:
             progress.upstream_s = self._clock.monotonic() - started
             self._settle(outcome)
-            self._drop_hedge()
+            if self._hedging is not None:
+                self._drop_hedge(self._hedging)
         # What was answered was judged by its head.
         if problem is not None and not problem.answered and self._delay_s is None:
             self._delay_s = self._planned(problem.reason, self._clock.monotonic(), 0.0)
@@ -198,14 +199,12 @@ class Attempts:
         if self._mcp is not None:
             self._now_known_as(self._mcp.identifier)
 
-    def _drop_hedge(self) -> None:
+    def _drop_hedge(self, hedging: Hedging) -> None:
         """The attempt that did not count says nothing about the tool."""
-        hedging, self._hedging = self._hedging, None
-        if hedging is None:
-            return
+        self._hedging = None
         self._call.tool.circuit.settle(hedging.permit, Outcome.NEUTRAL, None, duration_s=0.0)
         if hedging.mcp is not None and not hedging.mcp.modern:
-            self._means.canceller.send(self._call, hedging.mcp)
+            self._means.canceller.send(self._call, hedging.mcp, "another attempt was made")
 
     def _now_known_as(self, identifier: bytes) -> None:
         """To the server; the agent knows nothing of it."""
@@ -248,7 +247,7 @@ class Attempts:
         waited_for = not in_time and (body.waiting or self._reply.waiting)
         self._progress.failed(problem, agent_waited_for=waited_for)
         if not in_time and self._mcp is not None and not self._mcp.modern:
-            self._means.canceller.send(self._call, self._mcp)
+            self._means.canceller.send(self._call, self._mcp, "timed out")
         return problem
 
     def _settle(self, outcome: Outcome) -> None:

@@ -1,6 +1,6 @@
-"""Takes back calls that ran out of time, from servers of the handshake era: they go on until they are told.
-Servers of 2026-07-28 and later see the closed stream. What the agent takes back itself goes on to the attempt that is
-under way."""
+"""Takes back calls that ran out of time, or that another attempt was made for, from servers of the handshake era: they
+go on until they are told. Servers of 2026-07-28 and later see the closed stream. What the agent takes back itself goes
+on to the attempt that is under way; of two in a race, to the first."""
 
 import asyncio
 
@@ -45,7 +45,7 @@ class Canceller:
         renamed = self._sent_as.get(_session(passing.server, passing.incoming))
         return passing._replace(body=jsonrpc.redirected(passing.body, renamed)) if renamed else passing
 
-    def send(self, call: ToolCall, mcp: McpCall) -> None:
+    def send(self, call: ToolCall, mcp: McpCall, why: str) -> None:
         if len(self._tasks) >= AT_ONCE:
             return
         incoming, server = call.incoming, call.server
@@ -55,7 +55,7 @@ class Canceller:
             "POST",
             server.target(incoming.path, incoming.query),
             (*headers, (b"Content-Type", b"application/json")),
-            jsonrpc.cancelled(mcp.identifier, "timed out"),
+            jsonrpc.cancelled(mcp.identifier, why),
         )
         task = asyncio.ensure_future(self._send(request))
         self._tasks.add(task)
