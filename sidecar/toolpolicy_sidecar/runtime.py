@@ -169,6 +169,8 @@ class Current:
         self.cold_start = cold_start
         self.in_flight = 0
         """Requests being answered now, tool calls or not."""
+        self.pushing = 0
+        """Of those, what ends only when one side wants: event streams of servers, and tunnels."""
         self._recorder, self._clock = recorder, clock
         self._secret = secret or token_bytes(32)
 
