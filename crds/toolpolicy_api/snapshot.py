@@ -199,6 +199,7 @@ class Policy(Frozen, frozen=True):
     mode: Literal["Enforce", "Off"] = "Enforce"
     tools: tuple[Tool, ...] = ()
     redaction: Redaction | None = None
+    egress_default: Literal["Allow", "Deny"] = "Allow"
 
     @property
     def key(self) -> str:

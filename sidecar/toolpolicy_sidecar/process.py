@@ -11,6 +11,7 @@ from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.health import Health
+from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
@@ -41,6 +42,10 @@ class Sidecar:
         self.pool = Pool()
         self.pipeline = Pipeline(self.pool, limits, clock, recorders)
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
+        own_ports = frozenset({settings.reverse.port, settings.admin.port, settings.metrics.port})
+        self.forward = ForwardListener(
+            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports
+        )
         recorders.all += [LogRecorder(), self.metrics]
         self._recorders = recorders
         self._runners: list[web.AppRunner] = []
@@ -55,12 +60,17 @@ class Sidecar:
         else:
             await self._from_cluster(self.settings.operator or "")
         await self.listener.start(*self.settings.reverse)
+        listening = {"reverse": f"{self.settings.reverse.host}:{self.settings.reverse.port}"}
+        if self.settings.forward:
+            await self.forward.start(*self.settings.forward)
+            listening["forward"] = f"{self.settings.forward.host}:{self.settings.forward.port}"
         self.health.started = True
-        log.info("serving", extra={"reverse": f"{self.settings.reverse.host}:{self.settings.reverse.port}"})
+        log.info("serving", extra=listening)
 
     async def stop(self) -> None:
         self.health.draining = True
-        await self.listener.drain(self.settings.drain_s)
+        drain_s = self.settings.drain_s
+        await asyncio.gather(self.listener.drain(drain_s), self.forward.drain(drain_s))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

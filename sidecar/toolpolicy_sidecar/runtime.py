@@ -11,6 +11,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, ToolReport
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
@@ -60,6 +61,7 @@ class Runtime:
         self.circuits: dict[ToolKey, Circuit] = {}
         self.retry_budgets: dict[Origin, RetryBudget] = {}
         self.slots: dict[SlotsKey, Slots] = {}
+        self.egress = Egress((), {})
 
     @classmethod
     def build(
@@ -134,6 +136,7 @@ class Runtime:
                     retry_budget=budget,
                     schemas=_schemas(server, place, tools, before),
                 )
+        runtime.egress = Egress(value.policies, runtime.servers)
         _link(value, runtime.servers, states)
         for key, old in kept.items():
             if runtime.circuits.get(key) is not old:

@@ -96,7 +96,7 @@ class HttpListener(ABC):
         try:
             await self._answer(request, reply)
         except Stopped as stopped:
-            await self._refuse(reply, stopped.problem)
+            await self._refuse(reply, stopped.problem, stopped.destination)
         except ConnectionError:
             reply.abort()
         except Exception:
@@ -172,10 +172,12 @@ class HttpListener(ABC):
         if not _HOST.fullmatch(noted.get(b"host", b"")):
             raise Stopped(Problem(Reason.MalformedRequest, "the Host header is no host and port"))
 
-    async def _refuse(self, reply: HttpReply, problem: Problem) -> None:
+    async def _refuse(self, reply: HttpReply, problem: Problem, destination: str | None = None) -> None:
         rendered = render.of_request(problem)
         self._recorder.refused(
-            RefusedRequest(reason=problem.reason, status=rendered.status, error=problem.detail)
+            RefusedRequest(
+                reason=problem.reason, status=rendered.status, error=problem.detail, destination=destination
+            )
         )
         if reply.started:
             reply.abort()

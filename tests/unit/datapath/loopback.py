@@ -13,7 +13,7 @@ from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.record import CallRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -28,6 +28,7 @@ class Recorded:
     def __init__(self) -> None:
         self.calls: list[CallRecord] = []
         self.refusals: list[RefusedRequest] = []
+        self.passed: list[EgressRecord] = []
         self.transitions: list[Transition] = []
 
     def call(self, record: CallRecord) -> None:
@@ -35,6 +36,9 @@ class Recorded:
 
     def refused(self, record: RefusedRequest) -> None:
         self.refusals.append(record)
+
+    def egress(self, record: EgressRecord) -> None:
+        self.passed.append(record)
 
     def transition(self, transition: Transition) -> None:
         self.transitions.append(transition)
