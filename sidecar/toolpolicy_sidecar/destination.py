@@ -46,9 +46,19 @@ def of_authority_form(raw: str) -> tuple[str, int] | Problem:
     return found
 
 
-def same_host(header: bytes, origin: Origin) -> bool:
-    """The Host header names this origin."""
-    return _authority(header.decode("latin-1"), _PORTS[origin.scheme]) == (origin.host, origin.port)
+def of_origin_form(raw: str, origin: Origin, host: bytes) -> Destination | Problem:
+    """Of `GET /path HTTP/1.1` in a tunnel to this origin; `host` is the Host header."""
+    found = _authority(host.decode("latin-1"), _PORTS[origin.scheme])
+    if found is None or (found[0].rstrip("."), found[1]) != (origin.host.rstrip("."), origin.port):
+        return Problem(Reason.MalformedRequest, "the Host header names another host than CONNECT did")
+    if not raw.startswith("/") or "#" in raw or not _TARGET.fullmatch(raw):
+        return Problem(Reason.MalformedRequest, "in a tunnel, the request target must be a path")
+    return Destination(origin, raw)
+
+
+def shown(origin: Origin) -> str:
+    """host:port"""
+    return f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"
 
 
 def canonical_host(text: str) -> str | None:

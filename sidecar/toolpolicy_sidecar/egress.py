@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.destination import canonical_host
+from toolpolicy_sidecar.destination import canonical_host, shown
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.tool import ServerState
@@ -60,7 +60,7 @@ class Egress:
             return None
         if method in {"GET", "HEAD"} and path.startswith(_WELL_KNOWN) and self.named(origin):
             return None
-        text = f"policy {self.denied_by} lets this pod reach its servers only, and {_shown(origin)} is none of them"
+        text = f"policy {self.denied_by} lets this pod reach its servers only, and {shown(origin)} is none of them"
         return Problem(Reason.EgressDenied, text)
 
     def address_refusal(self, origin: Origin, address: str) -> str | None:
@@ -68,7 +68,7 @@ class Egress:
         so that it takes a policy that names the host."""
         if origin.host.rstrip(".") in self._hosts or not is_metadata(address):
             return None
-        return f"{_shown(origin)} is a link-local or metadata address, and no policy names it"
+        return f"{shown(origin)} is a link-local or metadata address, and no policy names it"
 
 
 def is_metadata(address: str) -> bool:
@@ -86,7 +86,3 @@ def _canonical(origin: Origin) -> Origin:
     """A dot at the end names the same host."""
     host = canonical_host(origin.host) or origin.host
     return Origin(origin.scheme, host.rstrip("."), origin.port)
-
-
-def _shown(origin: Origin) -> str:
-    return f"[{origin.host}]:{origin.port}" if ":" in origin.host else f"{origin.host}:{origin.port}"

@@ -90,6 +90,19 @@ class Metrics:
         in_flight = Gauge("toolpolicy_requests_in_flight", "Requests being answered.", registry=self.registry)
         in_flight.set_function(lambda: current.in_flight)
         self.nacks = Gauge("toolpolicy_config_nacks_total", "Configurations refused.", registry=self.registry)
+        self.tunnels = Gauge(
+            "toolpolicy_egress_tunnels_open", "Tunnels to hosts that no policy names.", registry=self.registry
+        )
+        self.intercepted = Gauge(
+            "toolpolicy_intercepted_connections_total",
+            "Tunnels to hosts that a policy names.",
+            registry=self.registry,
+        )
+        self.handshakes_failed = Gauge(
+            "toolpolicy_intercepted_handshakes_failed_total",
+            "Of the agent, most often because it does not trust the bundle.",
+            registry=self.registry,
+        )
         self.connected = Gauge(
             "toolpolicy_channel_connected", "1: the operator is connected.", registry=self.registry
         )

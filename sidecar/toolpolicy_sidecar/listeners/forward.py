@@ -3,11 +3,14 @@
 import ipaddress
 import socket
 import sys
+from typing import cast
 
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.destination import Destination
-from toolpolicy_sidecar.listeners.http_listener import Asked, HttpListener
+from toolpolicy_sidecar.destination import Destination, shown
+from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, HttpListener
+from toolpolicy_sidecar.listeners.interception import Interception
+from toolpolicy_sidecar.listeners.tunnels import Tunnels
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
@@ -36,6 +39,9 @@ class ForwardListener(HttpListener):
         super().__init__(current, pipeline, limits, clock, recorder)
         self._own_ports = own_ports
         self._pool = Pool(check=self._address_refusal)
+        self.interception = Interception(self._http, limits)
+        self.tunnels = Tunnels(limits, clock, recorder, self._address_refusal)
+        current.on_install.append(self.tunnels.reconsider)
 
     async def start(self, host: str, port: int) -> int:
         bound = await super().start(host, port)
@@ -48,11 +54,19 @@ class ForwardListener(HttpListener):
 
     async def _route(self, asked: Asked, runtime: Runtime) -> None:
         """Raises Stopped."""
-        if asked.request.method == "CONNECT":
+        request = asked.request
+        inside = cast("Connection", request.protocol).inside
+        if request.method == "CONNECT":
             asked.reply.close_after()
-            asked.request.content.feed_eof()  # aiohttp would wait for what comes after
-            raise Stopped(Problem(Reason.MalformedRequest, "this forward proxy has no CONNECT yet"))
-        found = destination.of_absolute_form(asked.request.raw_path)
+            request.content.feed_eof()  # aiohttp would wait for what comes after
+            if inside is not None:
+                raise Stopped(Problem(Reason.MalformedRequest, "there is no tunnel inside of a tunnel"))
+            await self._connect(asked, runtime)
+            return
+        if inside is None:
+            found = destination.of_absolute_form(request.raw_path)
+        else:
+            found = destination.of_origin_form(request.raw_path, inside, asked.noted.get(b"host", b""))
         if isinstance(found, Problem):
             raise Stopped(found)
         await self._go(asked, found, runtime)
@@ -74,7 +88,7 @@ class ForwardListener(HttpListener):
                 return
         problem = runtime.egress.refusal(origin, method=asked.request.method, path=path)
         if problem is not None:
-            raise Stopped(problem, str(origin))
+            raise Stopped(problem, shown(origin))
         incoming = self._incoming(asked, "", None)
         incoming = incoming._replace(
             headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
@@ -82,7 +96,30 @@ class ForwardListener(HttpListener):
         try:
             await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)
         except Stopped as stopped:
-            raise Stopped(stopped.problem, str(origin)) from None
+            raise Stopped(stopped.problem, shown(origin)) from None
+
+    async def _connect(self, asked: Asked, runtime: Runtime) -> None:
+        """A tunnel; or what is inside of it goes through the pipeline, if a policy names the host. Raises Stopped."""
+        found = destination.of_authority_form(asked.request.raw_path)
+        if isinstance(found, Problem):
+            raise Stopped(found)
+        if {b"content-length", b"transfer-encoding"} & {
+            name.lower() for name, _ in asked.request.raw_headers
+        }:
+            raise Stopped(Problem(Reason.MalformedRequest, "CONNECT has no body"))
+        secure, plain = Origin("https", *found), Origin("http", *found)
+        self._current.pushing += 1
+        try:
+            if runtime.egress.named(secure):
+                await self.interception.secured(asked, secure)
+            elif runtime.egress.named(plain):
+                await self.interception.plain(asked, plain)
+            else:
+                await self.tunnels.join(asked, secure, runtime.egress)
+        except Stopped as stopped:
+            raise Stopped(stopped.problem, shown(secure)) from None
+        finally:
+            self._current.pushing -= 1
 
     def _address_refusal(self, origin: Origin, address: str) -> str | None:
         """Why this address must not be dialled: it is ours, or none for agents."""

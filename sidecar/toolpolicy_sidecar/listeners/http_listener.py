@@ -24,6 +24,7 @@ from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
 from toolpolicy_sidecar.record import Recorder, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits, Runtime
 from toolpolicy_sidecar.tool import ServerState
+from toolpolicy_sidecar.upstream.origin import Origin
 
 log = logging.getLogger("toolpolicy")
 
@@ -230,6 +231,20 @@ class Connection(RequestHandler):
     """aiohttp's connection handler, with our words for what it cannot parse, and nothing of it in the log."""
 
     listener: HttpListener
+    inside: Origin | None = None
+    """Where the tunnel leads whose inside this is."""
+    lost: asyncio.Future[None] | None = None
+    """Is done when the connection is gone, for who waits for that."""
+
+    def taken(self) -> bytes:
+        """What came after CONNECT. The transport has another protocol from now on."""
+        early, self._message_tail = self._message_tail, b""
+        return early
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.lost is not None and not self.lost.done():
+            self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """A body that turns out to be framed wrongly: aiohttp would tell only once its request is answered."""
@@ -265,7 +280,7 @@ class Connections(web.Server):
         )
         self._listener = listener
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> Connection:
         handler = Connection(self, loop=self._loop, **self._kwargs)
         handler.listener = self._listener
         return handler

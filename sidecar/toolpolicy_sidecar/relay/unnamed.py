@@ -6,7 +6,7 @@ from toolpolicy_sidecar.attempt import attempt
 from toolpolicy_sidecar.call import Incoming, Reply
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.deadline import Watch
-from toolpolicy_sidecar.destination import Destination
+from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.record import EgressRecord, Recorder
 from toolpolicy_sidecar.relay.http import content_length
@@ -49,7 +49,7 @@ async def relay(  # noqa: PLR0917 -- the two sides, and what is between them
             recorder.egress(
                 EgressRecord(
                     via="Request",
-                    destination=f"{origin.host}:{origin.port}",
+                    destination=shown(origin),
                     status=status,
                     duration_ms=(clock.monotonic() - incoming.arrived) * 1000,
                     sent_bytes=sent_bytes,
