@@ -1,13 +1,23 @@
 """A forward listener beside the reverse one of a World, and a second server that no policy names."""
 
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.unit.datapath.loopback import Agent, Tool, World, world
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.interception.authority import Authority
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.runtime import Limits
+
+WORLD_CA = Authority(SystemClock())
+"""Plays the authority that signs the certificates of servers."""
+SIDECAR_CA = Authority(SystemClock())
+
+
+def trusting(*certificates: bytes) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=b"\n".join(certificates).decode())
 
 
 @dataclass

@@ -2,24 +2,16 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.unit.datapath.loopback import MCP_HEADERS, Exchange, breaker, redaction, rules, tools_call, until
-from tests.unit.datapath.proxied import Proxied, proxied
+from tests.unit.forward.proxied import Proxied, proxied
 from toolpolicy_sidecar.destination import canonical_host
 from toolpolicy_sidecar.egress import is_metadata
 from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.origin import Origin
-
-
-@pytest.fixture
-async def p() -> AsyncIterator[Proxied]:
-    async with proxied() as made:
-        yield made
-
 
 # To the policy's servers
 
@@ -226,8 +218,8 @@ async def test_deny_refuses_what_no_server_covers(p: Proxied) -> None:
     assert p.other.connections == 0
     assert p.w.tool.seen == []
     assert [refusal.destination for refusal in p.w.recorded.refusals] == [
-        f"http://127.0.0.1:{p.other.port}",
-        f"http://127.0.0.1:{p.w.tool.port}",
+        f"127.0.0.1:{p.other.port}",
+        f"127.0.0.1:{p.w.tool.port}",
     ]
     assert (await agent.request("GET", f"{p.api}/v1/tickets/7")).status == 200
 
