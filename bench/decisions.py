@@ -19,7 +19,7 @@ from toolpolicy_sidecar.call import Incoming, ToolCall
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem
-from toolpolicy_sidecar.record import CallRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.tool import HttpTools, ToolState
 from toolpolicy_sidecar.upstream.exchange import Request, Response
@@ -70,6 +70,7 @@ class Nothing:
     async def finish(self) -> None: ...
     def call(self, record: CallRecord) -> None: ...
     def refused(self, record: RefusedRequest) -> None: ...
+    def egress(self, record: EgressRecord) -> None: ...
     def transition(self, transition: Transition) -> None: ...
 
 

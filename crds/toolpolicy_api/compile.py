@@ -55,6 +55,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
             for tool in spec.tools
         ),
         redaction=_redaction(spec.redaction),
+        egress_default=spec.egress.default if spec.egress else "Allow",
     )
 
 

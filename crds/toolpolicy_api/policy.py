@@ -495,6 +495,18 @@ class Redaction(Model):
     ] = "Refuse"
 
 
+class Egress(Model):
+    """What of the rest of the network may be reached through the sidecar's forward proxy."""
+
+    default: Annotated[
+        Literal["Allow", "Deny"],
+        Field(
+            description="Allow lets requests to hosts that no policy names pass untouched; Deny refuses them. If one"
+            " policy of a pod says Deny, that stands."
+        ),
+    ]
+
+
 class Spec(Model):
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -520,6 +532,10 @@ class Spec(Model):
     ] = None
     tools: Annotated[list[Tool], Field(max_length=256, json_schema_extra=list_map("name"))] = []
     redaction: Redaction | None = None
+    egress: Annotated[
+        Egress | None,
+        Field(description="For what the agent sends through the forward proxy. Default Allow."),
+    ] = None
 
 
 class Metadata(BaseModel):

@@ -49,7 +49,7 @@ def resolve(policies: Iterable[compiled.Policy], labels: Mapping[str, str]) -> R
 
     Policies are ranked by creation time, then name. A server or tool name belongs to the first that
     claims it. A policy that loses a server loses its tools on it; one that loses only a tool has that
-    tool's calls counted as unlisted.
+    tool's calls counted as unlisted. One that denies egress counts without any server too.
     """
     ranked = sorted(
         (policy for policy in policies if selects(policy.selector, labels)),
@@ -77,7 +77,7 @@ def resolve(policies: Iterable[compiled.Policy], labels: Mapping[str, str]) -> R
                 kept_tools.append(tool)
             else:
                 conflicts.append(Conflict(policy.key, "Tool", tool.name, winner))
-        if kept_servers:
+        if kept_servers or policy.egress_default == "Deny":
             effective.append(_narrowed(policy, tuple(kept_servers), tuple(kept_tools)))
     return Resolution(compiled.Snapshot(policies=tuple(effective)), tuple(conflicts))
 
@@ -98,4 +98,5 @@ def _narrowed(
         mode=policy.mode,
         tools=tools,
         redaction=policy.redaction,
+        egress_default=policy.egress_default,
     )

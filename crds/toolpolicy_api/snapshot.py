@@ -210,6 +210,7 @@ class Policy(Frozen, frozen=True):
     mode: Mode = "Enforce"
     tools: tuple[Tool, ...] = ()
     redaction: Redaction | None = None
+    egress_default: Literal["Allow", "Deny"] = "Allow"
 
     @property
     def key(self) -> str:

@@ -15,6 +15,7 @@ _REASONS: dict[type[failure.UpstreamFailure], Reason] = {
     failure.ConnectRefused: Reason.ConnectRefused,
     failure.TlsFailed: Reason.TlsFailed,
     failure.ConnectTimedOut: Reason.ConnectTimeout,
+    failure.AddressRefused: Reason.EgressDenied,
     failure.MalformedAnswer: Reason.MalformedAnswer,
     failure.AnswerHeaderTooLarge: Reason.MalformedAnswer,
 }

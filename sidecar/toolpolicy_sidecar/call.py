@@ -81,6 +81,8 @@ class Incoming(NamedTuple):
     arrived: float
     """Monotonic seconds, when the head was complete."""
     arrived_ms: int
+    addressed: bool = False
+    """The agent wrote the server's own address: redirects stay as they are."""
 
     def text(self, name: bytes) -> str:
         """One of NOTED, "" when it is missing."""

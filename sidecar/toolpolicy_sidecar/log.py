@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from toolpolicy_api.channel import Transition
-from toolpolicy_sidecar.record import CallRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _calls = logging.getLogger("toolpolicy.call")
@@ -80,8 +80,21 @@ class LogRecorder:
         )
 
     def refused(self, record: RefusedRequest) -> None:
-        fields = {"reason": record.reason, "status": record.status}
+        fields: dict[str, Any] = {"reason": record.reason, "status": record.status}
+        if record.destination:
+            fields |= {"destination": record.destination, "error": record.error}
         _calls.warning("request refused", extra=fields)
+
+    def egress(self, record: EgressRecord) -> None:
+        fields = {
+            "via": record.via,
+            "destination": record.destination,
+            "status": record.status,
+            "duration_ms": round(record.duration_ms, 2),
+            "sent_bytes": record.sent_bytes,
+            "received_bytes": record.received_bytes,
+        }
+        _calls.info("egress", extra=fields | ({"error": record.error} if record.error else {}))
 
     def transition(self, transition: Transition) -> None:
         level = logging.WARNING if transition.after in {"Open", "Disabled"} else logging.INFO

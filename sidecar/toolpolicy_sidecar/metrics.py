@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
-from toolpolicy_sidecar.record import CallRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 
@@ -93,9 +93,34 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self._egress = Counter(
+            "toolpolicy_egress_total",
+            "What passed untouched to hosts that no policy names.",
+            ["via"],
+            registry=self.registry,
+        )
+        self._egress_bytes = Counter(
+            "toolpolicy_egress_bytes_total",
+            "Of bodies and tunnels of that.",
+            ["via", "direction"],
+            registry=self.registry,
+        )
         in_flight = Gauge("toolpolicy_requests_in_flight", "Requests being answered.", registry=self.registry)
         in_flight.set_function(lambda: current.in_flight)
         self.nacks = Gauge("toolpolicy_config_nacks_total", "Configurations refused.", registry=self.registry)
+        self.tunnels = Gauge(
+            "toolpolicy_egress_tunnels_open", "Tunnels to hosts that no policy names.", registry=self.registry
+        )
+        self.intercepted = Gauge(
+            "toolpolicy_intercepted_connections_total",
+            "Tunnels to hosts that a policy names.",
+            registry=self.registry,
+        )
+        self.handshakes_failed = Gauge(
+            "toolpolicy_intercepted_handshakes_failed_total",
+            "Of the agent, most often because it does not trust the bundle.",
+            registry=self.registry,
+        )
         self.connected = Gauge(
             "toolpolicy_channel_connected", "1: the operator is connected.", registry=self.registry
         )
@@ -134,6 +159,11 @@ class Metrics:
 
     def refused(self, record: RefusedRequest) -> None:
         self._refused.labels(record.reason).inc()
+
+    def egress(self, record: EgressRecord) -> None:
+        self._egress.labels(record.via).inc()
+        self._egress_bytes.labels(record.via, "sent").inc(record.sent_bytes)
+        self._egress_bytes.labels(record.via, "received").inc(record.received_bytes)
 
     def transition(self, transition: Transition) -> None:
         key = transition.key

@@ -20,8 +20,8 @@ class Problem(NamedTuple):
 
 
 class Stopped(Exception):  # noqa: N818 -- names what happened
-    """Carries a problem to the one place that answers it."""
+    """Carries a problem to the one place that answers it. `destination`: where a forward proxy was asked for."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, destination: str | None = None) -> None:
         super().__init__(problem.detail)
-        self.problem = problem
+        self.problem, self.destination = problem, destination

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -11,6 +12,8 @@ from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.health import Health
+from toolpolicy_sidecar.interception import trust_bundle
+from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
@@ -19,6 +22,9 @@ from toolpolicy_sidecar.recorders import Recorders, TransitionsOnly
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address, Settings
 from toolpolicy_sidecar.upstream.pool import Pool
+
+if TYPE_CHECKING:
+    from toolpolicy_sidecar.interception.authority import Authority
 
 log = logging.getLogger("toolpolicy")
 
@@ -41,6 +47,13 @@ class Sidecar:
         self.pool = Pool()
         self.pipeline = Pipeline(self.pool, limits, clock, recorders)
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
+        own_ports = frozenset({settings.reverse.port, settings.admin.port, settings.metrics.port})
+        self.forward = ForwardListener(
+            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports
+        )
+        self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
+        self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
+        self.metrics.handshakes_failed.set_function(lambda: self.forward.interception.handshakes_failed)
         recorders.all += [LogRecorder(), self.metrics]
         self._recorders = recorders
         self._runners: list[web.AppRunner] = []
@@ -55,12 +68,29 @@ class Sidecar:
         else:
             await self._from_cluster(self.settings.operator or "")
         await self.listener.start(*self.settings.reverse)
+        listening = {"reverse": f"{self.settings.reverse.host}:{self.settings.reverse.port}"}
+        if self.settings.forward:
+            if self.settings.trust_bundle:
+                await self._intercept(self.settings.trust_bundle)
+            await self.forward.start(*self.settings.forward)
+            listening["forward"] = f"{self.settings.forward.host}:{self.settings.forward.port}"
         self.health.started = True
-        log.info("serving", extra={"reverse": f"{self.settings.reverse.host}:{self.settings.reverse.port}"})
+        log.info("serving", extra=listening)
+
+    async def _intercept(self, bundle: Path) -> None:
+        """Raises OSError."""
+
+        made = await asyncio.to_thread(_authority)
+        roots = trust_bundle.system_roots()
+        if not roots:
+            log.warning("this system has no trusted certificates; the bundle has ours alone")
+        trust_bundle.write(bundle, made.certificate, roots)
+        self.forward.interception.authority = made
 
     async def stop(self) -> None:
         self.health.draining = True
-        await self.listener.drain(self.settings.drain_s)
+        drain_s = self.settings.drain_s
+        await asyncio.gather(self.listener.drain(drain_s), self.forward.drain(drain_s))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -174,6 +204,13 @@ class Sidecar:
             fallback = self._fallback()
             if fallback and self.current.runtime is None:
                 self._install(*fallback)
+
+
+def _authority() -> "Authority":
+    """Loading cryptography takes half a second and 10 MB: only where it is used, and not on the loop."""
+    from toolpolicy_sidecar.interception import authority  # noqa: PLC0415 -- see above
+
+    return authority.Authority(SystemClock())
 
 
 async def serve(settings: Settings) -> int:

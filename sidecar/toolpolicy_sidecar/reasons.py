@@ -19,6 +19,7 @@ class Reason(StrEnum):
     ConcurrencyLimit = "ConcurrencyLimit"
     QueueTimeout = "QueueTimeout"
     NoPolicy = "NoPolicy"
+    EgressDenied = "EgressDenied"
     MalformedRequest = "MalformedRequest"
     BatchRefused = "BatchRefused"
     HeaderMismatch = "HeaderMismatch"
@@ -85,6 +86,7 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.ConcurrencyLimit: Meaning("refused", 429, "Concurrency limit"),
     Reason.QueueTimeout: Meaning("refused", 429, "Queue timeout"),
     Reason.NoPolicy: Meaning("refused", 503, "No policy"),
+    Reason.EgressDenied: Meaning("refused", 403, "Egress denied"),
     Reason.MalformedRequest: Meaning("refused", 400, "Malformed request"),
     Reason.BatchRefused: Meaning("refused", 400, "Batch refused"),
     Reason.HeaderMismatch: Meaning("refused", 400, "Header mismatch"),

@@ -87,6 +87,23 @@ class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     status: int
     error: str | None = None
+    destination: str | None = None
+    """host:port, where a forward proxy was asked for it: a log field, never a label."""
+
+
+class EgressRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What passed untouched to a host that no policy names."""
+
+    via: Literal["Request", "Tunnel"]
+    destination: str
+    """host:port: a log field, never a label."""
+    status: int
+    duration_ms: float
+    sent_bytes: int
+    """To the destination: of body, or through the tunnel."""
+    received_bytes: int
+    error: str | None = None
+    """How a tunnel ended, unless one side closed it."""
 
 
 class Recorder(Protocol):
@@ -94,4 +111,5 @@ class Recorder(Protocol):
 
     def call(self, record: CallRecord) -> None: ...
     def refused(self, record: RefusedRequest) -> None: ...
+    def egress(self, record: EgressRecord) -> None: ...
     def transition(self, transition: Transition) -> None: ...

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from toolpolicy_api.channel import Transition
-from toolpolicy_sidecar.record import CallRecord, Recorder, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, Recorder, RefusedRequest
 
 
 class Recorders:
@@ -20,6 +20,10 @@ class Recorders:
         for recorder in self.all:
             recorder.refused(record)
 
+    def egress(self, record: EgressRecord) -> None:
+        for recorder in self.all:
+            recorder.egress(record)
+
     def transition(self, transition: Transition) -> None:
         for recorder in self.all:
             recorder.transition(transition)
@@ -35,6 +39,9 @@ class TransitionsOnly:
         """Not wanted."""
 
     def refused(self, record: RefusedRequest) -> None:
+        """Not wanted."""
+
+    def egress(self, record: EgressRecord) -> None:
         """Not wanted."""
 
     def transition(self, transition: Transition) -> None:

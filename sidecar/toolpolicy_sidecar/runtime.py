@@ -1,5 +1,6 @@
 """A snapshot made ready to serve, and the one that is in force."""
 
+from collections.abc import Callable
 from hashlib import blake2b
 from secrets import token_bytes
 from typing import Literal
@@ -11,6 +12,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, ToolReport
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
@@ -41,6 +43,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     header_count: int = 128
     request_s: float = 30.0
     """For the agent to send its whole request."""
+    tunnels: int = 1024
+    """Open at once, to hosts that no policy names."""
+    tunnel_idle_s: float = 3600.0
+    """A tunnel in which nothing moves either way for so long is cut."""
+    handshake_s: float = 10.0
+    """For the agent's TLS handshake, where it is intercepted."""
     keep_alive_s: float = 75.0
     """For the next request of an agent to come, or the first one to be complete in its head."""
 
@@ -61,6 +69,7 @@ class Runtime:
         self.retry_budgets: dict[tuple[Origin, snapshot.Mode], RetryBudget] = {}
         """By mode: retries that nobody makes take nothing from those that are made."""
         self.slots: dict[SlotsKey, Slots] = {}
+        self.egress = Egress((), {})
 
     @classmethod
     def build(
@@ -135,6 +144,7 @@ class Runtime:
                     retry_budget=budget,
                     schemas=_schemas(server, place, tools, before),
                 )
+        runtime.egress = Egress(value.policies, runtime.servers)
         _link(value, runtime.servers, states)
         for key, old in kept.items():
             if runtime.circuits.get(key) is not old:
@@ -174,6 +184,10 @@ class Current:
         self.cold_start = cold_start
         self.in_flight = 0
         """Requests being answered now, tool calls or not."""
+        self.pushing = 0
+        """Of those, what ends only when one side wants: event streams of servers, and tunnels."""
+        self.on_install: list[Callable[[Runtime], None]] = []
+        """Asked after each change of what is in force."""
         self._recorder, self._clock = recorder, clock
         self._secret = secret or token_bytes(32)
 
@@ -192,6 +206,8 @@ class Current:
             clock=self._clock,
             secret=self._secret,
         )
+        for installed in self.on_install:
+            installed(self.runtime)
         return self.runtime
 
 

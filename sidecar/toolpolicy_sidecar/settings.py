@@ -22,6 +22,8 @@ class Settings(NamedTuple):
     labels_file: Path | None
     state_dir: Path | None
     reverse: Address
+    forward: Address | None
+    trust_bundle: Path | None
     admin: Address
     metrics: Address
     cold_start: Literal["Deny"]
@@ -53,6 +55,8 @@ def parse(argv: list[str]) -> Settings:
     option("labels-file", "the pod's labels, as the downward API writes them")
     option("state-dir", "folder that keeps the last good configuration")
     option("reverse", "where the agent's calls come in", "127.0.0.1:19001")
+    option("forward", "where the agent's HTTP_PROXY leads, such as 127.0.0.1:19002; by default nowhere")
+    option("trust-bundle", "with --forward: file to write, by which the agent trusts intercepted TLS")
     option("admin", "where the admin API answers; loopback only", "127.0.0.1:19000")
     option("metrics", "where metrics and probes answer", "127.0.0.1:19090")
     option("cold-start", "without any configuration: Deny refuses calls", "Deny")
@@ -68,12 +72,19 @@ def parse(argv: list[str]) -> Settings:
     if given.log_level not in {"debug", "info", "warning", "error"}:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
+        forward = _address(given.forward) if given.forward else None
         addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
         max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
     except ValueError as wrong:
         parser.error(str(wrong))
     if addresses[1].host not in {"127.0.0.1", "::1", "localhost"}:
         parser.error(f"--admin must be on loopback, not {addresses[1].host}: it switches tools off")
+    if given.trust_bundle and not forward:
+        parser.error("--trust-bundle is for the forward proxy: give --forward, too")
+    if forward and forward.host not in {"127.0.0.1", "::1", "localhost"}:
+        parser.error(
+            f"--forward must be on loopback, not {forward.host}: it is a proxy for whoever reaches it"
+        )
     return Settings(
         policies=_path(given.policies),
         operator=given.operator or None,
@@ -83,6 +94,8 @@ def parse(argv: list[str]) -> Settings:
         labels_file=_path(given.labels_file),
         state_dir=_path(given.state_dir),
         reverse=addresses[0],
+        forward=forward,
+        trust_bundle=_path(given.trust_bundle),
         admin=addresses[1],
         metrics=addresses[2],
         cold_start="Deny",

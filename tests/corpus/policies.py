@@ -452,6 +452,13 @@ BAD = [
         "spec.redaction.minConfidence",
     ),
     Bad(
+        "egress default unknown",
+        put("egress.default", "Sometimes"),
+        "spec.egress.default",
+        "spec.egress.default",
+    ),
+    Bad("egress without a default", put("egress", {}), "spec.egress.default", "spec.egress.default"),
+    Bad(
         "action unknown",
         put("redaction.action", "Burn"),
         "spec.redaction.action",

@@ -20,7 +20,9 @@ import yaml
 
 from tests.measured import measured
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, persisted
+from toolpolicy_sidecar.interception.authority import Authority
 
 POLICY: dict[str, Any] = {
     "apiVersion": "toolpolicy.dev/v1alpha1",
@@ -121,6 +123,44 @@ def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
     assert events[-1] == "stopped"
 
 
+def test_a_forward_proxy_that_looks_into_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that curl has is the environment; the policy says that the tool is switched off."""
+    world = Authority(SystemClock())
+    (tmp_path / "world.pem").write_bytes(world.certificate)
+    policy = json.loads(json.dumps(POLICY))
+    policy["spec"]["servers"][0]["url"] = f"https://localhost:{free_port()}"
+    policy["spec"]["tools"][0]["enabled"] = False
+    (tmp_path / "policies.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "world.pem"))
+    port, bundle = free_port(), tmp_path / "bundle.pem"
+    began = time.monotonic()
+    process = Process(
+        tmp_path,
+        f"--policies={tmp_path / 'policies.yaml'}",
+        f"--forward=127.0.0.1:{port}",
+        f"--trust-bundle={bundle}",
+    )
+    process.started()
+    seconds = time.monotonic() - began
+    assert bundle.read_bytes().startswith(world.certificate.rstrip())
+    environment = {**os.environ, "HTTPS_PROXY": f"http://127.0.0.1:{port}", "CURL_CA_BUNDLE": str(bundle)}
+    url = f"{policy['spec']['servers'][0]['url']}/x"
+    answer = subprocess.run(
+        ["curl", "-sS", "-m", "20", "--noproxy", "", url], env=environment, capture_output=True, check=True
+    )
+    assert json.loads(answer.stdout)["reason"] == "ToolDisabled"
+    resident = re.search(
+        r"VmRSS:\s+(\d+)", Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
+    )
+    assert resident
+    measured(
+        f"with intercepted TLS: started after {seconds * 1000:.0f} ms, {int(resident[1]) / 1024:.0f} MiB resident"
+    )
+    text = request(f"http://127.0.0.1:{process.metrics}/metrics")[1]
+    assert "toolpolicy_intercepted_connections_total 1.0" in text
+    assert process.end() == 0
+
+
 def test_a_change_is_picked_up_and_a_bad_one_is_not(running: Process, policies: Path) -> None:
     def hash_in_force() -> str:
         return str(json.loads(request(f"http://127.0.0.1:{running.admin}/admin/config")[1])["hash"])
@@ -172,6 +212,8 @@ def test_a_bad_first_configuration_ends_it_with_words(tmp_path: Path, content: s
         (["--policies=x", "--operator=wss://y"], "give either --policies"),
         (["--policies=x", "--admin=0.0.0.0:1"], "must be on loopback"),
         (["--policies=x", "--reverse=nowhere"], "no HOST:PORT"),
+        (["--policies=x", "--forward=0.0.0.0:1"], "must be on loopback"),
+        (["--policies=x", "--trust-bundle=y"], "give --forward, too"),
         (["--operator=wss://x", "--cold-start=Passthrough"], "not supported yet"),
     ],
 )

@@ -1,5 +1,6 @@
 """An answer on an aiohttp connection, written as bytes: no header is added, renamed or reordered."""
 
+import asyncio
 from collections.abc import Iterable
 
 from aiohttp import web
@@ -93,6 +94,12 @@ class HttpReply(web.StreamResponse):
         """The connection is not used again."""
         self._keep_alive = False
 
+    def hand_over(self) -> asyncio.Transport:
+        """The connection is a tunnel from now on: nothing else is answered here."""
+        self.started = self.finished = True
+        self._keep_alive = False
+        return self._transport
+
     def go_on(self) -> None:
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -139,6 +146,7 @@ _PHRASES = {
     200: b"OK",
     400: b"Bad Request",
     404: b"Not Found",
+    403: b"Forbidden",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
     413: b"Content Too Large",

@@ -94,7 +94,7 @@ class HttpRelay:
             raise Stopped(failed)
         headers = response.headers
         if 300 <= status < 400:
-            headers = inward(headers, self._call.server)
+            headers = inward(headers, self._call.incoming, self._call.server)
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
         if tool.on_response is None or bodiless:
             await self._stream(response, headers, watch)

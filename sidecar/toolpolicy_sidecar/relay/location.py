@@ -2,12 +2,16 @@
 
 from urllib.parse import urlsplit
 
+from toolpolicy_sidecar.call import Incoming
 from toolpolicy_sidecar.tool import ServerState
 from toolpolicy_sidecar.upstream.headers import Header
 
 
-def inward(headers: tuple[Header, ...], server: ServerState) -> tuple[Header, ...]:
-    """With each Location that is below the server's url as `/<server>/<rest>`; any other stays."""
+def inward(headers: tuple[Header, ...], incoming: Incoming, server: ServerState) -> tuple[Header, ...]:
+    """With each Location that is below the server's url as `/<server>/<rest>`; any other stays, and all do for an
+    agent that knows the server by its own address."""
+    if incoming.addressed:
+        return headers
     return tuple(
         (name, _inward(value, server)) if name.lower() == b"location" else (name, value)
         for name, value in headers

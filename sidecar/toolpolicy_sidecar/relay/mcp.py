@@ -144,7 +144,7 @@ class McpRelay:
         if answer is None and status == 200:
             self._refuse_nonsense(response)
         if 300 <= status < 400:
-            headers = inward(headers, self._call.server)
+            headers = inward(headers, self._call.incoming, self._call.server)
         if self._changed and answer is not None:
             body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
         if tool.keeps_answers and answer is not None and answer.final and not answer.tool_error:

@@ -39,7 +39,9 @@ async def relay(
     )
 
     async def carry(response: Response, watch: Watch) -> None:
-        answer = inward(response.headers, server) if 300 <= response.status < 400 else response.headers
+        answer = response.headers
+        if 300 <= response.status < 400:
+            answer = inward(answer, incoming, server)
         events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
         if redactor is not None and events:
             await _pushed(response, watch, answer, reply, redactor, limit_bytes)

@@ -29,6 +29,10 @@ class ConnectTimedOut(UpstreamFailure):
     """DNS, TCP and TLS together took too long."""
 
 
+class AddressRefused(UpstreamFailure):
+    """The host's address is one that must not be dialled. Nothing was sent."""
+
+
 class MalformedAnswer(UpstreamFailure):
     """What came back is no HTTP/1.1 response."""
 

@@ -1,7 +1,6 @@
 """Connections to every origin: kept while they are fresh, bounded in number, first come first served."""
 
 import asyncio
-import socket
 import ssl
 import time
 from collections import deque
@@ -9,8 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from toolpolicy_sidecar.upstream.connection import Connection
+from toolpolicy_sidecar.upstream.dial import Check, dial
 from toolpolicy_sidecar.upstream.exchange import Request, Response
-from toolpolicy_sidecar.upstream.failure import ConnectRefused, ConnectTimedOut, NameNotResolved, TlsFailed
+from toolpolicy_sidecar.upstream.failure import ConnectTimedOut
 from toolpolicy_sidecar.upstream.origin import Origin
 
 
@@ -31,9 +31,16 @@ class _Lane:
 
 
 class Pool:
-    def __init__(self, limits: PoolLimits | None = None, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        limits: PoolLimits | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        check: Check | None = None,
+    ) -> None:
+        """`check`: asked of every address before it is dialled."""
         self._limits = limits or PoolLimits()
-        self._tls = tls
+        self._tls, self._check = tls, check
         self._lanes: dict[Origin, _Lane] = {}
         self._connections: set[Connection] = set()
         self._closed = False
@@ -85,26 +92,16 @@ class Pool:
 
     async def _dial(self, origin: Origin, lane: _Lane) -> Connection:
         lane.open += 1
-        loop = asyncio.get_running_loop()
-        secure = origin.scheme == "https"
         try:
-            _, connection = await loop.create_connection(
+            _, connection = await dial(
+                origin,
                 lambda: Connection(origin, self._put_back, self._drop),
-                origin.host,
-                origin.port,
-                ssl=self._context() if secure else None,
-                server_hostname=origin.host if secure else None,
+                tls=self._context() if origin.scheme == "https" else None,
+                check=self._check,
             )
-        except BaseException as error:
+        except BaseException:
             lane.open -= 1
             self._next(lane)
-            match error:
-                case socket.gaierror():
-                    raise NameNotResolved(origin, str(error.strerror or error)) from None
-                case ssl.SSLError():
-                    raise TlsFailed(origin, str(error.reason or error)) from None
-                case OSError() if not isinstance(error, TimeoutError):
-                    raise ConnectRefused(origin, error.strerror or str(error)) from None
             raise
         self._connections.add(connection)
         return connection

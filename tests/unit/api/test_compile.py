@@ -272,3 +272,18 @@ def test_a_chain_ends() -> None:
         {"name": "c", "server": "kb"},
     ]
     assert check({**GOOD, "spec": {"selector": {}, "servers": TWO_SERVERS, "tools": chain}}) == []
+
+
+def test_egress_is_allowed_unless_a_policy_denies_it() -> None:
+    assert compiled().egress_default == "Allow"
+    assert compiled(egress={"default": "Deny"}).egress_default == "Deny"
+
+
+def test_a_denial_of_egress_stands_though_its_policy_has_lost_every_server() -> None:
+    older = compiled("older")
+    younger = compiled("younger", "2026-02-01T00:00:00Z", egress={"default": "Deny"})
+    found = resolve([older, younger], {"app": "agent"}).snapshot
+    assert [(policy.name, len(policy.servers), policy.egress_default) for policy in found.policies] == [
+        ("older", 2, "Allow"),
+        ("younger", 0, "Deny"),
+    ]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from toolpolicy_sidecar.clock import Clock, SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.record import CallRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -29,6 +30,7 @@ class Recorded:
     def __init__(self) -> None:
         self.calls: list[CallRecord] = []
         self.refusals: list[RefusedRequest] = []
+        self.passed: list[EgressRecord] = []
         self.transitions: list[Transition] = []
 
     def call(self, record: CallRecord) -> None:
@@ -36,6 +38,9 @@ class Recorded:
 
     def refused(self, record: RefusedRequest) -> None:
         self.refusals.append(record)
+
+    def egress(self, record: EgressRecord) -> None:
+        self.passed.append(record)
 
     def transition(self, transition: Transition) -> None:
         self.transitions.append(transition)
@@ -133,12 +138,15 @@ class Tool:
         self.seen: list[Seen] = []
         self.port = 0
         self.connections = 0
+        self.tls: ssl.SSLContext | None = None
         self.greeting = b""  # sent at once, in the place of any answer
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=2**20)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, limit=2**20, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

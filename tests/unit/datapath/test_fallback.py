@@ -55,6 +55,7 @@ NEVER = {
     "MethodNotListed",
     "ToolDisabled",
     "NoPolicy",
+    "EgressDenied",
     "RequestBlocked",
     "AnswerBlocked",
     "MalformedRequest",

@@ -1,0 +1,1 @@
+"""TLS of the agent ended here, so that the policy can be applied to what is inside."""

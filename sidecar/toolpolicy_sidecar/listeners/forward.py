@@ -1,0 +1,152 @@
+"""A forward proxy for agents that nobody changed: `HTTP_PROXY=http://127.0.0.1:19002`."""
+
+import ipaddress
+import socket
+import sys
+from typing import cast
+
+from toolpolicy_sidecar import destination, target
+from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.destination import Destination, shown
+from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, HttpListener
+from toolpolicy_sidecar.listeners.interception import Interception
+from toolpolicy_sidecar.listeners.tunnels import Tunnels
+from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.problem import Problem, Stopped
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.record import Recorder
+from toolpolicy_sidecar.relay import unnamed
+from toolpolicy_sidecar.runtime import Current, Limits, Runtime
+from toolpolicy_sidecar.upstream.origin import Origin
+from toolpolicy_sidecar.upstream.pool import Pool
+
+_UPLOAD_S = 24 * 3600.0
+"""For an agent to send its body to a host that no policy names: it is not ours to hurry it."""
+
+
+class ForwardListener(HttpListener):
+    def __init__(
+        self,
+        current: Current,
+        pipeline: Pipeline,
+        limits: Limits,
+        clock: Clock,
+        recorder: Recorder,
+        *,
+        own_ports: frozenset[int] = frozenset(),
+    ) -> None:
+        """`own_ports`: of the sidecar's other listeners. Raises Unready."""
+        super().__init__(current, pipeline, limits, clock, recorder)
+        self._own_ports = own_ports
+        self._pool = Pool(check=self._address_refusal)
+        self.interception = Interception(self._http, limits)
+        self.tunnels = Tunnels(limits, clock, recorder, self._address_refusal)
+        current.on_install.append(self.tunnels.reconsider)
+
+    async def start(self, host: str, port: int) -> int:
+        bound = await super().start(host, port)
+        self._own_ports |= {bound}
+        return bound
+
+    async def close(self) -> None:
+        await super().close()
+        await self._pool.close()
+
+    async def _route(self, asked: Asked, runtime: Runtime) -> None:
+        """Raises Stopped."""
+        request = asked.request
+        inside = cast("Connection", request.protocol).inside
+        if request.method == "CONNECT":
+            asked.reply.close_after()
+            request.content.feed_eof()  # aiohttp would wait for what comes after
+            if inside is not None:
+                raise Stopped(Problem(Reason.MalformedRequest, "there is no tunnel inside of a tunnel"))
+            await self._connect(asked, runtime)
+            return
+        if inside is None:
+            found = destination.of_absolute_form(request.raw_path)
+        else:
+            found = destination.of_origin_form(request.raw_path, inside, asked.noted.get(b"host", b""))
+        if isinstance(found, Problem):
+            raise Stopped(found)
+        await self._go(asked, found, runtime)
+
+    async def _go(self, asked: Asked, where: Destination, runtime: Runtime) -> None:
+        """To a server of the policies, to any other host, or nowhere. Raises Stopped."""
+        origin, path = where.origin, ""
+        if runtime.egress.named(origin):
+            known = target.read(where.target)
+            if isinstance(known, Problem):  # it could be read as a path below a server's url
+                raise Stopped(known)
+            path = known.path
+            covered = runtime.egress.covering(origin, path)
+            if covered is not None:
+                server, rest = covered
+                incoming = self._incoming(asked, rest, known.query)
+                incoming = incoming._replace(headers=_for_server(incoming.headers), addressed=True)
+                await self._serve(incoming, server, asked.reply)
+                return
+        problem = runtime.egress.refusal(origin, method=asked.request.method, path=path)
+        if problem is not None:
+            raise Stopped(problem, shown(origin))
+        incoming = self._incoming(asked, "", None)
+        incoming = incoming._replace(
+            headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
+        )
+        try:
+            await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)
+        except Stopped as stopped:
+            raise Stopped(stopped.problem, shown(origin)) from None
+
+    async def _connect(self, asked: Asked, runtime: Runtime) -> None:
+        """A tunnel; or what is inside of it goes through the pipeline, if a policy names the host. Raises Stopped."""
+        found = destination.of_authority_form(asked.request.raw_path)
+        if isinstance(found, Problem):
+            raise Stopped(found)
+        if {b"content-length", b"transfer-encoding"} & {
+            name.lower() for name, _ in asked.request.raw_headers
+        }:
+            raise Stopped(Problem(Reason.MalformedRequest, "CONNECT has no body"))
+        secure, plain = Origin("https", *found), Origin("http", *found)
+        self._current.pushing += 1
+        try:
+            if runtime.egress.named(secure):
+                await self.interception.secured(asked, secure)
+            elif runtime.egress.named(plain):
+                await self.interception.plain(asked, plain)
+            else:
+                await self.tunnels.join(asked, secure, runtime.egress)
+        except Stopped as stopped:
+            raise Stopped(stopped.problem, shown(secure)) from None
+        finally:
+            self._current.pushing -= 1
+
+    def _address_refusal(self, origin: Origin, address: str) -> str | None:
+        """Why this address must not be dialled: it is ours, or none for agents."""
+        if origin.port in self._own_ports and _is_local(address):
+            return f"{origin.host}:{origin.port} is this sidecar itself; put it into NO_PROXY"
+        runtime = self._current.runtime
+        return (
+            runtime.egress.address_refusal(origin, address)
+            if runtime
+            else "no policy has reached the sidecar"
+        )
+
+
+def _for_server(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Without what is for this proxy alone: it may hold credentials."""
+    return tuple(header for header in headers if not header[0].lower().startswith(b"proxy-"))
+
+
+def _is_local(address: str) -> bool:
+    """An address of this machine: only such a one can be bound."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if found.is_loopback or found.is_unspecified:
+        return True
+    family = socket.AF_INET if found.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

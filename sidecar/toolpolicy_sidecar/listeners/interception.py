@@ -1,0 +1,115 @@
+"""CONNECT to hosts that a policy names: what is inside of the tunnel is HTTP, and goes through the pipeline."""
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING, cast
+
+from toolpolicy_sidecar.destination import shown
+from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, Connections
+from toolpolicy_sidecar.listeners.tunnels import ESTABLISHED
+from toolpolicy_sidecar.problem import Problem, Stopped
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.upstream.origin import Origin
+
+if TYPE_CHECKING:
+    from toolpolicy_sidecar.interception.authority import (
+        Authority,
+    )  # loads cryptography: only where it is used
+
+log = logging.getLogger("toolpolicy")
+
+_SHUTDOWN_S = 1.0
+"""For the agent to say good-bye, too."""
+
+
+class Interception:
+    """`authority` None: there is none, and TLS to hosts that a policy names is refused."""
+
+    def __init__(self, connections: Connections, limits: Limits) -> None:
+        self._connections, self._limits = connections, limits
+        self.authority: Authority | None = None
+        self.opened = self.handshakes_failed = 0
+
+    async def secured(self, asked: Asked, origin: Origin) -> None:
+        """With TLS around it. Raises Stopped."""
+        if self.authority is None:
+            text = "a policy names this host, and without --trust-bundle its TLS cannot be looked into"
+            raise Stopped(Problem(Reason.EgressDenied, text))
+        connection = cast("Connection", asked.request.protocol)
+        if connection.taken():
+            raise Stopped(Problem(Reason.MalformedRequest, "TLS must not begin before CONNECT is answered"))
+        context = self.authority.context(origin.host.rstrip("."))
+        transport = asked.reply.hand_over()
+        transport.write(ESTABLISHED)
+        between = _Between()
+        try:
+            inner = await self._handshake(transport, between, context)
+        except OSError as error:
+            self.handshakes_failed += 1
+            why = error.reason if isinstance(error, ssl.SSLError) else str(error)
+            fields = {"destination": shown(origin), "why": why or type(error).__name__}
+            log.warning("the agent's TLS handshake failed; does it trust the bundle?", extra=fields)
+            transport.abort()
+            connection.connection_lost(None)
+            return
+        await self._serve(connection, inner, origin, between)
+
+    async def plain(self, asked: Asked, origin: Origin) -> None:
+        """Without TLS, as Node sends it."""
+        connection = cast("Connection", asked.request.protocol)
+        transport = asked.reply.hand_over()
+        transport.write(ESTABLISHED)
+        between = _Between()
+        between.data += connection.taken()
+        await self._serve(connection, transport, origin, between)
+
+    async def _handshake(
+        self, transport: asyncio.Transport, between: "_Between", context: ssl.SSLContext
+    ) -> asyncio.Transport:
+        """Raises OSError."""
+        inner = await asyncio.get_running_loop().start_tls(
+            transport,
+            between,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=self._limits.handshake_s,
+            ssl_shutdown_timeout=_SHUTDOWN_S,
+        )
+        if inner is None:
+            raise ConnectionResetError("the agent hung up")
+        return inner
+
+    async def _serve(
+        self, outside: Connection, transport: asyncio.Transport, origin: Origin, between: "_Between"
+    ) -> None:
+        """Until the tunnel is closed."""
+        self.opened += 1
+        inside = self._connections()
+        inside.inside = origin
+        inside.lost = asyncio.get_running_loop().create_future()
+        try:
+            if not between.lost:
+                transport.set_protocol(inside)
+                inside.connection_made(transport)
+                if between.data:
+                    inside.data_received(bytes(between.data))
+                await inside.lost
+        finally:
+            transport.abort()
+            outside.connection_lost(None)
+
+
+class _Between(asyncio.Protocol):
+    """Has the connection from the end of the handshake until it is served: keeps what comes."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.lost = True
