@@ -465,6 +465,45 @@ BAD = [
         "spec.redaction.patterns[1]",
     ),
     Bad(
+        "an allowed text that is a pattern too",
+        put("redaction.allow", [{"text": "a", "regex": "a"}]),
+        "spec.redaction.allow[0]",
+        "set one of text and regex",
+    ),
+    Bad(
+        "an allowed pattern that does not compile",
+        put("redaction.allow", [{"text": "a"}, {"regex": "(unclosed"}]),
+        "spec.redaction.allow[1].regex",
+        None,
+    ),
+    Bad(
+        "a tool exempt from redaction that is not listed",
+        put("redaction.exempt", ["search", "other"]),
+        "spec.redaction.exempt[1]",
+        None,
+    ),
+    Bad(
+        "a tool with redaction that is exempt from it",
+        lambda spec: (
+            put("redaction.exempt", ["search"])(spec),
+            put("tools.0.redaction", {"action": "Block"})(spec),
+        )[0],
+        "spec.tools[0].redaction",
+        None,
+    ),
+    Bad(
+        "a tool's pattern that does not compile",
+        put("tools.0.redaction", {"patterns": [{"name": "a", "regex": "(unclosed"}]}),
+        "spec.tools[0].redaction.patterns[0].regex",
+        None,
+    ),
+    Bad(
+        "a tool's redaction that looks for nothing",
+        lambda spec: (spec.pop("redaction"), put("tools.0.redaction", {"action": "Block"})(spec))[1],
+        "spec.tools[0].redaction",
+        None,
+    ),
+    Bad(
         "selector In without values",
         put("selector", {"matchExpressions": [{"key": "a", "operator": "In"}]}),
         "spec.selector.matchExpressions[0].values",

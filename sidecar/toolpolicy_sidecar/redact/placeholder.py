@@ -16,6 +16,11 @@ def mask(name: str) -> bytes:
     return f"[redacted:{name}]".encode()
 
 
+def comparable(value: bytes) -> bytes:
+    """A number without its separators; everything else as it is."""
+    return value.translate(None, b" .()/-") if _NUMBER.fullmatch(value) else value
+
+
 class Placeholders:
     """Makes them, and knows its own again, so that nothing is redacted twice.
 
@@ -32,9 +37,7 @@ class Placeholders:
 
     def keyed(self, name: str, value: bytes) -> bytes:
         """The same for the same value, whatever it was found as; a number may be written with other separators."""
-        if _NUMBER.fullmatch(value):
-            value = value.translate(None, b" .()/-")
-        tag = self._hash(value, _VALUE_BYTES)
+        tag = self._hash(comparable(value), _VALUE_BYTES)
         return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
 
     def spans(self, text: bytes) -> list[tuple[int, int]]:

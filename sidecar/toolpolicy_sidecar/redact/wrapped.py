@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import re2
 
+from toolpolicy_sidecar.redact.expression import options
+
 _SHORT = 64
 """Characters: in so short a run a wrong beginning is tried again one character later."""
 _LONG_BYTES = 24
@@ -27,15 +29,9 @@ _HEX = "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){10,}"
 """Ten bytes at least, the length of the shortest number that a detector is sure of."""
 
 
-def _compiled(expression: str) -> re2._Regexp:
-    options = re2.Options()
-    options.never_capture = True
-    return re2.compile(expression, options)
-
-
 EXPRESSION = f"{_BASE64}|{_HEX}"
 """RE2: what looks like one."""
-_base64, _hex, _any = _compiled(_BASE64), _compiled(_HEX), _compiled(EXPRESSION)
+_base64, _hex, _any = (re2.compile(expression, options()) for expression in (_BASE64, _HEX, EXPRESSION))
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _WORD = re.compile(rb"[A-Za-z0-9+/_-]")
 
