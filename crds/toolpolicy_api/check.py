@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import re2
 from pydantic import BaseModel, ValidationError
 
+from toolpolicy_api import jsonpath
 from toolpolicy_api import policy as written
 from toolpolicy_api import snapshot as compiled
 from toolpolicy_api.compile import (
@@ -449,6 +450,7 @@ def _covers(earlier: written.Tool, later: written.Tool) -> bool:
 def _redaction(spec: written.Spec) -> Iterator[Finding]:
     if spec.redaction:
         yield from _patterns(spec.redaction.patterns, "spec.redaction.patterns")
+        yield from _fields(spec.redaction.fields, "spec.redaction.fields")
         yield from _allowed(spec.redaction.allow, "spec.redaction.allow")
         listed = {tool.name for tool in spec.tools}
         for index, name in enumerate(spec.redaction.exempt):
@@ -461,12 +463,22 @@ def _redaction(spec: written.Spec) -> Iterator[Finding]:
         if own is None:
             continue
         yield from _patterns(own.patterns or [], f"{field}.patterns")
+        yield from _fields(own.fields or [], f"{field}.fields")
         yield from _allowed(own.allow or [], f"{field}.allow")
         if spec.redaction and tool.name in spec.redaction.exempt:
             yield Finding(field, "the tool is one of spec.redaction.exempt; remove one of both")
-        effective = effective_redaction(own, spec.redaction)
-        if not (effective.detectors or effective.patterns) and own.detectors is None and own.patterns is None:
-            yield Finding(field, "there is nothing to look for; set detectors or patterns")
+        found = effective_redaction(own, spec.redaction)
+        chosen = (own.detectors, own.patterns, own.fields)
+        if not (found.detectors or found.patterns or found.fields) and chosen == (None, None, None):
+            yield Finding(field, "there is nothing to look for; set detectors, patterns or fields")
+
+
+def _fields(fields: list[written.FieldRule], path: str) -> Iterator[Finding]:
+    for index, field in enumerate(fields):
+        try:
+            jsonpath.parse(field.path)
+        except ValueError as error:
+            yield Finding(f"{path}[{index}].path", str(error))
 
 
 def _allowed(allowed: list[written.Allowed], path: str) -> Iterator[Finding]:

@@ -188,7 +188,7 @@ def _match(tool: written.Tool, protocol: str) -> compiled.McpMatch | compiled.Ht
 
 
 def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None:
-    if redaction is None or not (redaction.detectors or redaction.patterns):
+    if redaction is None or not (redaction.detectors or redaction.patterns or redaction.fields):
         return None
     return compiled.Redaction(
         detectors=tuple(redaction.detectors),
@@ -205,6 +205,7 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         action=redaction.action,
         on_unscannable=redaction.on_unscannable,
         allow=tuple(compiled.Allowed(item.text, item.regex) for item in redaction.allow),
+        fields=tuple(compiled.FieldRule(field.path, field.action) for field in redaction.fields),
     )
 
 

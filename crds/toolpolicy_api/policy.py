@@ -443,7 +443,16 @@ class Allowed(Model):
 
 
 class FieldRule(Model):
-    path: Annotated[str, Field(min_length=1, max_length=512)]
+    """A value in the arguments and in the results of tools."""
+
+    path: Annotated[
+        str,
+        Field(
+            description="JSONPath (RFC 9535): names, indices, * and ..; no slices or filters.",
+            min_length=1,
+            max_length=512,
+        ),
+    ]
     action: Literal["Mask", "Hash", "Drop", "Block"]
 
 
@@ -463,7 +472,9 @@ class Redaction(Model):
         Field(description="Leaves out detectors that are less sure. Default Medium."),
     ] = "Medium"
     patterns: Annotated[list[Pattern], Field(max_length=64, json_schema_extra=list_map("name"))] = []
-    fields: Annotated[list[FieldRule] | None, Field(max_length=64, json_schema_extra=not_yet())] = None
+    fields: Annotated[
+        list[FieldRule], Field(description="Values by their place, whatever is in them.", max_length=64)
+    ] = []
     allow: Annotated[
         list[Allowed], Field(description="What is never redacted for being found.", max_length=64)
     ] = []
@@ -499,6 +510,7 @@ class ToolRedaction(Model):
     ] = None
     min_confidence: Literal["Low", "Medium", "High"] | None = None
     patterns: Annotated[list[Pattern] | None, Field(max_length=64, json_schema_extra=list_map("name"))] = None
+    fields: Annotated[list[FieldRule] | None, Field(max_length=64)] = None
     allow: Annotated[list[Allowed] | None, Field(max_length=64)] = None
     apply: Literal["Request", "Response", "Both"] | None = None
     action: Literal["Mask", "Hash", "Drop", "Block"] | None = None

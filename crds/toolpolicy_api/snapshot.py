@@ -151,6 +151,13 @@ class Allowed(Frozen, frozen=True):
     regex: str | None = None
 
 
+class FieldRule(Frozen, frozen=True):
+    """`path` as `jsonpath` reads it."""
+
+    path: str
+    action: Action
+
+
 class Redaction(Frozen, frozen=True):
     """`detectors` holds names of detectors and groups as they are written: the sidecar knows what is in a group.
     `apply` is Request, Response or Both. `action` is what happens to what the detectors find."""
@@ -162,6 +169,12 @@ class Redaction(Frozen, frozen=True):
     action: Action = "Mask"
     on_unscannable: Literal["Refuse", "Pass"] = "Refuse"
     allow: tuple[Allowed, ...] = ()
+    fields: tuple[FieldRule, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to look for."""
+        return not (self.detectors or self.patterns or self.fields)
 
 
 class Tool(Frozen, frozen=True):

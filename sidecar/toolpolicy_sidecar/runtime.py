@@ -306,7 +306,7 @@ def _redactor(
     policy: snapshot.Policy, redaction: snapshot.Redaction | None, where: str, secret: bytes
 ) -> Redactor | None:
     """None: there is nothing to look for."""
-    if redaction is None or policy.mode == "Off" or not (redaction.detectors or redaction.patterns):
+    if redaction is None or policy.mode == "Off" or redaction.idle:
         return None
     try:
         return Redactor.compile(redaction, _key(secret, policy.key))

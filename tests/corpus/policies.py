@@ -435,10 +435,25 @@ BAD = [
         "spec.redaction.action",
     ),
     Bad(
-        "fields to come",
-        put("redaction.fields", [{"path": "$.a", "action": "Drop"}]),
-        "spec.redaction.fields",
-        "fields is not supported yet",
+        "field by a filter",
+        put("redaction.fields", [{"path": "$.a[?@.b]", "action": "Drop"}]),
+        "spec.redaction.fields[0].path",
+        None,
+    ),
+    Bad(
+        "field of a tool without a path from the root",
+        put(
+            "tools.0.redaction",
+            {"fields": [{"path": "$.a", "action": "Mask"}, {"path": "a", "action": "Mask"}]},
+        ),
+        "spec.tools[0].redaction.fields[1].path",
+        None,
+    ),
+    Bad(
+        "field action unknown",
+        put("redaction.fields", [{"path": "$.a", "action": "Burn"}]),
+        "spec.redaction.fields[0].action",
+        "fields[0].action",
     ),
     Bad(
         "pattern that does not compile",

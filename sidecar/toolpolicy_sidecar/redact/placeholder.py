@@ -4,6 +4,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+FIELD = "field"
+"""What hits are called that are found by their place."""
+
 _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 """Letters only: a placeholder must not look like a number that may be a card."""
 _VALUE_BYTES = 6

@@ -2,12 +2,14 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 import re2
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document, wrapped
+from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
@@ -34,6 +36,7 @@ class Redactor:
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
         self._blocks = redaction.action == "Block"
+        self._fields = Fields(redaction.fields, scanner.placeholders)
 
     @classmethod
     def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
@@ -60,6 +63,35 @@ class Redactor:
         document.check(data)
         hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
+
+    def document(self, data: bytes) -> Redacted[bytes]:
+        """The same, after the policy's `fields` of it."""
+        if not self._fields:
+            return self.json(data)
+        document.check(data)
+        return self._after_fields(data, self._fields.redact)
+
+    def result(self, data: bytes, rest: Callable[[bytes], Redacted[bytes]]) -> Redacted[bytes]:
+        """The result of an MCP tool, with its fields where results have them, then as `rest` does."""
+        if not self._fields:
+            return rest(data)
+        document.check(data)
+        return self._after_fields(data, self._fields.redact_result, rest)
+
+    def field_values(self, data: bytes) -> frozenset[bytes]:
+        """What `fields` takes out of a valid document."""
+        return self._fields.values(data) if self._fields else frozenset()
+
+    def _after_fields(
+        self,
+        data: bytes,
+        redact: Callable[[bytes, Counter[str]], bytes],
+        rest: Callable[[bytes], Redacted[bytes]] | None = None,
+    ) -> Redacted[bytes]:
+        hits = Counter[str]()
+        left = redact(data, hits)
+        found = (rest or self.json)(left)
+        return Redacted(found.value, hits + Counter(found.hits)) if hits else found
 
     def query(self, raw: str) -> Redacted[str]:
         """`a=b&c=d` as sent: each name, each value, and both together."""

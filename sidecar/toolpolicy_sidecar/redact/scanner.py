@@ -19,7 +19,7 @@ from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
 from toolpolicy_sidecar.redact.expression import compiled, options
-from toolpolicy_sidecar.redact.placeholder import Placeholders, mask
+from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
 
@@ -79,9 +79,9 @@ class Scanner:
             by_sign.setdefault(rule.sign, []).append(order)
         self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
-        self._placeholders = Placeholders(
+        self.placeholders = Placeholders(
             key,
-            {rule.name for rule in rules} | DETECTORS.keys(),
+            {FIELD} | {rule.name for rule in rules} | DETECTORS.keys(),
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
 
@@ -137,7 +137,7 @@ class Scanner:
     def _replacement(self, rule: Rule, value: bytes) -> bytes:
         if rule.replacement is not None:
             return rule.replacement
-        return self._placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
+        return self.placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
 
     def _regions(self, text: bytes, key: bytes) -> list[tuple[int, int, int]]:
         spans = list(self._spans(text, self._suspected(text)))
@@ -200,7 +200,7 @@ class Scanner:
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
-        placeholders = self._placeholders.spans(text)
+        placeholders = self.placeholders.spans(text)
         index = 0
         for span in spans:
             while index < len(placeholders) and placeholders[index][1] <= span.start:
