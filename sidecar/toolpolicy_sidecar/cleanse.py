@@ -110,15 +110,15 @@ def mcp_request(
     return body, headers, hits
 
 
-def mcp_message(redactor: Redactor, data: bytes) -> Redacted[bytes]:
-    """What a server says: results, errors, and the params of its notifications and questions. Raises Stopped."""
+def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Redacted[bytes]:
+    """What a server says: `results`, errors, and the params of its notifications and questions. Raises Stopped."""
     try:
         members = jsonrpc.members_of(data)
         if members is None:
             raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
         hits = Counter[str]()
         for name in _TO_AGENT:
-            if name in members:
+            if name in members and (results or name != "result"):
                 raw = bytes(members[name])
                 rest = partial(_member, redactor)
                 found = redactor.result(raw, rest) if name == "result" else rest(raw)
