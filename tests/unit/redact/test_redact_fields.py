@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -100,6 +101,17 @@ def test_everything_else_stays_as_it_is_written(path: str, action: snapshot.Acti
     assert json.loads(found.value) == json.loads(left)
     assert found.value.translate(None, b" ") == left.translate(None, b" ")
     assert found.hits
+
+
+@pytest.mark.parametrize("gone", [set(bits) for size in range(5) for bits in combinations(range(4), size)])
+def test_commas_go_along_with_what_is_dropped(gone: set[int]) -> None:
+    rules: list[tuple[str, snapshot.Action]] = [
+        (f"$[{index}]", "Drop" if index in gone else "Mask") for index in range(3)
+    ]
+    rules += [("$[3]", "Drop")] if 3 in gone else []
+    left = fields(*rules).redact(b"[ 0 , 1,2 ,3 ]", Counter())
+    kept = [index for index in range(4) if index not in gone]
+    assert json.loads(left) == ["[redacted:field]" if index < 3 else 3 for index in kept]
 
 
 def test_at_any_depth_and_the_first_rule_holds() -> None:
