@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-_SHORT = re.compile(r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*")
+# Letters, digits, underscores and everything beyond ASCII. Written as what they are not, which compiles at once.
+_SHORT = re.compile(r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*")
 _BRACKET = re.compile(
     r"""\[[ \t\n\r]*(?:(?P<any>\*)|(?P<index>0|[1-9][0-9]{0,8})"""
     r"""|'(?P<single>(?:[^'\\]|\\.)*)'|"(?P<double>(?:[^"\\]|\\.)*)")[ \t\n\r]*\]"""
