@@ -73,11 +73,26 @@ DOCUMENTS = {
     ).encode(),
     "100 KB, clean, ids, hashes, times": random_ids(500),
     "100 KB, clean, a picture": pictures(100_000),
+    "100 KB, clean, with typographic quotes": records(
+        730, text="it\u2019s a \u201cquoted\u201d word \u2013 and so on & on, 100% of it, to the end"
+    ),
+    "100 KB, clean, in Russian": json.dumps(
+        [{"id": i, "text": "\u0441\u043b\u043e\u0432\u043e " * 8} for i in range(900)], ensure_ascii=False
+    ).encode(),
+    "100 KB, clean, in base64": json.dumps({"data": base64.b64encode(records(620)).decode()}).encode(),
     "100 KB, a hit in each 10 KB": with_hits(800, 80),
     "100 KB, a hit in each 500 bytes": with_hits(760, 4),
     "1 MB of \\u0041": b'"' + b"\\u0041" * (MEGABYTE // 6) + b'"',
     "1 MB of escaped quotes": b'"' + b'\\"' * (MEGABYTE // 2) + b'"',
     "1 MB of escaped backslashes": b'"' + b"\\\\" * (MEGABYTE // 2) + b'"',
+    "1 MB of %2541": b'"' + b"%2541" * (MEGABYTE // 5) + b'"',
+    "1 MB of &amp;#65;": b'"' + b"&amp;#65;" * (MEGABYTE // 9) + b'"',
+    "1 MB of full width": '"{}"'.format("\uff41" * (MEGABYTE // 3)).encode(),
+    "1 MB of everything encoded": b'"'
+    + b"%2541\\\\u0041&amp;#65;QUJDREVGR0hJSktM " * (MEGABYTE // 42)
+    + b'"',
+    "1 MB of words in base64": b'"' + base64.b64encode(b"abcdefghijklmnop") * (MEGABYTE // 24) + b'"',
+    "1 MB of base64, two deep": b'"' + base64.b64encode(base64.b64encode(b"a" * (MEGABYTE * 9 // 16))) + b'"',
     "1 MB of empty strings": b"[" + b",".join([b'""'] * (MEGABYTE // 3)) + b"]",
     "1 MB of brackets": b"[" + b",".join([b"[[[[[[]]]]]]"] * (MEGABYTE // 13)) + b"]",
     "1 MB of almost e-mail": b'"' + b"a@b." * (MEGABYTE // 4) + b'"',

@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import re2
 from pydantic import BaseModel, ValidationError
 
+from toolpolicy_api import jsonpath
 from toolpolicy_api import policy as written
 from toolpolicy_api import snapshot as compiled
 from toolpolicy_api.compile import (
     effective_concurrency,
     effective_open_times,
+    effective_redaction,
     effective_retry,
     effective_timeouts,
 )
@@ -145,8 +147,7 @@ def _semantic(spec: written.Spec) -> Iterator[Finding]:
             text = "set it tool by tool: this tool would fall back on itself"
             yield Finding("spec.defaults.fallback.tool", text)
     yield from _tools(spec)
-    if spec.redaction:
-        yield from _patterns(spec.redaction.patterns)
+    yield from _redaction(spec)
 
 
 def _selector(selector: written.Selector) -> Iterator[Finding]:
@@ -453,25 +454,71 @@ def _covers(earlier: written.Tool, later: written.Tool) -> bool:
     return ours == theirs or (not set(ours) & set("*?[") and fnmatchcase(ours, theirs))
 
 
-def _patterns(patterns: list[written.Pattern]) -> Iterator[Finding]:
+def _redaction(spec: written.Spec) -> Iterator[Finding]:
+    if spec.redaction:
+        yield from _patterns(spec.redaction.patterns, "spec.redaction.patterns")
+        yield from _fields(spec.redaction.fields, "spec.redaction.fields")
+        yield from _allowed(spec.redaction.allow, "spec.redaction.allow")
+        listed = {tool.name for tool in spec.tools}
+        for index, name in enumerate(spec.redaction.exempt):
+            if name not in listed:
+                known = ", ".join(sorted(listed)) or "none"
+                field = f"spec.redaction.exempt[{index}]"
+                yield Finding(field, f"no tool {name!r} in spec.tools; known: {known}")
+    for index, tool in enumerate(spec.tools):
+        field, own = f"spec.tools[{index}].redaction", tool.redaction
+        if own is None:
+            continue
+        yield from _patterns(own.patterns or [], f"{field}.patterns")
+        yield from _fields(own.fields or [], f"{field}.fields")
+        yield from _allowed(own.allow or [], f"{field}.allow")
+        if spec.redaction and tool.name in spec.redaction.exempt:
+            yield Finding(field, "the tool is one of spec.redaction.exempt; remove one of both")
+        found = effective_redaction(own, spec.redaction)
+        chosen = (own.detectors, own.patterns, own.fields)
+        if not (found.detectors or found.patterns or found.fields) and chosen == (None, None, None):
+            yield Finding(field, "there is nothing to look for; set detectors, patterns or fields")
+
+
+def _fields(fields: list[written.FieldRule], path: str) -> Iterator[Finding]:
+    for index, field in enumerate(fields):
+        try:
+            jsonpath.parse(field.path)
+        except ValueError as error:
+            yield Finding(f"{path}[{index}].path", str(error))
+
+
+def _allowed(allowed: list[written.Allowed], path: str) -> Iterator[Finding]:
+    for index, item in enumerate(allowed):
+        if (item.text is None) == (item.regex is None):
+            yield Finding(f"{path}[{index}]", "set one of text and regex")
+        if item.regex is not None and isinstance(found := _compiled(item.regex), str):
+            yield Finding(f"{path}[{index}].regex", found)
+
+
+def _compiled(expression: str) -> re2._Regexp | str:
+    """Or why not."""
     options = re2.Options()
     options.log_errors = False
+    try:
+        return re2.compile(expression, options)
+    except re2.error as error:
+        detail = error.args[0]
+        reason = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
+        return f"does not compile as RE2 ({reason}); RE2 has no lookaround or backreference"
+
+
+def _patterns(patterns: list[written.Pattern], path: str) -> Iterator[Finding]:
     names: dict[str, int] = {}
     for index, pattern in enumerate(patterns):
-        field = f"spec.redaction.patterns[{index}]"
+        field = f"{path}[{index}]"
         if names.setdefault(pattern.name, index) != index:
             yield Finding(
                 f"{field}.name", f"{pattern.name!r} is taken by patterns[{names[pattern.name]}]; rename it"
             )
-        try:
-            compiled = re2.compile(pattern.regex, options)
-        except re2.error as error:
-            detail = error.args[0]
-            reason = detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
-            yield Finding(
-                f"{field}.regex",
-                f"does not compile as RE2 ({reason}); RE2 has no lookaround or backreference",
-            )
+        compiled = _compiled(pattern.regex)
+        if isinstance(compiled, str):
+            yield Finding(f"{field}.regex", compiled)
             continue
         if compiled.search(""):
             yield Finding(

@@ -51,6 +51,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
                 server=tool.server,
                 match=_match(tool, protocols[tool.server]),
                 rules=_rules(tool, defaults),
+                redaction=_tool_redaction(tool, spec.redaction),
             )
             for tool in spec.tools
         ),
@@ -193,7 +194,7 @@ def _match(tool: written.Tool, protocol: str) -> compiled.McpMatch | compiled.Ht
 
 
 def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None:
-    if redaction is None or not (redaction.detectors or redaction.patterns):
+    if redaction is None or not (redaction.detectors or redaction.patterns or redaction.fields):
         return None
     return compiled.Redaction(
         detectors=tuple(redaction.detectors),
@@ -209,7 +210,23 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         apply=redaction.apply,
         action=redaction.action,
         on_unscannable=redaction.on_unscannable,
+        allow=tuple(compiled.Allowed(item.text, item.regex) for item in redaction.allow),
+        fields=tuple(compiled.FieldRule(field.path, field.action) for field in redaction.fields),
     )
+
+
+def effective_redaction(own: written.ToolRedaction, default: written.Redaction | None) -> written.Redaction:
+    """Field by field: the tool's own, else the policy's."""
+    update = {name: value for name in type(own).model_fields if (value := getattr(own, name)) is not None}
+    return (default or written.Redaction()).model_copy(update=update)
+
+
+def _tool_redaction(tool: written.Tool, default: written.Redaction | None) -> compiled.Redaction | None:
+    if default and tool.name in default.exempt:
+        return compiled.Redaction()
+    if tool.redaction is None:
+        return None
+    return _redaction(effective_redaction(tool.redaction, default)) or compiled.Redaction()
 
 
 def _replacement(pattern: written.Pattern, action: compiled.Action) -> str | None:

@@ -419,16 +419,6 @@ class Rules(Model):
     fallback: Fallback | None = None
 
 
-class Tool(Rules):
-    """One tool, by the name it has in metrics, status and messages."""
-
-    name: ToolName
-    server: Annotated[Name, Field(description="One of spec.servers.")]
-    match: Annotated[
-        Match | None, Field(description="MCP: default is the tool's own name. HTTP: needed.")
-    ] = None
-
-
 Detector = Literal[
     "Secrets",
     "PII",
@@ -457,8 +447,38 @@ class Pattern(Model):
     ] = None
 
 
+class Allowed(Model):
+    """What is no secret although it looks like one: a test card, the company's own addresses."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(("has(self.text) != has(self.regex)", "set one of text and regex"))
+    )
+
+    text: Annotated[
+        str | None,
+        Field(
+            description="The whole of what is hit. Numbers are the same with other separators.",
+            min_length=1,
+            max_length=256,
+        ),
+    ] = None
+    regex: Annotated[
+        str | None,
+        Field(description="RE2, for the whole of what is hit.", min_length=1, max_length=2048),
+    ] = None
+
+
 class FieldRule(Model):
-    path: Annotated[str, Field(min_length=1, max_length=512)]
+    """A value in the arguments and in the results of tools."""
+
+    path: Annotated[
+        str,
+        Field(
+            description="JSONPath (RFC 9535): names, indices, * and ..; no slices or filters.",
+            min_length=1,
+            max_length=512,
+        ),
+    ]
     action: Literal["Mask", "Hash", "Drop", "Block"]
 
 
@@ -478,7 +498,20 @@ class Redaction(Model):
         Field(description="Leaves out detectors that are less sure. Default Medium."),
     ] = "Medium"
     patterns: Annotated[list[Pattern], Field(max_length=64, json_schema_extra=list_map("name"))] = []
-    fields: Annotated[list[FieldRule] | None, Field(max_length=64, json_schema_extra=not_yet())] = None
+    fields: Annotated[
+        list[FieldRule], Field(description="Values by their place, whatever is in them.", max_length=64)
+    ] = []
+    allow: Annotated[
+        list[Allowed], Field(description="What is never redacted for being found.", max_length=64)
+    ] = []
+    exempt: Annotated[
+        list[ToolName],
+        Field(
+            description="Tools of spec.tools that are not redacted.",
+            max_length=256,
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = []
     apply: Annotated[
         Literal["Request", "Response", "Both"], Field(description="Which way. Default Both.")
     ] = "Both"
@@ -505,6 +538,32 @@ class Egress(Model):
             " policy of a pod says Deny, that stands."
         ),
     ]
+
+
+class ToolRedaction(Model):
+    """What is set here stands in the place of the policy's redaction, field by field."""
+
+    detectors: Annotated[
+        list[Detector] | None, Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = None
+    min_confidence: Literal["Low", "Medium", "High"] | None = None
+    patterns: Annotated[list[Pattern] | None, Field(max_length=64, json_schema_extra=list_map("name"))] = None
+    fields: Annotated[list[FieldRule] | None, Field(max_length=64)] = None
+    allow: Annotated[list[Allowed] | None, Field(max_length=64)] = None
+    apply: Literal["Request", "Response", "Both"] | None = None
+    action: Literal["Mask", "Hash", "Drop", "Block"] | None = None
+    on_unscannable: Literal["Refuse", "Pass"] | None = None
+
+
+class Tool(Rules):
+    """One tool, by the name it has in metrics, status and messages."""
+
+    name: ToolName
+    server: Annotated[Name, Field(description="One of spec.servers.")]
+    match: Annotated[
+        Match | None, Field(description="MCP: default is the tool's own name. HTTP: needed.")
+    ] = None
+    redaction: ToolRedaction | None = None
 
 
 class Spec(Model):

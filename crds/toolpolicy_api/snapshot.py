@@ -140,25 +140,6 @@ class HttpMatch(Frozen, frozen=True, tag="http"):
     methods: tuple[str, ...] = ()
 
 
-class Tool(Frozen, frozen=True):
-    """First match in the order of the policy wins."""
-
-    name: str
-    server: str
-    match: McpMatch | HttpMatch
-    rules: Rules
-
-
-class Server(Frozen, frozen=True):
-    """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls."""
-
-    name: str
-    protocol: Literal["MCP", "HTTP"]
-    url: str
-    unlisted: Rules
-    concurrency: Concurrency | None = None
-
-
 Action = Literal["Mask", "Hash", "Drop", "Block"]
 
 
@@ -168,6 +149,20 @@ class Pattern(Frozen, frozen=True):
     name: str
     regex: str
     replace: str | None = None
+
+
+class Allowed(Frozen, frozen=True):
+    """One of both: the whole of what is hit, or RE2 for it."""
+
+    text: str | None = None
+    regex: str | None = None
+
+
+class FieldRule(Frozen, frozen=True):
+    """`path` as `jsonpath` reads it."""
+
+    path: str
+    action: Action
 
 
 class Redaction(Frozen, frozen=True):
@@ -180,6 +175,33 @@ class Redaction(Frozen, frozen=True):
     apply: Literal["Request", "Response", "Both"] = "Both"
     action: Action = "Mask"
     on_unscannable: Literal["Refuse", "Pass"] = "Refuse"
+    allow: tuple[Allowed, ...] = ()
+    fields: tuple[FieldRule, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to look for."""
+        return not (self.detectors or self.patterns or self.fields)
+
+
+class Tool(Frozen, frozen=True):
+    """First match in the order of the policy wins. `redaction` None: the policy's; one that looks for nothing: none."""
+
+    name: str
+    server: str
+    match: McpMatch | HttpMatch
+    rules: Rules
+    redaction: Redaction | None = None
+
+
+class Server(Frozen, frozen=True):
+    """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls."""
+
+    name: str
+    protocol: Literal["MCP", "HTTP"]
+    url: str
+    unlisted: Rules
+    concurrency: Concurrency | None = None
 
 
 class Requirement(Frozen, frozen=True):

@@ -25,6 +25,8 @@ from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
 
+EARLY_S = 0.002
+"""A loop that counts milliseconds may wake a sleeper one too early: the gate must be open by then."""
 _TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
 
 
@@ -228,7 +230,7 @@ class Attempts:
         wait_s = self._asked_s or 0.0
         if status == 429:
             circuit.throttle.shut(now, self._asked_s)
-            wait_s = max(wait_s, circuit.throttle.left_s(now))
+            wait_s = max(wait_s, circuit.throttle.left_s(now) + EARLY_S)
         found = classify.of_status(status, self._call.tool.rules)
         if self._retry is None or found.reason not in HEAD_SAYS or status == 501:
             return

@@ -114,14 +114,15 @@ class ToolCall(NamedTuple):
 
 class Passing(NamedTuple):
     """No tool call: goes through untouched, without a total timeout. `pushes`: an event stream of the server,
-    on which results and notifications may come. `lists`: it asks which tools there are. `body` None: streamed from
-    the agent."""
+    on which results and notifications may come. `lists`: it asks which tools there are. `reads`: it asks for contents.
+    `body` None: streamed from the agent."""
 
     incoming: Incoming
     server: ServerState
     body: bytes | None = None
     pushes: bool = False
     lists: bool = False
+    reads: bool = False
 
 
 ARGUMENT_KEYS = 32

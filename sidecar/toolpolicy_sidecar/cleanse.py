@@ -5,6 +5,7 @@ import binascii
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.encoding import TooLarge, decode
+from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -87,16 +89,19 @@ def mcp_request(
     try:
         members = jsonrpc.members_of(body) or {}
         params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
+        values: frozenset[bytes] = frozenset()
         for name in _FROM_AGENT:
             if name in params:
-                found = redactor.json(bytes(params[name]))
+                raw = bytes(params[name])
+                found = redactor.document(raw)
+                values |= redactor.field_values(raw)
                 if found.hits:
                     hits.update(found.hits)
                     params[name] = msgspec.Raw(found.value)
         if hits:
             members["params"] = msgspec.Raw(msgspec.json.encode(params))
             body = msgspec.json.encode(members)
-        headers = _mirrors(headers, redactor, hits)
+        headers = _mirrors(headers, redactor, values, hits)
     except Blocked as blocked:
         raise Stopped(Problem(Reason.RequestBlocked, f"it holds {blocked}")) from None
     except Unscannable as error:
@@ -105,16 +110,18 @@ def mcp_request(
     return body, headers, hits
 
 
-def mcp_message(redactor: Redactor, data: bytes) -> Redacted[bytes]:
-    """What a server says: results, errors, and the params of its notifications and questions. Raises Stopped."""
+def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Redacted[bytes]:
+    """What a server says: `results`, errors, and the params of its notifications and questions. Raises Stopped."""
     try:
         members = jsonrpc.members_of(data)
         if members is None:
             raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
         hits = Counter[str]()
         for name in _TO_AGENT:
-            if name in members:
-                found = _member(redactor, bytes(members[name]))
+            if name in members and (results or name != "result"):
+                raw = bytes(members[name])
+                rest = partial(_member, redactor)
+                found = redactor.result(raw, rest) if name == "result" else rest(raw)
                 if found.hits:
                     hits.update(found.hits)
                     members[name] = msgspec.Raw(found.value)
@@ -218,13 +225,13 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        return redactor.json(body)
+        return redactor.document(body)
     if kind == "application/x-www-form-urlencoded":
         return redactor.form(body)
     if kind and not kind.startswith(_TEXT):
         raise Unscannable(f"content type {kind[:64]!r}")
     try:
-        return redactor.json(body)
+        return redactor.document(body)
     except Unscannable:
         return _text(redactor, body, "latin-1" if "8859-1" in parameters else "utf-8")
 
@@ -252,22 +259,28 @@ def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
     return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(raw, {})
 
 
-def _mirrors(headers: tuple[Header, ...], redactor: Redactor, hits: Counter[str]) -> tuple[Header, ...]:
-    """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there."""
+def _mirrors(
+    headers: tuple[Header, ...], redactor: Redactor, values: frozenset[bytes], hits: Counter[str]
+) -> tuple[Header, ...]:
+    """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there. `values`: of fields."""
     if not any(name[:10].lower() == b"mcp-param-" for name, _ in headers):
         return headers
     return tuple(
-        (name, _mirror(value, redactor, hits)) if name[:10].lower() == b"mcp-param-" else (name, value)
+        (name, _mirror(value, redactor, values, hits))
+        if name[:10].lower() == b"mcp-param-"
+        else (name, value)
         for name, value in headers
     )
 
 
-def _mirror(value: bytes, redactor: Redactor, hits: Counter[str]) -> bytes:
+def _mirror(value: bytes, redactor: Redactor, values: frozenset[bytes], hits: Counter[str]) -> bytes:
     wrapped = value.startswith(b"=?base64?") and value.endswith(b"?=")
     try:
         text = base64.b64decode(value[9:-2], validate=True).decode() if wrapped else value.decode("latin-1")
     except (binascii.Error, UnicodeDecodeError):
         raise Unscannable("a Mcp-Param header that cannot be decoded") from None
+    if text.encode() in values:
+        return mask(FIELD)
     found = redactor.text(text)
     if not found.hits:
         return value

@@ -126,7 +126,7 @@ class Runtime:
                         rules,
                         circuit(key, place, rules),
                         slots(SlotsKey(policy.key, server.name, name, place), policy, rules.concurrency),
-                        redactor=plan.redactors[p],
+                        redactor=plan.redactor(p, name),
                         mode=policy.mode,
                     )
                 states |= tools
@@ -216,12 +216,13 @@ class _Plan:
 
     def __init__(self, value: snapshot.Snapshot, secret: bytes) -> None:
         """Raises InvalidSnapshot."""
-        self.redactors: list[Redactor | None] = []
+        self._redactors: list[Redactor | None] = []
+        self._own_redactors: dict[str, Redactor | None] = {}
         self.places: dict[str, Place] = {}
         tools: set[str] = set()
         for p, policy in enumerate(value.policies):
             where = f"policies[{p}]"
-            self.redactors.append(_redactor(policy, where, secret))
+            self._redactors.append(_redactor(policy, policy.redaction, where, secret))
             protocols = {server.name: server.protocol for server in policy.servers}
             for s, server in enumerate(policy.servers):
                 if server.name in self.places:
@@ -232,8 +233,15 @@ class _Plan:
                 if tool.name in tools or tool.name == snapshot.UNLISTED:
                     raise InvalidSnapshot(f"{where}.tools[{t}].name: {tool.name!r} appears twice")
                 tools.add(tool.name)
-                _tool(tool, protocols.get(tool.server), f"{where}.tools[{t}]")
+                at = f"{where}.tools[{t}]"
+                _tool(tool, protocols.get(tool.server), at)
+                if tool.redaction is not None:
+                    self._own_redactors[tool.name] = _redactor(policy, tool.redaction, at, secret)
             _refuse_circles(policy, where)
+
+    def redactor(self, policy: int, tool: str) -> Redactor | None:
+        """The tool's own, else its policy's."""
+        return self._own_redactors.get(tool, self._redactors[policy])
 
 
 def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
@@ -315,14 +323,20 @@ def _address(key: ToolKey) -> str:
     return f"{key.server}/{key.tool}" if key.tool == snapshot.UNLISTED else key.tool
 
 
-def _redactor(policy: snapshot.Policy, where: str, secret: bytes) -> Redactor | None:
-    if policy.redaction is None or policy.mode == "Off":
+def _redactor(
+    policy: snapshot.Policy, redaction: snapshot.Redaction | None, where: str, secret: bytes
+) -> Redactor | None:
+    """None: there is nothing to look for."""
+    if redaction is None or policy.mode == "Off" or redaction.idle:
         return None
     try:
-        return Redactor.compile(policy.redaction, _key(secret, policy.key))
+        return Redactor.compile(redaction, _key(secret, policy.key))
     except InvalidPattern as invalid:
-        names = [pattern.name for pattern in policy.redaction.patterns]
-        field = f"patterns[{names.index(invalid.name)}]" if invalid.name in names else "detectors"
+        names = [pattern.name for pattern in redaction.patterns]
+        if invalid.name in names:
+            field = f"patterns[{names.index(invalid.name)}]"
+        else:
+            field = invalid.name if invalid.name.endswith("]") else "detectors"
         raise InvalidSnapshot(f"{where}.redaction.{field}: {invalid}") from None
 
 

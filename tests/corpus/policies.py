@@ -465,10 +465,25 @@ BAD = [
         "spec.redaction.action",
     ),
     Bad(
-        "fields to come",
-        put("redaction.fields", [{"path": "$.a", "action": "Drop"}]),
-        "spec.redaction.fields",
-        "fields is not supported yet",
+        "field by a filter",
+        put("redaction.fields", [{"path": "$.a[?@.b]", "action": "Drop"}]),
+        "spec.redaction.fields[0].path",
+        None,
+    ),
+    Bad(
+        "field of a tool without a path from the root",
+        put(
+            "tools.0.redaction",
+            {"fields": [{"path": "$.a", "action": "Mask"}, {"path": "a", "action": "Mask"}]},
+        ),
+        "spec.tools[0].redaction.fields[1].path",
+        None,
+    ),
+    Bad(
+        "field action unknown",
+        put("redaction.fields", [{"path": "$.a", "action": "Burn"}]),
+        "spec.redaction.fields[0].action",
+        "fields[0].action",
     ),
     Bad(
         "pattern that does not compile",
@@ -493,6 +508,45 @@ BAD = [
         add("redaction.patterns", {"name": "ticket", "regex": "x"}),
         "spec.redaction.patterns[1].name",
         "spec.redaction.patterns[1]",
+    ),
+    Bad(
+        "an allowed text that is a pattern too",
+        put("redaction.allow", [{"text": "a", "regex": "a"}]),
+        "spec.redaction.allow[0]",
+        "set one of text and regex",
+    ),
+    Bad(
+        "an allowed pattern that does not compile",
+        put("redaction.allow", [{"text": "a"}, {"regex": "(unclosed"}]),
+        "spec.redaction.allow[1].regex",
+        None,
+    ),
+    Bad(
+        "a tool exempt from redaction that is not listed",
+        put("redaction.exempt", ["search", "other"]),
+        "spec.redaction.exempt[1]",
+        None,
+    ),
+    Bad(
+        "a tool with redaction that is exempt from it",
+        lambda spec: (
+            put("redaction.exempt", ["search"])(spec),
+            put("tools.0.redaction", {"action": "Block"})(spec),
+        )[0],
+        "spec.tools[0].redaction",
+        None,
+    ),
+    Bad(
+        "a tool's pattern that does not compile",
+        put("tools.0.redaction", {"patterns": [{"name": "a", "regex": "(unclosed"}]}),
+        "spec.tools[0].redaction.patterns[0].regex",
+        None,
+    ),
+    Bad(
+        "a tool's redaction that looks for nothing",
+        lambda spec: (spec.pop("redaction"), put("tools.0.redaction", {"action": "Block"})(spec))[1],
+        "spec.tools[0].redaction",
+        None,
     ),
     Bad(
         "selector In without values",

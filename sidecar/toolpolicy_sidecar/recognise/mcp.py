@@ -15,6 +15,8 @@ from toolpolicy_sidecar.tool import McpTools, ServerState
 
 TOOLS_CALL = "tools/call"
 TOOLS_LIST = "tools/list"
+READS = frozenset({"resources/read", "prompts/get"})
+"""What a model reads beside results of tools."""
 _ROUTING = frozenset({b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id"})
 _ENCODINGS = frozenset({b"", b"identity", b"gzip", b"x-gzip", b"deflate"})
 
@@ -55,7 +57,7 @@ def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall |
     _refuse_mismatch(incoming, message)
     if message.method != TOOLS_CALL:
         pushes, lists = message.method == "subscriptions/listen", message.method == TOOLS_LIST
-        return Passing(incoming, server, body, pushes=pushes, lists=lists)
+        return Passing(incoming, server, body, pushes=pushes, lists=lists, reads=message.method in READS)
     identifier = jsonrpc.identifier(message)
     if identifier is None:
         raise jsonrpc.Malformed(jsonrpc.INVALID_REQUEST, "tools/call needs an id")

@@ -4,6 +4,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+FIELD = "field"
+"""What hits are called that are found by their place."""
+
 _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 """Letters only: a placeholder must not look like a number that may be a card."""
 _VALUE_BYTES = 6
@@ -14,6 +17,11 @@ _NUMBER = re.compile(rb"\+?[0-9(][0-9 .()/-]+")
 
 def mask(name: str) -> bytes:
     return f"[redacted:{name}]".encode()
+
+
+def comparable(value: bytes) -> bytes:
+    """A number without its separators; everything else as it is."""
+    return value.translate(None, b" .()/-") if _NUMBER.fullmatch(value) else value
 
 
 class Placeholders:
@@ -32,9 +40,7 @@ class Placeholders:
 
     def keyed(self, name: str, value: bytes) -> bytes:
         """The same for the same value, whatever it was found as; a number may be written with other separators."""
-        if _NUMBER.fullmatch(value):
-            value = value.translate(None, b" .()/-")
-        tag = self._hash(value, _VALUE_BYTES)
+        tag = self._hash(comparable(value), _VALUE_BYTES)
         return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
 
     def spans(self, text: bytes) -> list[tuple[int, int]]:

@@ -2,21 +2,26 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
+import re2
+
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact import document
+from toolpolicy_sidecar.redact import document, wrapped
+from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
-from toolpolicy_sidecar.redact.views import unescape
+from toolpolicy_sidecar.redact.views import rereadings, unescape
 
 __all__ = ["NESTED", "Blocked", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
 
 NESTED = 3
-"""JSON in a JSON string is opened this deep. Deeper, with escapes left that could hide something, it is
-Unscannable."""
+"""JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
+something, it is Unscannable."""
 
+_DISGUISE = re2.compile(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
 _PASSES = 4
 _NOWHERE = (sys.maxsize, sys.maxsize)
 
@@ -31,6 +36,7 @@ class Redactor:
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
         self._blocks = redaction.action == "Block"
+        self._fields = Fields(redaction.fields, scanner.placeholders)
 
     @classmethod
     def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
@@ -57,6 +63,35 @@ class Redactor:
         document.check(data)
         hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
+
+    def document(self, data: bytes) -> Redacted[bytes]:
+        """The same, after the policy's `fields` of it."""
+        if not self._fields:
+            return self.json(data)
+        document.check(data)
+        return self._after_fields(data, self._fields.redact)
+
+    def result(self, data: bytes, rest: Callable[[bytes], Redacted[bytes]]) -> Redacted[bytes]:
+        """The result of an MCP tool, with its fields where results have them, then as `rest` does."""
+        if not self._fields:
+            return rest(data)
+        document.check(data)
+        return self._after_fields(data, self._fields.redact_result, rest)
+
+    def field_values(self, data: bytes) -> frozenset[bytes]:
+        """What `fields` takes out of a valid document."""
+        return self._fields.values(data) if self._fields else frozenset()
+
+    def _after_fields(
+        self,
+        data: bytes,
+        redact: Callable[[bytes, Counter[str]], bytes],
+        rest: Callable[[bytes], Redacted[bytes]] | None = None,
+    ) -> Redacted[bytes]:
+        hits = Counter[str]()
+        left = redact(data, hits)
+        found = (rest or self.json)(left)
+        return Redacted(found.value, hits + Counter(found.hits)) if hits else found
 
     def query(self, raw: str) -> Redacted[str]:
         """`a=b&c=d` as sent: each name, each value, and both together."""
@@ -103,20 +138,20 @@ class Redactor:
             return data
         suspects = self._scanner.suspects(data)
         begin, end = next(suspects, _NOWHERE)
-        backslash = _find(data, b"\\", 0)
+        disguise = _disguised(data, 0)
         pieces: list[bytes] = []
         at = 0
         key, value_at = b"", -1
         for match in document.TOKEN.finditer(data):
             start, stop = match.span()
-            if begin >= stop and backslash >= stop and start != value_at:
+            if begin >= stop and disguise >= stop and start != value_at:
                 continue
             while end <= start:
                 begin, end = next(suspects, _NOWHERE)
-            if backslash < start:
-                backslash = _find(data, b"\\", start)
+            if disguise < start:
+                disguise = _disguised(data, start)
             if start != value_at:
-                if begin >= stop and backslash >= stop:
+                if begin >= stop and disguise >= stop:
                     continue
                 key = b""
             token = match.group()
@@ -155,6 +190,7 @@ class Redactor:
                 return text
             found = Counter[str]()
             left = self._scanner.redact(self._opened(text, depth, found), found, key)
+            left = self._unwrapped(left, depth, found)
             if left is text:
                 return text
             hits.update(found)
@@ -171,11 +207,27 @@ class Redactor:
             raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
         return text
 
+    def _unwrapped(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
+        """What stands in it in base64 and hexadecimal is redacted, and written in the same way again."""
+        pieces: list[bytes] = []
+        at = 0
+        for run in wrapped.runs(text):
+            if depth == NESTED:
+                raise Unscannable(f"base64 or hexadecimal, more than {NESTED} deep")
+            content = self._value(run.content, depth + 1, hits)
+            if content is not run.content:
+                pieces += [text[at : run.start], run.wrap(content)]
+                at = run.end
+        return b"".join([*pieces, text[at:]]) if pieces else text
+
     def _may_hit(self, text: bytes, readings: int) -> bool:
-        """False: nothing in this text is hit, however often its escapes are decoded. Every value of a
-        document stands in one of its readings, between quotes."""
+        """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in
+        one of its readings, between quotes."""
         for _ in range(readings):
-            if self._scanner.may_hit(text):
+            if self._scanner.may_hit(text) or any(map(self._scanner.may_hit, rereadings(text))):
+                return True
+            contents = wrapped.contents(text)
+            if contents and (self._scanner.anchored or self._may_hit(contents, readings - 1)):
                 return True
             if b"\\" not in text:
                 return False
@@ -197,9 +249,10 @@ class Redactor:
         return "=".join(words)
 
 
-def _find(data: bytes, what: bytes, start: int) -> int:
-    found = data.find(what, start)
-    return sys.maxsize if found < 0 else found
+def _disguised(data: bytes, start: int) -> int:
+    """Where something begins that reads otherwise when it is decoded."""
+    match = _DISGUISE.search(data, start)
+    return match.start() if match else sys.maxsize
 
 
 def _percent_decoded(text: str) -> bytes:

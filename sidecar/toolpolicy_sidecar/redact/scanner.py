@@ -14,10 +14,12 @@ from typing import NamedTuple
 import re2
 
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.placeholder import Placeholders, mask
+from toolpolicy_sidecar.redact.expression import compiled, options
+from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
 
@@ -58,9 +60,14 @@ class Scanner:
     `keyed`: some rule wants to know under which key a value stands."""
 
     def __init__(
-        self, patterns: list[Rule], detectors: list[Rule], key: bytes, cpu_s: Callable[[], float]
+        self,
+        patterns: list[Rule],
+        detectors: list[Rule],
+        allowed: Allowed,
+        key: bytes,
+        cpu_s: Callable[[], float],
     ) -> None:
-        self._cpu_s = cpu_s
+        self._cpu_s, self._allowed = cpu_s, allowed
         self._rules = rules = patterns + detectors
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
@@ -72,9 +79,9 @@ class Scanner:
             by_sign.setdefault(rule.sign, []).append(order)
         self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
-        self._placeholders = Placeholders(
+        self.placeholders = Placeholders(
             key,
-            {rule.name for rule in rules} | DETECTORS.keys(),
+            {FIELD} | {rule.name for rule in rules} | DETECTORS.keys(),
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
 
@@ -85,13 +92,14 @@ class Scanner:
         """`key`: of the placeholders that tell values apart. `cpu_s`: what this thread has used, in seconds.
         Patterns come before detectors in the order. Raises InvalidPattern."""
         patterns = [
-            _pattern(pattern, _compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
+            _pattern(pattern, compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
         ]
         try:
             detectors = chosen(redaction.detectors, redaction.min_confidence)
         except LookupError as error:
             raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
-        return cls(patterns, [_rule(detector, redaction.action) for detector in detectors], key, cpu_s)
+        rules = [_rule(detector, redaction.action) for detector in detectors]
+        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -129,7 +137,7 @@ class Scanner:
     def _replacement(self, rule: Rule, value: bytes) -> bytes:
         if rule.replacement is not None:
             return rule.replacement
-        return self._placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
+        return self.placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
 
     def _regions(self, text: bytes, key: bytes) -> list[tuple[int, int, int]]:
         spans = list(self._spans(text, self._suspected(text)))
@@ -175,6 +183,8 @@ class Scanner:
                     continue
                 found = rule.validator(text, start, end) if rule.validator else ((start, end),)
                 for begin, stop in found:
+                    if self._allowed and text[begin:stop] in self._allowed:
+                        continue
                     yield Span(*_whole_characters(text, begin, stop), order)
 
     def _in_time(self, matches: Iterator[re2._Match], size_bytes: int) -> Iterator[re2._Match]:
@@ -190,7 +200,7 @@ class Scanner:
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
-        placeholders = self._placeholders.spans(text)
+        placeholders = self.placeholders.spans(text)
         index = 0
         for span in spans:
             while index < len(placeholders) and placeholders[index][1] <= span.start:
@@ -219,23 +229,6 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     return start, -end
 
 
-def _options(*, captures: bool = False) -> re2.Options:
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = not captures  # only where a match begins and ends: the fast engines suffice
-    return options
-
-
-def _compiled(name: str, expression: str) -> re2._Regexp:
-    try:
-        return re2.compile(expression, _options())
-    except re2.error as error:
-        detail = error.args[0] if error.args else ""
-        raise InvalidPattern(
-            name, detail.decode(errors="replace") if isinstance(detail, bytes) else str(detail)
-        ) from None
-
-
 def _pattern(pattern: snapshot.Pattern, expression: re2._Regexp) -> Rule:
     replacement = None if pattern.replace is None else pattern.replace.encode()
     anchored = is_anchored(pattern.regex)
@@ -256,7 +249,7 @@ def _rule(detector: Detector, action: snapshot.Action) -> Rule:
 @cache
 def _expression(expression: str) -> re2._Regexp:
     """A detector's, compiled when its trigger is first met: most never are."""
-    return re2.compile(expression, _options(captures="(" in expression.replace("(?", "")))
+    return re2.compile(expression, options(captures="(" in expression.replace("(?", "")))
 
 
 def _union(expressions: Iterable[str]) -> re2._Regexp | None:
@@ -264,7 +257,7 @@ def _union(expressions: Iterable[str]) -> re2._Regexp | None:
     when it would be too large: then every text may hit."""
     try:
         return re2.compile(
-            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), _options()
+            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), options()
         )
     except re2.error:
         return None
@@ -275,7 +268,7 @@ def _signs(triggers: tuple[str, ...]) -> re2.Set | None:
     """Finds which of the triggers stand in a text, in one go. None: there are none."""
     if not triggers:
         return None
-    signs = re2.Set.SearchSet(_options())
+    signs = re2.Set.SearchSet(options())
     for trigger in triggers:
         signs.Add(trigger)
     signs.Compile()

@@ -1,19 +1,38 @@
 """Other ways to read a text. What a reader would decode must be found where it stands encoded, so a view
-knows for each of its bytes where it came from. Here: backslash escapes, as JSON and most languages write
-them. Percent, base64, entities and look-alikes would be further views.
+knows for each of its bytes where it came from. Here is what goes character by character: backslash escapes, as
+JSON and most languages write them; percent encoding and the plus of forms; character references of HTML and XML;
+look-alikes. `wrapped` is for what encodes a text as a whole.
 """
 
+import html
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import pairwise
+
+import re2
+
+from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
+
+PASSES = 3
+"""So often one encoding may stand in another."""
 
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|\\u[0-9a-fA-F]{4}"
+    rb"|\\x[0-7][0-9a-fA-F]"
     rb'|\\["\\/bfnrt]'
 )
+_ENCODED = re.compile(
+    rb"(?:%[0-9a-fA-F]{2})+|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
+)
+_encoded = re2.compile(_ENCODED.pattern)  # faster where there is none
+_ENCODED_OR_FOREIGN = re.compile(_ENCODED.pattern + rb"|[\xc2-\xf4][\x80-\xbf]+")
+_FOREIGN = re.compile(rb"[\x80-\xff]+")
+_alike = re2.compile(f"[{LOOKALIKES}]")
+_OF_FORM = re.compile(rb"=[^\s\"=&+]*\+[^\s\"=&]*")
 _SHORT = {
     b'\\"': b'"',
     b"\\\\": b"\\",
@@ -26,60 +45,118 @@ _SHORT = {
 }
 _lenient = json.JSONDecoder(strict=False)  # control characters may stand in a string as they are
 
+Decoded = Callable[[bytes], bytes]
+
 
 class View:
-    """`text`, and the way from its bytes back to those of the source."""
+    """`text`, and the way from its bytes back to those of the source, by the view `of` that it is a view of."""
 
-    def __init__(self, text: bytes, at_view: list[int], at_source: list[int], verbatim: list[bool]) -> None:
+    def __init__(
+        self,
+        text: bytes,
+        source: bytes,
+        pattern: re.Pattern[bytes],
+        decoded: Decoded,
+        of: "View | None" = None,
+    ) -> None:
         self.text = text
-        self._at_view, self._at_source, self._verbatim = at_view, at_source, verbatim
+        self._source, self._pattern, self._decoded, self._of = source, pattern, decoded, of
 
     def source_span(self, start: int, end: int) -> tuple[int, int]:
         """An escape belongs to a span as a whole."""
-        return self._source(start)[0], self._source(end - 1)[1]
+        begin, stop = self._from(start)[0], self._from(end - 1)[1]
+        return self._of.source_span(begin, stop) if self._of else (begin, stop)
 
-    def _source(self, position: int) -> tuple[int, int]:
-        part = bisect_right(self._at_view, position) - 1
-        if self._verbatim[part]:
-            at = self._at_source[part] + position - self._at_view[part]
+    def _from(self, position: int) -> tuple[int, int]:
+        at_view, at_source, verbatim = self._parts
+        part = bisect_right(at_view, position) - 1
+        if verbatim[part]:
+            at = at_source[part] + position - at_view[part]
             return at, at + 1
-        return self._at_source[part], self._at_source[part + 1]
+        return at_source[part], at_source[part + 1]
+
+    @cached_property
+    def _parts(self) -> tuple[list[int], list[int], list[bool]]:
+        """Where each begins in the view and in the source, and whether it is the same in both."""
+        at_view: list[int] = []
+        at_source: list[int] = []
+        verbatims: list[bool] = []
+        source, size = self._source, 0
+        edges = [0, *(edge for match in self._pattern.finditer(source) for edge in match.span()), len(source)]
+        for index, (start, end) in enumerate(pairwise(edges)):
+            verbatim = index % 2 == 0
+            length = end - start if verbatim else len(self._decoded(source[start:end]))
+            if not length:  # what nobody sees belongs to what stands before it
+                continue
+            at_view.append(size)
+            at_source.append(start)
+            verbatims.append(verbatim)
+            size += length
+        at_source.append(len(source))
+        return at_view, at_source, verbatims
 
 
 def views(text: bytes) -> Iterator[View]:
     """All that differ from the text itself."""
+    sources: list[View | None] = [None]
     if b"\\" in text and _ESCAPE.search(text):
-        yield _unescaped(text)
+        unescaped = View(unescape(text), text, _ESCAPE, _decoded)
+        yield unescaped
+        sources.append(unescaped)
+    for view in sources:
+        source = view.text if view else text
+        for reading in rereadings(source):
+            view = View(reading, _with_spaces(source), _ENCODED_OR_FOREIGN, _reread, view)  # noqa: PLW2901 -- of the last
+            yield view
+            source = reading
 
 
-def _unescaped(text: bytes) -> View:
-    edges = [0, *(edge for match in _ESCAPE.finditer(text) for edge in match.span()), len(text)]
-    pieces, at_view, at_source, verbatim = [], [], [], []
-    size = 0
-    for index, (start, end) in enumerate(pairwise(edges)):
-        if start == end:
-            continue
-        plain = index % 2 == 0
-        piece = text[start:end] if plain else _decoded(text[start:end])
-        at_view.append(size)
-        at_source.append(start)
-        verbatim.append(plain)
-        pieces.append(piece)
-        size += len(piece)
-    at_source.append(len(text))
-    return View(b"".join(pieces), at_view, at_source, verbatim)
+def rereadings(text: bytes) -> Iterator[bytes]:
+    """Everything but escapes decoded, once, twice, as long as there is something."""
+    for _ in range(PASSES):
+        reading = _reread(text)
+        if reading == text:
+            return
+        yield reading
+        text = reading
+
+
+def _reread(text: bytes) -> bytes:
+    text = _with_spaces(text)
+    if (b"%" in text or b"&" in text) and _encoded.search(text):
+        text = _ENCODED.sub(_referred, text)
+    return text if text.isascii() or not _alike.search(text) else _FOREIGN.sub(_plain, text)
+
+
+def _with_spaces(text: bytes) -> bytes:
+    if b"+" not in text or b"=" not in text:
+        return text
+    return _OF_FORM.sub(lambda match: match[0].replace(b"+", b" "), text)
+
+
+def _referred(match: re.Match[bytes]) -> bytes:
+    encoded = match[0]
+    if encoded.startswith(b"%"):
+        return bytes.fromhex(encoded.replace(b"%", b"").decode()).decode(errors="replace").encode()
+    return html.unescape(encoded.decode()).encode(errors="replace")
+
+
+def _plain(match: re.Match[bytes]) -> bytes:
+    return plain(match[0].decode()).encode()
 
 
 def _decoded(escape: bytes) -> bytes:
     short = _SHORT.get(escape)
     if short is not None:
         return short
+    if escape.startswith(b"\\x"):
+        return bytes.fromhex(escape[2:].decode())
     units = bytes.fromhex(escape.replace(b"\\u", b"").decode())
     return units.decode("utf-16-be", errors="replace").encode()
 
 
 def unescape(text: bytes) -> bytes:
-    """The text of the view, many times faster, without the way back."""
+    """The text of the view of escapes, many times faster, without the way back."""
     quotable = text.replace(b"\\\\", b"\\u005c").replace(b'\\"', b"\\u0022").replace(b'"', b"\\u0022")
     try:
         return str(_lenient.decode(f'"{quotable.decode()}"')).encode()

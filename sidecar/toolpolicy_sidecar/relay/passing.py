@@ -1,4 +1,5 @@
-"""What is no tool call: it goes through untouched, for as long as both sides want."""
+"""What is no tool call: it goes through untouched, for as long as both sides want. Only redaction looks into what
+a server says beside the results of its tools: errors, notifications, resources and prompts."""
 
 from functools import partial
 
@@ -9,10 +10,11 @@ from toolpolicy_sidecar.call import Passing, Reply
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas, listed
-from toolpolicy_sidecar.mcp import sse
+from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
-from toolpolicy_sidecar.redact.redactor import Redactor
-from toolpolicy_sidecar.relay.http import content_length, events_of
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
+from toolpolicy_sidecar.relay.http import content_length, events_of, plainly, whole
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
@@ -25,7 +27,7 @@ async def relay(
 ) -> Problem | None:
     """Only connecting has a time limit. None: the server answered; else what the agent was told instead."""
     incoming, server = passing.incoming, passing.server
-    redactor = server.unlisted.on_response if passing.pushes else None
+    redactor = server.unlisted.on_response if passing.pushes or passing.body is not None else None
     headers = incoming.headers
     if passing.body is not None and b"content-encoding" in incoming.noted:
         headers = cleanse.without(headers, b"content-encoding")
@@ -44,9 +46,16 @@ async def relay(
             answer = inward(answer, incoming, server)
         events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
         if redactor is not None and events:
-            await _pushed(response, watch, answer, reply, redactor, limit_bytes)
+            await _pushed(response, watch, answer, reply, passing, redactor, limit_bytes)
             return
         overheard = _Overheard(server.schemas) if passing.lists and server.schemas is not None else None
+        if redactor is not None and passing.body is not None:
+            body = await whole(response, watch, limit_bytes)
+            if overheard:
+                overheard.hear(body)
+                overheard.learn(response, events=events)
+            await _said(response, answer, body, reply, passing, redactor, limit_bytes)
+            return
         await reply.start(response.status, response.reason, answer, content_length(response))
         while piece := await response.read():
             await reply.write(piece)
@@ -99,16 +108,48 @@ async def _pushed(  # noqa: PLR0917 -- the parts of an answer
     watch: Watch,
     headers: tuple[Header, ...],
     reply: Reply,
+    passing: Passing,
     redactor: Redactor,
     limit_bytes: int,
 ) -> None:
-    """An event stream on which results and notifications may come: each is redacted."""
+    """Event by event."""
     events = events_of(response, watch, limit_bytes)
     await reply.start(response.status, response.reason, cleanse.of_changed_body(headers), None)
     async for event in events:
         raw = event.raw
         if event.data:
-            found = await aside(len(event.data), partial(cleanse.mcp_message, redactor, event.data))
+            found = await _redacted(event.data, passing, redactor)
             raw = sse.replaced(event, found.value) if found.hits else raw
         await reply.write(raw)
     await reply.finish()
+
+
+async def _said(  # noqa: PLR0917 -- the parts of an answer
+    response: Response,
+    headers: tuple[Header, ...],
+    body: bytes,
+    reply: Reply,
+    passing: Passing,
+    redactor: Redactor,
+    limit_bytes: int,
+) -> None:
+    """A whole answer. One that is no message passes, as statuses and empty answers do, unless contents were asked for.
+    Raises Stopped."""
+    length = content_length(response)
+    encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+    plain = await plainly(body, encoding, limit_bytes)
+    if plain is not None and jsonrpc.members_of(plain) is not None:
+        found = await _redacted(plain, passing, redactor)
+        if found.hits:
+            body, length, headers = found.value, len(found.value), cleanse.of_changed_body(headers)
+    elif passing.reads and response.status == 200 and redactor.on_unscannable == "Refuse":
+        raise Stopped(Problem(Reason.AnswerUnscannable, "it is no JSON-RPC message"))
+    await reply.start(response.status, response.reason, headers, length)
+    if body:
+        await reply.write(body)
+    await reply.finish()
+
+
+async def _redacted(message: bytes, passing: Passing, redactor: Redactor) -> Redacted[bytes]:
+    results = passing.pushes or passing.reads
+    return await aside(len(message), partial(cleanse.mcp_message, redactor, message, results=results))

@@ -64,7 +64,6 @@ def data(event: sse.Event) -> Any:
         b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}',
         b'{"jsonrpc":"2.0","id":"s","result":{"content":"sk-canary12345678"}}',
         b'{"jsonrpc":"2.0","id":1,"method":"server/discover"}',
-        b'{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"a","name2":"b"}}',
     ],
 )
 async def test_other_messages_pass_byte_for_byte(w: World, message: bytes) -> None:
@@ -79,10 +78,70 @@ async def test_other_messages_pass_byte_for_byte(w: World, message: bytes) -> No
     answer = await (await w.agent()).request("POST", "/kb?q=1", message, headers)
     seen = w.tool.seen[0]
     assert (seen.body, seen.target) == (message, "/mcp?q=1")
-    assert [h for h in seen.headers if h[0] not in {"Host", "Content-Length"}] == headers
+    plain = [*(h for h in headers if h[0] != "Accept-Encoding"), ("Accept-Encoding", "identity")]
+    assert [h for h in seen.headers if h[0] not in {"Host", "Content-Length"}] == plain
     assert (answer.status, answer.body) == (202, body)
     assert (answer.header("X-Accel-Buffering"), answer.header("Mcp-Session-Id")) == ("no", "s-2")
     assert w.recorded.calls == []
+
+
+READ = {"contents": [{"uri": "file:///a", "text": f"x {SECRET}", "blob": "c2stY2FuYXJ5MTIzNDU2Nzg="}]}
+PROMPT = {"messages": [{"role": "user", "content": {"type": "text", "text": f"x {SECRET}"}}]}
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize(("method", "result"), [("resources/read", READ), ("prompts/get", PROMPT)])
+async def test_resources_and_prompts_are_redacted(
+    w: World, method: str, result: dict[str, Any], kind: str
+) -> None:
+    w.install(redaction=redaction(), tool_rules=rules(enabled=False))
+    message = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(200, message if kind.endswith("json") else b"data: %b\n\n" % message, kind)
+
+    w.tool.script = says
+    asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"uri": "file:///a"}}).encode()
+    answer = await (await w.agent()).request("POST", "/kb", asked, LEGACY)
+    assert answer.status == 200
+    assert b"x [key]" in answer.body
+    assert SECRET.encode() not in answer.body
+    assert b"c2stY2FuYXJ5" not in answer.body
+
+
+async def test_contents_that_cannot_be_read_are_not_vouched_for(w: World) -> None:
+    w.install(redaction=redaction())
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(200, b"no message", "application/json")
+
+    w.tool.script = says
+    asked = b'{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///a"}}'
+    answer = await (await w.agent()).request("POST", "/kb", asked, LEGACY)
+    assert b"no message" not in answer.body
+    assert b"AnswerUnscannable" in answer.body
+
+
+@pytest.mark.parametrize("method", ["initialize", "tools/list", "resources/list", "completion/complete"])
+async def test_errors_of_other_messages_are_redacted_and_their_results_are_not(w: World, method: str) -> None:
+    w.install(redaction=redaction())
+    error = {"code": -32602, "message": f"bad {SECRET}", "data": {"at": [SECRET]}}
+    said = {"jsonrpc": "2.0", "id": 1, "error": error}
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(400 if "error" in said else 200, json.dumps(said).encode())
+
+    w.tool.script = says
+    asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode()
+    agent = await w.agent()
+    answer = await agent.request("POST", "/kb", asked, LEGACY)
+    assert (answer.status, answer.json["error"]) == (
+        400,
+        {"code": -32602, "message": "bad [key]", "data": {"at": ["[key]"]}},
+    )
+    del said["error"]
+    said["result"] = {"x": SECRET}
+    assert (await agent.request("POST", "/kb", asked, LEGACY)).json == said
 
 
 @pytest.mark.parametrize("status", [200, 202, 400, 404, 405, 503])

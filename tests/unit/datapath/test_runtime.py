@@ -61,6 +61,10 @@ def case() -> Case:
     return Case()
 
 
+def tool(name: str, redaction: snapshot.Redaction | None) -> snapshot.Tool:
+    return snapshot.Tool(name, "kb", snapshot.McpMatch(name), rules(), redaction)
+
+
 def policy(
     tool_rules: snapshot.Rules | None = None, url: str = "http://kb.test/mcp", name: str = "p", **more: object
 ) -> snapshot.Policy:
@@ -88,6 +92,9 @@ def policy(
 
 
 OTHER = snapshot.Server("kb", "MCP", "http://x.test", rules())
+BAD_ALLOWED = snapshot.Redaction(
+    detectors=("Email",), allow=(snapshot.Allowed(text="a"), snapshot.Allowed(regex="("))
+)
 BAD_PATTERN = snapshot.Redaction(patterns=(snapshot.Pattern("a", "x", ""), snapshot.Pattern("b", "(", "")))
 
 
@@ -99,6 +106,8 @@ BAD_PATTERN = snapshot.Redaction(patterns=(snapshot.Pattern("a", "x", ""), snaps
         ((policy(url="http://"),), "policies[0].servers[0].url"),
         ((policy(redaction=BAD_PATTERN),), "policies[0].redaction.patterns[1]"),
         ((policy(redaction=snapshot.Redaction(detectors=("Nonsense",))),), "policies[0].redaction.detectors"),
+        ((policy(redaction=BAD_ALLOWED),), "policies[0].redaction.allow[1]"),
+        ((policy(tools=(tool("search", BAD_PATTERN),)),), "policies[0].tools[0].redaction.patterns[1]"),
         (
             (policy(tools=(snapshot.Tool("a", "no", snapshot.McpMatch("a"), rules()),)),),
             "policies[0].tools[0].server",
@@ -418,3 +427,23 @@ def test_many_tools_load_fast(case: Case) -> None:
     took_s = time.perf_counter() - started
     print(f"\n10,000 tools in force after {took_s * 1000:.0f} ms")
     assert took_s < 10
+
+
+def test_a_tool_is_redacted_as_it_says_or_as_its_policy_says(case: Case) -> None:
+    tools = (
+        tool("own", snapshot.Redaction(detectors=("Email",), apply="Request")),
+        tool("exempt", snapshot.Redaction()),
+        tool("same", None),
+    )
+    case.install(policy(tools=tools, redaction=snapshot.Redaction(detectors=("SSN",), apply="Response")))
+    assert case.current.runtime
+    server = case.current.runtime.servers["kb"]
+    assert isinstance(server.tools, McpTools)
+    own, exempt, same = (server.tools.find(name) for name in ("own", "exempt", "same"))
+    assert own
+    assert exempt
+    assert same
+    assert own.on_request
+    assert own.on_request.text("a@b.org").hits == {"Email": 1}
+    assert (own.on_response, exempt.on_request, exempt.on_response) == (None, None, None)
+    assert same.on_response is server.unlisted.on_response is not None

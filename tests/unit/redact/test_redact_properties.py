@@ -20,8 +20,16 @@ NEVER = snapshot.Pattern("never", r"^a\Ab", "")
 ALL = Redactor.compile(snapshot.Redaction(detectors=DETECTORS, patterns=(TICKET,)))
 
 SECRETS = ["jane.doe@example.com", "4111 1111 1111 1111", "378282246310005", "TCK-123456", "jörg@müller.de"]
-HARMLESS = st.text(st.sampled_from('ab @."\\/{}[]:,\n\t\0é😀 1u0'), max_size=8)
-STRINGS = st.lists(st.one_of(HARMLESS, st.sampled_from(SECRETS)), max_size=3).map(" ".join)
+ENCODED = [
+    "jane.doe%40example.com",
+    "amFuZS5kb2VAZXhhbXBsZS5jb20=",
+    "6a616e652e646f65406578616d706c652e636f6d",
+    "jane.doe&#64;example.com",
+    "\uff34\uff23\uff2b-123456",
+    "x=4111+1111+1111+1111",
+]
+HARMLESS = st.text(st.sampled_from('ab @."\\/{}[]:,\n\t\0é😀 1u0%2&;+=\u200b'), max_size=8)
+STRINGS = st.lists(st.one_of(HARMLESS, st.sampled_from(SECRETS + ENCODED)), max_size=3).map(" ".join)
 NUMBERS = st.sampled_from(
     ["0", "-0", "1.50", "1e5", "4111111111111111", "4.111111111111111E+15", "12345678901234"]
 )
@@ -124,7 +132,7 @@ def test_output_parses_and_no_secret_is_left_in_any_reading(data: bytes) -> None
     json.loads(found.value)
     document.check(found.value)
     for reading in readings(found.value):
-        for secret in [*SECRETS, "4111111111111111"]:
+        for secret in [*SECRETS, *ENCODED, "4111111111111111"]:
             assert secret.encode() not in reading
     assert found.hits or found.value is data
 
