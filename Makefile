@@ -30,10 +30,12 @@ check: .venv/.synced ## Format, lint, types, layers
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-generate: .venv/.synced ## Writes the CRD from the models
+generate: .venv/.synced ## Writes the CRD from the models, and docs/metrics.md
 	$(BIN)/toolpolicy crd > crds/toolpolicies.yaml.new
 	mv crds/toolpolicies.yaml.new crds/toolpolicies.yaml
 	cp crds/toolpolicies.yaml charts/toolpolicy/files/toolpolicies.yaml
+	$(BIN)/python -m docs.metrics > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
 
 bench: .venv/.synced ## Prints benchmarks; asserts nothing
 	@$(BIN)/uv sync --frozen --all-extras --group bench --quiet
