@@ -101,6 +101,15 @@ CASES = [
         {"16m": []},
     ),
     Case(
+        "a fifth fails where the tool is still on: calls refused elsewhere, where it was switched off, hide nothing",
+        {
+            calls("success"): STEADY.format(8),
+            calls("failure", "ServerError"): STEADY.format(2),
+            calls("refused", "ToolDisabled", "b"): STEADY.format(50),
+        },
+        {"16m": [Firing("ToolpolicyToolErrors", TOOL_NOW, "20%")]},
+    ),
+    Case(
         "two failures in five minutes",
         {calls("failure", "ServerError"): "0x20 1x4 2x60"},
         {"14m": []},
