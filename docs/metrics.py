@@ -20,7 +20,7 @@ Made from the code by `make generate`; a test holds it to that.
 
 Labels come from policies, never from a caller. `policy` is `namespace/name`, `tool` is the policy's name for it (`*`
 for those that it does not list), and reasons are those of [answers.md](answers.md). Histograms have `_bucket`, `_sum`
-and `_count`.
+and `_count`. What to be alerted of: [runbooks](runbooks/README.md).
 """
 
 
