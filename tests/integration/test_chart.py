@@ -24,6 +24,7 @@ VARIANTS = {
         "certManager.issuerRef.name=mine",
         "podMonitor.enabled=true",
         "podMonitor.labels.release=prometheus",
+        "dashboards.enabled=true",
         "prometheusRule.enabled=true",
         "prometheusRule.labels.release=prometheus",
         "podAnnotations.a=b",
@@ -421,3 +422,12 @@ def test_the_alerts_are_those_of_the_file_and_lead_to_the_runbooks_that_are_name
     assert rule["spec"] == yaml.safe_load(
         text.replace("https://toolpolicy.dev/runbooks", "https://wiki.example/tp")
     )
+
+
+def test_the_dashboard_is_shipped_as_it_was_built() -> None:
+    """Grafana's own {{legend}} must survive helm."""
+    assert of_kind(render(), "ConfigMap") == []
+    (shipped,) = of_kind(render("dashboards.enabled=true"), "ConfigMap")
+    assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
+    built = (CHART / "files" / "dashboards" / "on-call.json").read_text(encoding="utf-8")
+    assert shipped["data"] == {"toolpolicy-on-call.json": built}

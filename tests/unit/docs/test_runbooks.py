@@ -1,5 +1,6 @@
-"""Every alert has a page, and what a page or an alert names exists."""
+"""Every alert has a page, and what a page, an alert or a dashboard names exists."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dashboards.on_call import text
 from docs.metrics import page
 
 ROOT = Path(__file__).parents[3]
@@ -49,6 +51,18 @@ def test_a_page_has_what_someone_woken_up_needs(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_metrics_in_a_page_are_exposed(path: Path) -> None:
     assert set(re.findall(r"toolpolicy_[a-z_]+", path.read_text(encoding="utf-8"))) <= EXPOSED
+
+
+def test_the_dashboard_is_the_built_one_and_its_metrics_are_exposed_or_recorded() -> None:
+    built = (ROOT / "charts/toolpolicy/files/dashboards/on-call.json").read_text(encoding="utf-8")
+    assert built == text(), "run: make generate"
+    recorded = {rule["record"] for rule in RULES if "record" in rule}
+    panels = [panel for panel in json.loads(built)["panels"] if panel["type"] != "row"]
+    for panel in panels:
+        for target in panel["targets"]:
+            named = set(re.findall(r"(?:\w+:)?toolpolicy_\w+(?::\w+)?", target["expr"]))
+            assert named <= EXPOSED | recorded, panel["title"]
+            assert named or "ALERTS" in target["expr"], panel["title"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.get("alert") or rule.get("record")))
