@@ -58,6 +58,7 @@ class Leader:
         metrics.connections.set_function(lambda: self._channel.connections)
         metrics.policies.set_function(lambda: len(self._index.policies))
         metrics.pods.set_function(lambda: len(self._index.pods))
+        metrics.conditions.read = self._writer.conditions
 
     def owned_by(self, owner: dict[str, str]) -> None:
         """`owner`: an ownerReference for all that this process makes."""

@@ -1,8 +1,39 @@
 """What the operator counts about itself. No label comes from a client."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class ConditionNow(NamedTuple):
+    """A condition as it stands on a policy (namespace/name)."""
+
+    policy: str
+    type: str
+    status: str
+    reason: str
+
+
+class Conditions(Collector):
+    """Read at the scrape: three series for each policy, and none for one that is gone."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], Iterable[ConditionNow]] = tuple
+
+    def collect(self) -> Iterator[Metric]:
+        now = GaugeMetricFamily(
+            "toolpolicy_operator_policy_condition",
+            "1: this is what the condition says on the policy's status. Only the leader tells.",
+            labels=ConditionNow._fields,
+        )
+        for condition in self.read():
+            now.add_metric(condition, 1)
+        yield now
 
 
 class Metrics:
@@ -31,6 +62,9 @@ class Metrics:
         self.certificate_expires = self._gauge(
             "certificate_expires_seconds", "Unix time when the channel's certificate ends."
         )
+
+        self.conditions = Conditions()
+        self.registry.register(self.conditions)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"toolpolicy_operator_{name}", text, registry=self.registry)

@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from toolpolicy_api.status import Status
@@ -18,7 +18,7 @@ from toolpolicy_operator.api import Api, ApiError, policy_path
 from toolpolicy_operator.document import document
 from toolpolicy_operator.fleet import Fleet
 from toolpolicy_operator.index import Index, PolicyEntry
-from toolpolicy_operator.metrics import Metrics
+from toolpolicy_operator.metrics import ConditionNow, Metrics
 from toolpolicy_operator.pace import LATER_S, Bucket, retry_s, urgent, wait_s
 from toolpolicy_operator.verdict import status_of
 
@@ -78,6 +78,13 @@ class Writer:
         for entry in self._index.policies_of(namespace):
             written = self._written.get(entry.key)
             self._look_at(entry.key, written.at + LATER_S if written else 0.0)
+
+    def conditions(self) -> Iterator[ConditionNow]:
+        """As they were last written."""
+        for key, written in self._written.items():
+            if key in self._index.policies:
+                for condition in written.status["conditions"]:
+                    yield ConditionNow(key, condition["type"], condition["status"], condition["reason"])
 
     async def run(self) -> None:
         """For ever."""

@@ -24,6 +24,9 @@ VARIANTS = {
         "certManager.issuerRef.name=mine",
         "podMonitor.enabled=true",
         "podMonitor.labels.release=prometheus",
+        "dashboards.enabled=true",
+        "prometheusRule.enabled=true",
+        "prometheusRule.labels.release=prometheus",
         "podAnnotations.a=b",
         "priorityClassName=x",
         "imagePullSecrets[0].name=s",
@@ -85,7 +88,8 @@ def test_lint() -> None:
 
 def kubeconform(documents: list[dict[str, Any]], schemas: str) -> "subprocess.CompletedProcess[str]":
     # The API server knows no schema of what others define.
-    flags = ["-strict", "-summary", "-schema-location", schemas, "-skip", "Issuer,Certificate,PodMonitor"]
+    skipped = "Issuer,Certificate,PodMonitor,PrometheusRule"
+    flags = ["-strict", "-summary", "-schema-location", schemas, "-skip", skipped]
     return subprocess.run(
         [str(binaries.find("kubeconform")), *flags],
         input=yaml.safe_dump_all(documents),
@@ -322,6 +326,7 @@ def test_admission_stays_out_of_the_way_of_others() -> None:
         "sidecar.coldStart=Maybe",
         "sidecar.resources.request=1",
         "podMonitor.interval=often",
+        "prometheusRule.runbooks=here",
         "crds.kept=true",
     ],
 )
@@ -405,3 +410,24 @@ def test_notes_say_what_an_uninstall_does(control_plane: Path, value: str, says:
     done = helm("install", "notes", str(CHART), "--namespace", "toolpolicy-system", *flags)
     assert says in done.stdout, done.stderr
     assert "kubectl label namespace NAMESPACE toolpolicy.dev/inject=enabled" in done.stdout
+
+
+def test_the_alerts_are_those_of_the_file_and_lead_to_the_runbooks_that_are_named() -> None:
+    assert of_kind(render(), "PrometheusRule") == []
+    text = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
+    (rule,) = of_kind(render("prometheusRule.enabled=true"), "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(text)
+    moved = ["prometheusRule.enabled=true", "prometheusRule.runbooks=https://wiki.example/tp/"]
+    (rule,) = of_kind(render(*moved), "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(
+        text.replace("https://toolpolicy.dev/runbooks", "https://wiki.example/tp")
+    )
+
+
+def test_the_dashboard_is_shipped_as_it_was_built() -> None:
+    """Grafana's own {{legend}} must survive helm."""
+    assert of_kind(render(), "ConfigMap") == []
+    (shipped,) = of_kind(render("dashboards.enabled=true"), "ConfigMap")
+    assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
+    built = (CHART / "files" / "dashboards" / "on-call.json").read_text(encoding="utf-8")
+    assert shipped["data"] == {"toolpolicy-on-call.json": built}

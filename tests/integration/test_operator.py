@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,16 @@ class Operator:
         self.name, self.channel, self._log = name, free_port(), log.open("wb")
         command = [sys.executable, "-m", "toolpolicy_api.command", "operator"]
         flags = [f"--namespace={SYSTEM}", f"--pod={name}", f"--channel-port={self.channel}"]
-        flags += [f"--health-port={free_port()}", "--resync=10", "--owner=toolpolicy-operator"]
+        self.health = free_port()
+        flags += [f"--health-port={self.health}", "--resync=10", "--owner=toolpolicy-operator"]
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
         self.process = subprocess.Popen(
             [*command, *flags], env=environment, stdout=self._log, stderr=self._log
         )
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.health}/metrics", timeout=5) as answer:
+            return str(answer.read(), "utf-8")
 
     def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
@@ -259,6 +265,9 @@ async def test_the_whole_chain(cluster: Cluster, operator: Operator) -> None:
             lambda: (c := cluster.condition("Programmed")).get("reason") == "Nacked" and c, "the NACK shows"
         )
         assert "refused by one: policies[0]: cannot be enforced here" in nacked["message"]
+        labels = f'policy="{AGENTS}/agent",reason="Nacked",status="False",type="Programmed"'
+        wanted = f"toolpolicy_operator_policy_condition{{{labels}}} 1.0"
+        await until(lambda: wanted in operator.metrics(), "the operator's metrics tell of it")
     await until(
         lambda: all(tool["state"] == "Unknown" for tool in cluster.status()["tools"]), "gone means Unknown"
     )

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.policy import API_VERSION, GROUP, KIND, PLURAL
@@ -18,6 +17,7 @@ from toolpolicy_api.resolve import resolve
 from toolpolicy_operator.api import Api, ApiError, named
 from toolpolicy_operator.index import PolicyEntry, policy_entry
 from toolpolicy_operator.webhook.inject import inject, leave
+from toolpolicy_operator.webhook.metrics import Metrics
 from toolpolicy_operator.webhook.sidecar import Sidecar
 from toolpolicy_operator.webhook.validate import claimed_by_others, validate
 
@@ -29,7 +29,6 @@ BODY_WITHIN_S = 5.0
 ENTRIES_KEPT = 1024
 NO_ADDRESSES = "toolpolicy: policies could not be listed, so TOOLPOLICY_<SERVER>_URL are not set"
 BUG = "this is a bug of toolpolicy: see the log of its webhook"
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0)
 
 
 class Admission:
@@ -38,20 +37,7 @@ class Admission:
     def __init__(self, api: Api, sidecar: Sidecar) -> None:
         self._api, self._sidecar = api, sidecar
         self._entries: OrderedDict[tuple[str, int], PolicyEntry] = OrderedDict()
-        self.registry = CollectorRegistry()
-        self._reviews = Counter(
-            "toolpolicy_webhook_reviews_total",
-            "Admission reviews. Result: injected, left; allowed, denied; failed is a bug.",
-            ["webhook", "result"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "toolpolicy_webhook_review_duration_seconds",
-            "Time to answer an admission review.",
-            ["webhook"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        self.metrics = Metrics()
 
     async def inject(self, http: web.Request) -> web.Response:
         return await self._review(http, "inject")
@@ -75,9 +61,9 @@ class Admission:
             answer = await (self._inject(request) if webhook == "inject" else self._validate(request))
         except Exception:
             log.exception("admission failed: a bug", extra={"webhook": webhook, "uid": uid})
-            self._reviews.labels(webhook, "failed").inc()
+            self.metrics.reviews.labels(webhook, "failed").inc()
             answer = _INJECT_FAILED if webhook == "inject" else _VALIDATE_FAILED
-        self._seconds.labels(webhook).observe(time.monotonic() - began)
+        self.metrics.seconds.labels(webhook).observe(time.monotonic() - began)
         response = {"uid": uid, **answer}
         return web.json_response(
             {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
@@ -96,7 +82,7 @@ class Admission:
                 warnings.append(NO_ADDRESSES)
             injection = inject(pod, self._sidecar, servers)
         result = "injected" if injection.injected else "left"
-        self._reviews.labels("inject", result).inc()
+        self.metrics.reviews.labels("inject", result).inc()
         log.info(result, extra={"pod": _name(request), "why": injection.why, "servers": servers})
         answer: dict[str, Any] = {"allowed": True}
         if injection.patch:
@@ -107,7 +93,7 @@ class Admission:
 
     async def _validate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         verdict = validate(request)
-        self._reviews.labels("validate", "allowed" if verdict.allowed else "denied").inc()
+        self.metrics.reviews.labels("validate", "allowed" if verdict.allowed else "denied").inc()
         if verdict.policy is not None:
             warnings = await self._claims(request, verdict.policy)
             return {"allowed": True} | ({"warnings": warnings} if warnings else {})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 from cryptography import x509
-from prometheus_client import Gauge, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from toolpolicy_operator.api import Api
@@ -39,11 +39,7 @@ async def serve(settings: Settings) -> int:
     except (OSError, ValueError) as error:
         log.error("no certificate", extra={"folder": str(settings.certificates), "why": str(error)})  # noqa: TRY400 -- no bug
         return 1
-    Gauge(
-        "toolpolicy_webhook_certificate_expiry_timestamp_seconds",
-        "Until when the certificate in use is valid.",
-        registry=admission.registry,
-    ).set_function(lambda: certificate.expires)
+    admission.metrics.certificate_expires.set_function(lambda: certificate.expires)
     runners = [
         await _listen(_reviews(admission), settings.port, certificate.tls),
         await _listen(_probes(admission), settings.health_port, None),
@@ -109,7 +105,7 @@ def _probes(admission: Admission) -> web.Application:
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(
-            body=generate_latest(admission.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=generate_latest(admission.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
     app = web.Application()

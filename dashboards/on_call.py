@@ -1,0 +1,164 @@
+"""Prints the on-call dashboard: what is broken, since when, whom it hurts, where to look next."""
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, DatasourceVariable, QueryVariable, Row
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
+from grafana_foundation_sdk.builders.table import Panel as Table
+from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import (
+    DataSourceRef,
+    ValueMap,
+    ValueMappingResult,
+    VariableRefresh,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
+CHOSEN = 'policy=~"$policy", tool=~"$tool"'
+OF_TOOL = "{{tool}} ({{policy}})"
+HALF, WHOLE, HEIGHT = 12, 24, 8
+STATES = {
+    "0": ValueMappingResult(text="Closed", color="green"),
+    "1": ValueMappingResult(text="HalfOpen", color="yellow"),
+    "2": ValueMappingResult(text="Open", color="red"),
+    "3": ValueMappingResult(text="Disabled", color="blue"),
+}
+
+
+def query(expr: str, legend: str = "") -> Dataquery:
+    return Dataquery().ref_id("A").expr(expr).legend_format(legend)
+
+
+def over_time(title: str, unit: str, *queries: Dataquery) -> TimeSeries:
+    panel = TimeSeries().title(title).unit(unit).min(0).datasource(SOURCE).span(HALF).height(HEIGHT)
+    for each in queries:
+        panel.with_target(each)
+    return panel
+
+
+def now(title: str, expr: str) -> Table:
+    listed = Dataquery().ref_id("A").expr(expr).instant().format(PromQueryFormat.TABLE)
+    return Table().title(title).datasource(SOURCE).span(HALF).height(HEIGHT).with_target(listed)
+
+
+def number(title: str, expr: str) -> Stat:
+    return Stat().title(title).datasource(SOURCE).span(6).height(4).with_target(query(expr))
+
+
+def choice(name: str, of: str) -> QueryVariable:
+    values = QueryVariable(name).datasource(SOURCE).query(of).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return values.multi(multi=True).include_all(include_all=True).all_value(".*")
+
+
+def dashboard() -> Dashboard:
+    circuits = "max by (policy, server, tool) (toolpolicy_circuit_state{" + CHOSEN + "})"
+    return (
+        Dashboard("toolpolicy: on call")
+        .uid("toolpolicy-on-call")
+        .tags(["toolpolicy"])
+        .time("now-1h", "now")
+        .refresh("30s")
+        .with_variable(DatasourceVariable("datasource").type("prometheus"))
+        .with_variable(choice("policy", "label_values(toolpolicy_circuit_state, policy)"))
+        .with_variable(choice("tool", 'label_values(toolpolicy_circuit_state{policy=~"$policy"}, tool)'))
+        .with_row(Row("What is broken"))
+        .with_panel(
+            now(
+                "Alerts",
+                "max by (alertname, severity, policy, server, tool) "
+                '(ALERTS{alertname=~"Toolpolicy.*", alertstate="firing"})',
+            )
+        )
+        .with_panel(
+            now(
+                "Policies that are not in force",
+                'max by (policy, reason) (toolpolicy_operator_policy_condition{type="Programmed", status!="True"})',
+            )
+        )
+        .with_panel(
+            StateTimeline()
+            .title("Circuits: the worst pod of each tool")
+            .datasource(SOURCE)
+            .span(WHOLE)
+            .height(HEIGHT)
+            .mappings([ValueMap(options=STATES)])
+            .with_target(query(circuits, OF_TOOL))
+        )
+        .with_row(Row("Tools: how badly, since when, why"))
+        .with_panel(
+            over_time(
+                "Calls that fail",
+                "percentunit",
+                query(f"policy_server_tool:toolpolicy_tool_errors:ratio_rate5m{{{CHOSEN}}}", OF_TOOL),
+            )
+        )
+        .with_panel(
+            over_time(
+                "Why",
+                "reqps",
+                query(
+                    f'sum by (reason) (rate(toolpolicy_tool_calls_total{{{CHOSEN}, outcome=~"failure|refused"}}[5m]))',
+                    "{{reason}}",
+                ),
+            )
+        )
+        .with_panel(
+            over_time(
+                "Duration, p95",
+                "s",
+                query(
+                    f"policy_server_tool:toolpolicy_tool_call_duration_seconds:p95_5m{{{CHOSEN}}}",
+                    OF_TOOL,
+                ),
+            )
+        )
+        .with_panel(
+            over_time(
+                "The tools' own time, p95",
+                "s",
+                query(
+                    "histogram_quantile(0.95, sum by (policy, tool, le) "
+                    f"(rate(toolpolicy_upstream_duration_seconds_bucket{{{CHOSEN}}}[5m])))",
+                    OF_TOOL,
+                ),
+            )
+        )
+        .with_row(Row("Whom it hurts"))
+        .with_panel(
+            over_time(
+                "Failed calls, by policy and pod",
+                "reqps",
+                query(
+                    f"topk(10, sum by (policy, pod) "
+                    f'(rate(toolpolicy_tool_calls_total{{{CHOSEN}, outcome=~"failure|refused"}}[5m])))',
+                    "{{policy}} {{pod}}",
+                ),
+            )
+        )
+        .with_panel(
+            over_time(
+                "Fallbacks",
+                "reqps",
+                query(
+                    f"sum by (fallback, result) (rate(toolpolicy_fallbacks_total{{{CHOSEN}}}[5m]))",
+                    "{{fallback}} {{result}}",
+                ),
+            )
+        )
+        .with_row(Row("toolpolicy itself"))
+        .with_panel(number("Leaders (1)", "sum(toolpolicy_operator_leader)"))
+        .with_panel(number("Sidecars connected", "max(toolpolicy_operator_sidecars_connected)"))
+        .with_panel(number("Pods with a sidecar", "max(toolpolicy_operator_pods)"))
+        .with_panel(number("Policies", "max(toolpolicy_operator_policies)"))
+    )
+
+
+def text() -> str:
+    """The JSON that Grafana imports."""
+    return JSONEncoder(sort_keys=True, indent=1).encode(dashboard().build()) + "\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")

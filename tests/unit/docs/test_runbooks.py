@@ -1,0 +1,73 @@
+"""Every alert has a page, and what a page, an alert or a dashboard names exists."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dashboards.on_call import text
+from docs.metrics import page
+
+ROOT = Path(__file__).parents[3]
+RUNBOOKS = ROOT / "docs" / "runbooks"
+PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.stem != "README")
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((ROOT / "charts/toolpolicy/files/alerts.yaml").read_text(encoding="utf-8"))[
+        "groups"
+    ]
+    for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule["labels"]["severity"] for rule in RULES if "alert" in rule}
+METRICS = dict(re.findall(r"^\| `(toolpolicy_\w+)` \| (\w+)", page(), re.MULTILINE))
+EXPOSED = set(METRICS) | {
+    f"{name}_{part}"
+    for name, kind in METRICS.items()
+    if kind == "histogram"
+    for part in ("bucket", "sum", "count")
+}
+
+
+def test_every_alert_has_a_page_and_a_row() -> None:
+    assert {path.stem for path in PAGES} == set(ALERTS)
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(\1\.md\) \| (\w+)", (RUNBOOKS / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert dict(rows) == ALERTS
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_has_what_someone_woken_up_needs(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(f"# {path.stem} ({ALERTS[path.stem]})\n**Means**: ")
+    assert "\n**Hurts**: " in text
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["First look", "Next step", "Silence"]
+    assert f"amtool silence add alertname={path.stem} " in text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_metrics_in_a_page_are_exposed(path: Path) -> None:
+    assert set(re.findall(r"toolpolicy_[a-z_]+", path.read_text(encoding="utf-8"))) <= EXPOSED
+
+
+def test_the_dashboard_is_the_built_one_and_its_metrics_are_exposed_or_recorded() -> None:
+    built = (ROOT / "charts/toolpolicy/files/dashboards/on-call.json").read_text(encoding="utf-8")
+    assert built == text(), "run: make generate"
+    recorded = {rule["record"] for rule in RULES if "record" in rule}
+    panels = [panel for panel in json.loads(built)["panels"] if panel["type"] != "row"]
+    for panel in panels:
+        for target in panel["targets"]:
+            named = set(re.findall(r"(?:\w+:)?toolpolicy_\w+(?::\w+)?", target["expr"]))
+            assert named <= EXPOSED | recorded, panel["title"]
+            assert named or "ALERTS" in target["expr"], panel["title"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.get("alert") or rule.get("record")))
+def test_metrics_in_a_rule_are_exposed_or_recorded(rule: dict[str, Any]) -> None:
+    recorded = {other["record"] for other in RULES if "record" in other}
+    named = set(re.findall(r"(?:\w+:)?toolpolicy_\w+(?::\w+)?", rule["expr"]))
+    assert named
+    assert named <= EXPOSED | recorded
