@@ -1,10 +1,14 @@
-"""Debian's packages, installed when they are missing."""
+"""Debian's packages, installed when they are missing, or only unpacked where one file of them is wanted."""
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from localcluster import paths
 from localcluster.progress import step
 from localcluster.trouble import Trouble
 
@@ -32,9 +36,46 @@ def ensure(packages: Sequence[str]) -> None:
         return
     if os.geteuid() != 0:
         raise Trouble(f"missing Debian packages; as root: apt-get install {' '.join(wanted)}")
+    with _alone(), step(f"installing Debian's {', '.join(wanted)}"):
+        _apt("update", "-qq")
+        _apt("install", "-y", "-qq", *wanted)
+
+
+def unpacked(package: str) -> Path:
+    """The folder that holds the package's files. No service of it is installed or started. Raises Trouble."""
+    folder = paths.cache() / "debian" / package
+    with _alone():
+        if folder.exists():
+            return folder
+        with step(f"unpacking Debian's {package}"):
+            half = folder.with_suffix(".half")
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir(parents=True)
+            try:
+                _apt("download", "-qq", package, folder=half)
+            except Trouble:
+                _apt("update", "-qq")
+                _apt("download", "-qq", package, folder=half)
+            (archive,) = half.glob("*.deb")
+            subprocess.run(["dpkg-deb", "-x", archive, half], check=True)
+            archive.unlink()
+            half.rename(folder)
+    return folder
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """apt takes no two of us at once."""
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    with (paths.cache() / "apt.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _apt(*arguments: str, folder: Path | None = None) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with step(f"installing Debian's {', '.join(wanted)}"):
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *wanted]):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise Trouble(f"{' '.join(command)} failed: {done.stderr.strip()[-1000:]}")
+    done = subprocess.run(
+        ["apt-get", *arguments], env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Trouble(f"apt-get {' '.join(arguments)} failed: {done.stderr.strip()[-1000:]}")

@@ -176,6 +176,11 @@ def _servers(servers: list[written.Server]) -> Iterator[Finding]:
             yield Finding(
                 f"spec.servers[{index}].url", "no valid host and port; write it like https://kb.internal/mcp"
             )
+        if _has_a_meaning(server.timeout_header):
+            yield Finding(
+                f"spec.servers[{index}].timeoutHeader",
+                f"{server.timeout_header} has a meaning of its own; name a header such as X-Request-Timeout-Ms",
+            )
         if server.concurrency:
             limit = effective_concurrency(server.concurrency, None)
             yield from _concurrency(server.concurrency, limit, None, f"spec.servers[{index}].concurrency")
@@ -317,12 +322,16 @@ def _retry(own: written.Retry, default: written.Retry | None, field: str) -> Ite
         yield Finding(f"{field}.hedge", "needs a second attempt; raise maxAttempts or remove hedge")
     if own.hedge and own.hedge.not_before and milliseconds(own.hedge.not_before) == 0:
         yield Finding(f"{field}.hedge.notBefore", "must be longer than zero")
-    header = (own.idempotency_key_header or "").lower()
-    if header in _NO_KEY_HEADERS or header.startswith("mcp-"):
+    if _has_a_meaning(own.idempotency_key_header):
         yield Finding(
             f"{field}.idempotencyKeyHeader",
             f"{own.idempotency_key_header} has a meaning of its own; name a header such as Idempotency-Key",
         )
+
+
+def _has_a_meaning(header: str | None) -> bool:
+    name = (header or "").lower()
+    return name in _NO_KEY_HEADERS or name.startswith("mcp-")
 
 
 def _breaker(

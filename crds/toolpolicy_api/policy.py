@@ -118,6 +118,16 @@ class Server(Model):
             max_length=2048,
         ),
     ]
+    timeout_header: Annotated[
+        str | None,
+        Field(
+            description="The header in which it is told how many milliseconds are left for a call."
+            " Default X-Request-Timeout-Ms.",
+            pattern=r"^[A-Za-z0-9-]+$",
+            min_length=1,
+            max_length=64,
+        ),
+    ] = None
     concurrency: Annotated[
         Concurrency | None,
         Field(description="For all calls of its tools together, besides the limits of each tool."),

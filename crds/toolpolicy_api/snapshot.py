@@ -195,13 +195,15 @@ class Tool(Frozen, frozen=True):
 
 
 class Server(Frozen, frozen=True):
-    """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls."""
+    """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls.
+    `timeout_header`: where it is told the milliseconds that are left."""
 
     name: str
     protocol: Literal["MCP", "HTTP"]
     url: str
     unlisted: Rules
     concurrency: Concurrency | None = None
+    timeout_header: str = "X-Request-Timeout-Ms"
 
 
 class Requirement(Frozen, frozen=True):

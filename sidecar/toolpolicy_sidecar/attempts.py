@@ -21,6 +21,7 @@ from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.resilience.hedge import allowed
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
+from toolpolicy_sidecar.resilience.throttle import throttles
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
@@ -94,7 +95,7 @@ class Attempts:
             return refused
         call.server.retry_budget.deposit(now)
         headers = self._headers(request)
-        problem = await self._attempt(_timed(request, headers, until.at - now), until, started)
+        problem = await self._attempt(self._timed(request, headers, until.at - now), until, started)
         try:
             while problem is not None and self._delay_s is not None:
                 await asyncio.sleep(self._delay_s)
@@ -107,7 +108,7 @@ class Attempts:
                     return problem._replace(retry_after_s=refused.retry_after_s)
                 progress.retries += (problem.reason,)
                 request = self._renewed(request)
-                problem = await self._attempt(_timed(request, headers, until.at - now), until, started)
+                problem = await self._attempt(self._timed(request, headers, until.at - now), until, started)
         finally:
             if call.mcp is not None and self._mcp is not call.mcp:
                 self._means.canceller.forget(call, call.mcp.identifier)
@@ -188,7 +189,7 @@ class Attempts:
             self._hedging = Hedging(permit, now, call.mcp._replace(identifier=identifier))
             request = self._relay.again(request, identifier)
         # The last header is the time that is left.
-        return _timed(request, request.headers[:-1], until.at - now)
+        return self._timed(request, request.headers[:-1], until.at - now)
 
     def _hedge_won(self) -> None:
         """The two change places: what follows is about the attempt whose answer counts."""
@@ -228,7 +229,7 @@ class Attempts:
         now = self._clock.monotonic()
         self._asked_s = asked_s(response, self._clock)
         wait_s = self._asked_s or 0.0
-        if status == 429:
+        if throttles(status, self._asked_s):
             circuit.throttle.shut(now, self._asked_s)
             wait_s = max(wait_s, circuit.throttle.left_s(now) + EARLY_S)
         found = classify.of_status(status, self._call.tool.rules)
@@ -299,9 +300,17 @@ class Attempts:
         headers = request.headers
         if deadline.TIMEOUT_HEADER in self._call.incoming.noted:
             headers = without(headers, deadline.TIMEOUT_HEADER)
+        own = self._call.server.timeout_header.lower()
+        if own != deadline.TIMEOUT_HEADER:
+            headers = without(headers, own)
         if self._retry is not None and self._retry.key_header is not None:
             headers, self._keyed = keyed(headers, self._retry.key_header, self._identifier)
         return headers
+
+    def _timed(self, request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
+        """Tells the tool how long its answer is waited for."""
+        left = (self._call.server.timeout_header, b"%d" % max(1, int(left_s * 1000)))
+        return Request(request.origin, request.method, request.target, (*headers, left), request.body)
 
     def _renewed(self, request: Request) -> Request:
         call, relay = self._call, self._relay
@@ -326,9 +335,3 @@ def asked_s(response: Response, clock: Clock) -> float | None:
     """Seconds from now until which the server asks to be left alone; None: it does not say."""
     header = response.header(b"retry-after")
     return None if header is None else retry_after_s(header.decode("latin-1"), clock.unix_ms() / 1000)
-
-
-def _timed(request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
-    """Tells the tool how long its answer is waited for."""
-    left = (b"X-Request-Timeout-Ms", b"%d" % max(1, int(left_s * 1000)))
-    return Request(request.origin, request.method, request.target, (*headers, left), request.body)

@@ -161,6 +161,7 @@ class ServerState:
         "retry_budget",
         "schemas",
         "slots",
+        "timeout_header",
         "tools",
         "unlisted",
     )
@@ -178,6 +179,7 @@ class ServerState:
         schemas: OutputSchemas | None = None,
     ) -> None:
         self.retry_budget = retry_budget
+        self.timeout_header = server.timeout_header.encode()
         self.name, self.protocol, self.place, self.slots = server.name, server.protocol, place, slots
         self.schemas = schemas
         self.unlisted, self.tools, self.policy = unlisted, tools, policy

@@ -88,6 +88,12 @@ BAD = [
         "spec.servers[0].protocol",
         "spec.servers[0].protocol",
     ),
+    Bad(
+        "timeout header with a meaning",
+        put("servers.0.timeoutHeader", "Content-Type"),
+        "spec.servers[0].timeoutHeader",
+        None,
+    ),
     Bad("url without scheme", put("servers.0.url", "kb:8080"), "spec.servers[0].url", "spec.servers[0].url"),
     Bad(
         "url with user", put("servers.0.url", "http://u:p@kb/"), "spec.servers[0].url", "spec.servers[0].url"

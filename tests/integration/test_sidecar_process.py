@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -123,6 +124,7 @@ def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
     assert events[-1] == "stopped"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_a_forward_proxy_that_looks_into_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that curl has is the environment; the policy says that the tool is switched off."""
     world = Authority(SystemClock())
@@ -171,10 +173,11 @@ def test_a_change_is_picked_up_and_a_bad_one_is_not(running: Process, policies: 
     policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
     until(lambda: hash_in_force() != first, "the change is in force")
     second = hash_in_force()
-    changed["spec"]["redaction"] = {"fields": [{"path": "$.a", "action": "Drop"}]}
+    changed["spec"]["tools"][0]["server"] = "nowhere"
     policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
     until(
-        lambda: any("not supported yet" in str(entry.get("why")) for entry in running.log()), "it is refused"
+        lambda: any("no server 'nowhere'" in str(entry.get("why")) for entry in running.log()),
+        "it is refused",
     )
     assert hash_in_force() == second
     assert request(f"http://127.0.0.1:{running.metrics}/readyz")[0] == 200

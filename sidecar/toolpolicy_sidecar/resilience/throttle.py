@@ -1,9 +1,15 @@
-"""A server that answers 429 is left alone for as long as it asks. That is no failure: the circuit stays closed."""
+"""A server that answers 429, or 503 with a time, is left alone for as long as it asks. For the circuit a 429 is no
+failure; a 503 is one, and keeps its own count of it."""
 
 DEFAULT_PAUSE_S = 1.0
 """Where a 429 says no time, or none that can be read."""
 LONGEST_PAUSE_S = 60.0
 """Then one asks again: a wrong Retry-After must not lock a tool out for a day."""
+
+
+def throttles(status: int, retry_after_s: float | None) -> bool:
+    """Does this answer ask for a pause? A 503 does only if it says how long: else it is one failure like others."""
+    return status == 429 or (status == 503 and retry_after_s is not None)
 
 
 class ThrottleGate:
@@ -15,7 +21,7 @@ class ThrottleGate:
         self._shut_until = 0.0
 
     def shut(self, now: float, retry_after_s: float | None) -> None:
-        """A 429 came, with this Retry-After. Of several the longest holds: they answer calls that overlapped."""
+        """It asked for a pause. Of several the longest holds: they answer calls that overlapped."""
         pause_s = DEFAULT_PAUSE_S if retry_after_s is None else min(retry_after_s, LONGEST_PAUSE_S)
         self._shut_until = max(self._shut_until, now + pause_s)
 

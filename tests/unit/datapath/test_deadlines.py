@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from tests.unit.datapath.loopback import World, rules, world
 from tests.unit.datapath.test_reasons_end_to_end import hang, problem
@@ -66,3 +67,14 @@ async def test_the_agents_time_is_enforced_and_named(w: World) -> None:
     w.tool.script = hang
     answer = await (await w.agent()).request("GET", TICKET, headers=[(HEADER, "150")])
     assert "the 150 ms that the agent gave it are over" in problem(answer, Reason.TotalTimeout)
+
+
+async def test_a_server_may_want_another_header(w: World) -> None:
+    """The agent's own word in it does not get through beside ours."""
+    policy = w.policy(tool_rules=rules(total_ms=8_000, attempt_ms=3_000))
+    servers = tuple(structs.replace(server, timeout_header="X-Deadline-Ms") for server in policy.servers)
+    w.install_policy(structs.replace(policy, servers=servers))
+    await (await w.agent()).request("GET", TICKET, headers=[("x-deadline-ms", "99999999")])
+    (told,) = [text for name, text in w.tool.seen[0].headers if name.lower() == "x-deadline-ms"]
+    assert 0 < int(told) <= 3_000
+    assert w.tool.seen[0].header(HEADER) is None

@@ -89,9 +89,20 @@ async def test_no_time_to_wait_is_no_pause(w: World) -> None:
     assert [(await agent.request("GET", TICKET)).status for _ in range(2)] == [429, 200]
 
 
-async def test_a_503_with_a_time_is_a_failure_and_shuts_no_gate(w: World) -> None:
-    w.install()
+async def test_a_503_with_a_time_is_a_failure_and_shuts_the_gate(w: World) -> None:
     w.tool.script = first(says(503, Retry_After="30"))
+    agent = await w.agent()
+    assert (await agent.request("GET", TICKET)).status == 503
+    refused = await agent.request("GET", TICKET)
+    problem(refused, Reason.Throttled)
+    assert 20 <= int(refused.header("Retry-After") or 0) <= 30
+    assert len(w.tool.seen) == 1
+
+
+@pytest.mark.parametrize("more", [{}, {"Retry_After": "when it suits"}], ids=["none", "malformed"])
+async def test_a_503_without_a_time_shuts_no_gate(w: World, more: dict[str, str]) -> None:
+    w.install()
+    w.tool.script = first(says(503, **more))
     agent = await w.agent()
     assert [(await agent.request("GET", TICKET)).status for _ in range(2)] == [503, 200]
 
