@@ -34,10 +34,15 @@ def _headline(status: dict[str, Any]) -> object:
         status.get("hash"),
         [(each.get("type"), each.get("status"), each.get("reason")) for each in status.get("conditions", ())],
         [
-            (tool.get("name"), tool.get("server"), tool.get("state"), tool.get("pods"))
+            (tool.get("name"), tool.get("server"), tool.get("state"), tool.get("pods"), _where(tool))
             for tool in status.get("tools", ())
         ],
     )
+
+
+def _where(tool: dict[str, Any]) -> list[tuple[str, str]]:
+    """One circuit that opens while another one closes leaves every count as it was."""
+    return sorted((each.get("pod", ""), each.get("state", "")) for each in tool.get("worstPods", ()))
 
 
 def retry_s(failures: int) -> float:
