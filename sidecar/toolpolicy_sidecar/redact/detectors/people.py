@@ -44,6 +44,11 @@ def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
+_TELEPHONE = (
+    r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
+    r"|handy|contact.?n)"
+)
+"""What stands before a number that is a telephone's."""
 _HEX4 = "[0-9A-Fa-f]{1,4}"
 
 PEOPLE: tuple[Detector, ...] = (
@@ -118,10 +123,8 @@ PEOPLE: tuple[Detector, ...] = (
         description="Telephone numbers in a country's own form, beside a name that says so.",
         source="libphonenumber's metadata",
         confidence="Medium",
-        trigger=r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
-        r"|handy|contact.?n)",
-        expression=r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
-        r"|handy|contact.?n)(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}\s{0,2}[:=#]{0,2}\s{0,2}[\"'\\(]{0,2}"
+        trigger=_TELEPHONE,
+        expression=_TELEPHONE + r"(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}\s{0,2}[:=#]{0,2}\s{0,2}[\"'\\(]{0,2}"
         r"(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,11})",
         examples=(
             "phone: 020 7946 0958",
