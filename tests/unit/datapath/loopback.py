@@ -46,14 +46,11 @@ class Recorded:
         self.transitions.append(transition)
 
 
-@dataclass
-class Seen:
-    """A request as the tool's server read it."""
+class Message:
+    """What requests and answers have in common."""
 
-    method: str
-    target: str
     headers: Pairs
-    body: bytes = b""
+    body: bytes
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
@@ -61,6 +58,16 @@ class Seen:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+@dataclass
+class Seen(Message):
+    """A request as the tool's server read it."""
+
+    method: str
+    target: str
+    headers: Pairs
+    body: bytes = b""
 
 
 class Exchange:
@@ -209,17 +216,10 @@ async def read_request(reader: asyncio.StreamReader) -> Seen:
 
 
 @dataclass
-class Answer:
+class Answer(Message):
     status: int
     headers: Pairs
     body: bytes = b""
-
-    def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def text(self) -> str:
