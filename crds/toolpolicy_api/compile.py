@@ -19,7 +19,6 @@ HALF_OPEN_CALLS = 1
 ATTEMPTS = 3
 BACKOFF_BASE_MS = 100
 BACKOFF_MAX_MS = 2_000
-TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 RETRY_ON: tuple[compiled.RetryOn, ...] = ("Connect", "Timeout", "ServerError", "Throttled")
 
 
@@ -43,7 +42,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
                 url=server.url,
                 unlisted=_rules(written.Rules(), defaults),
                 concurrency=effective_concurrency(server.concurrency, None),
-                timeout_header=server.timeout_header or TIMEOUT_HEADER,
+                timeout_header=server.timeout_header or compiled.TIMEOUT_HEADER,
             )
             for server in spec.servers
         ),

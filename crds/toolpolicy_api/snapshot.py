@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 UNLISTED = "*"
 """The tool name under which calls of a server's unlisted tools are counted."""
 
@@ -203,7 +204,7 @@ class Server(Frozen, frozen=True):
     url: str
     unlisted: Rules
     concurrency: Concurrency | None = None
-    timeout_header: str = "X-Request-Timeout-Ms"
+    timeout_header: str = TIMEOUT_HEADER
 
 
 class Requirement(Frozen, frozen=True):

@@ -21,13 +21,10 @@ from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.resilience.hedge import allowed
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
-from toolpolicy_sidecar.resilience.throttle import throttles
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
 
-EARLY_S = 0.002
-"""A loop that counts milliseconds may wake a sleeper one too early: the gate must be open by then."""
 _TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
 
 
@@ -70,12 +67,20 @@ class Attempts:
     )
 
     def __init__(
-        self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress, means: Means
+        self,
+        call: ToolCall,
+        relay: HttpRelay | McpRelay,
+        reply: Reply,
+        progress: Progress,
+        means: Means,
+        *,
+        total: deadline.Deadline,
     ) -> None:
+        """`total`: over all attempts."""
         self._call, self._relay, self._reply, self._progress = call, relay, reply, progress
         self._means, self._clock = means, means.clock
         self._retry = call.tool.rules.retry
-        self._total = deadline.of_call(call.tool, call.incoming)
+        self._total = total
         self._mcp = call.mcp
         self._keyed = self._resendable = False
         self._permit: Permit | None = None
@@ -228,10 +233,7 @@ class Attempts:
         status, circuit = response.status, self._call.tool.circuit
         now = self._clock.monotonic()
         self._asked_s = asked_s(response, self._clock)
-        wait_s = self._asked_s or 0.0
-        if throttles(status, self._asked_s):
-            circuit.throttle.shut(now, self._asked_s)
-            wait_s = max(wait_s, circuit.throttle.left_s(now) + EARLY_S)
+        wait_s = circuit.throttle.heard(now, status, self._asked_s)
         found = classify.of_status(status, self._call.tool.rules)
         if self._retry is None or found.reason not in HEAD_SAYS or status == 501:
             return

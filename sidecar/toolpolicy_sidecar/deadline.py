@@ -5,6 +5,7 @@ import re
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Incoming
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.problem import Problem
@@ -12,7 +13,7 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.tool import ToolState
 
 _NAMES = {Reason.TotalTimeout: "total", Reason.AttemptTimeout: "attempt", Reason.IdleTimeout: "idle"}
-TIMEOUT_HEADER = b"x-request-timeout-ms"
+TIMEOUT_HEADER = snapshot.TIMEOUT_HEADER.lower().encode()
 """By it an agent may say how long it waits, and the tool is told how long is left."""
 _GRPC_HEADER = b"grpc-timeout"
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")

@@ -93,12 +93,13 @@ class Pipeline:
         if refused is None:
             try:
                 request = await relay.request()
-                ends_at = deadline.of_call(call.tool, call.incoming).at
-                async with Admission(call.tool.slots, call.server.slots, ends_at, progress):
+                total = deadline.of_call(call.tool, call.incoming)
+                async with Admission(call.tool.slots, call.server.slots, total.at, progress):
                     if progress.queued_s:
                         refused = decide(call, self._clock.monotonic())  # it may be switched off by now
                     if refused is None:
-                        return await Attempts(call, relay, reply, progress, self._means).answered(request)
+                        attempts = Attempts(call, relay, reply, progress, self._means, total=total)
+                        return await attempts.answered(request)
             except Stopped as stopped:
                 refused = stopped.problem
         progress.failed(refused)

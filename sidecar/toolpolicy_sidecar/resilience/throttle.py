@@ -12,6 +12,10 @@ def throttles(status: int, retry_after_s: float | None) -> bool:
     return status == 429 or (status == 503 and retry_after_s is not None)
 
 
+EARLY_S = 0.002
+"""A loop that counts milliseconds may wake a sleeper one too early: the gate must be open by then."""
+
+
 class ThrottleGate:
     """Of one tool at one upstream. Time is monotonic seconds."""
 
@@ -19,6 +23,15 @@ class ThrottleGate:
 
     def __init__(self) -> None:
         self._shut_until = 0.0
+
+    def heard(self, now: float, status: int, retry_after_s: float | None) -> float:
+        """A failed answer came, with this Retry-After: shuts if it asks for a pause. Seconds that another attempt
+        has to wait."""
+        wait_s = retry_after_s or 0.0
+        if not throttles(status, retry_after_s):
+            return wait_s
+        self.shut(now, retry_after_s)
+        return max(wait_s, self.left_s(now) + EARLY_S)
 
     def shut(self, now: float, retry_after_s: float | None) -> None:
         """It asked for a pause. Of several the longest holds: they answer calls that overlapped."""

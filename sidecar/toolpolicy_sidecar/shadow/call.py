@@ -25,7 +25,6 @@ from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.resilience.concurrency import Ticket
 from toolpolicy_sidecar.resilience.hedge import allowed
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
-from toolpolicy_sidecar.resilience.throttle import throttles
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.shadow.ear import Ear, Overheard
 from toolpolicy_sidecar.shadow.limits import ShadowWatch
@@ -87,10 +86,7 @@ class ShadowCall:
         found = classify.of_status(response.status, call.tool.rules)
         if found.reason in HEAD_SAYS and response.status != 501:
             asked = asked_s(response, self._clock)
-            wait_s = asked or 0.0
-            if throttles(response.status, asked):
-                call.tool.circuit.throttle.shut(now, asked)
-                wait_s = max(wait_s, call.tool.circuit.throttle.left_s(now))
+            wait_s = call.tool.circuit.throttle.heard(now, response.status, asked)
             self._failed(found, f"HTTP {response.status}", wait_s=wait_s, asked=asked)
             return response
         redactor = call.tool.redactor
