@@ -23,13 +23,14 @@ from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit
 from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.upstream.origin import parse
 
 CALLS = 50_000
 ROUNDS = 5
 CIRCUITS = 500
-SAMPLES = 50_000
-"""Shared by the circuits whose memory is measured: the larger a window, the fewer of them."""
+SAMPLES = 100
+"""Of each circuit whose memory is measured; a window takes all of its memory from the start."""
 TOOLS = 10_000
 SLOW = snapshot.SlowCall(over_ms=5_000, percent=80)
 
@@ -123,34 +124,52 @@ def peer() -> str:
     return asyncio.run(measured())
 
 
-def bytes_per_circuit(breaker: snapshot.Breaker) -> float:
-    """With its name, rules of its own, tally, and full windows."""
+def bytes_per_tool(breaker: snapshot.Breaker) -> tuple[float, float]:
+    """What is kept of a tool that is called: its circuit and its slots. And all of the tool: its name, what it matches
+    and its part of the policy, too."""
     clock, nobody, place = SystemClock(), Nobody(), parse("http://tool.test/mcp")
-    gc.collect()
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    window = (breaker.rates and breaker.rates.calls) or 100
-    kept = []
-    for number in range(min(CIRCUITS, SAMPLES // window)):
-        own = snapshot.Rules(snapshot.Timeouts(8_000, 3_000, 1_000), breaker)
-        key = ToolKey("support/agent", "kb", f"tool-{number}")
-        kept.append(Circuit(key, place, own, clock, nobody.transition))
-        for sample in range(window):
-            now = clock.monotonic()
-            permit = kept[-1].acquire(now, now + 8)
+    own = snapshot.Rules(snapshot.Timeouts(8_000, 3_000, 1_000), breaker)
+
+    def states() -> tuple[list[Circuit], list[Slots]]:
+        keys = [ToolKey("support/agent", "kb", f"tool-{number}") for number in range(CIRCUITS)]
+        circuits = [Circuit(key, place, own, clock, nobody.transition) for key in keys]
+        filled(circuits)
+        return circuits, [Slots(key.tool, None, clock) for key in keys]
+
+    def loaded() -> Current:
+        current = Current(recorder=nobody, clock=clock)
+        data = policy(own, CIRCUITS)
+        runtime = current.install(data, "bench")
+        filled(list(runtime.circuits.values()))
+        return current
+
+    return allocated(states) / CIRCUITS, allocated(loaded) / CIRCUITS
+
+
+def filled(circuits: list[Circuit]) -> None:
+    for circuit in circuits:
+        for sample in range(SAMPLES):
+            now = time.monotonic()
+            permit = circuit.acquire(now, now + 8)
             outcome = Outcome.SUCCESS if sample % 10 else Outcome.FAILURE
             if isinstance(permit, Permit):
-                kept[-1].settle(permit, outcome, "ServerError: HTTP 503", duration_s=sample % 10)
+                circuit.settle(permit, outcome, "ServerError: HTTP 503", duration_s=sample % 10)
+
+
+def allocated(make: Callable[[], object]) -> int:
+    """Bytes of what is left of it."""
     gc.collect()
-    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.start()
+    kept = make()
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    return used / len(kept)
+    del kept
+    return used
 
 
-def load() -> tuple[float, float]:
-    """Seconds for a first and for a second snapshot, which keeps every circuit."""
-    rules = snapshot.Rules(snapshot.Timeouts(8_000, 3_000, 1_000, 5_000), BREAKERS["and rates over 30 s"])
-    policy = snapshot.Policy(
+def policy(rules: snapshot.Rules, tools: int) -> bytes:
+    made = snapshot.Policy(
         namespace="support",
         name="agent",
         uid="1",
@@ -159,10 +178,16 @@ def load() -> tuple[float, float]:
         selector=snapshot.Selector(),
         servers=(snapshot.Server("kb", "MCP", "http://kb.test/mcp", rules),),
         tools=tuple(
-            snapshot.Tool(f"tool-{n}", "kb", snapshot.McpMatch(f"tool-{n}"), rules) for n in range(TOOLS)
+            snapshot.Tool(f"tool-{n}", "kb", snapshot.McpMatch(f"tool-{n}"), rules) for n in range(tools)
         ),
     )
-    data = snapshot.encode(snapshot.Snapshot((policy,)))
+    return snapshot.encode(snapshot.Snapshot((made,)))
+
+
+def load() -> tuple[float, float]:
+    """Seconds for a first and for a second snapshot, which keeps every circuit."""
+    rules = snapshot.Rules(snapshot.Timeouts(8_000, 3_000, 1_000, 5_000), BREAKERS["and rates over 30 s"])
+    data = policy(rules, TOOLS)
     current = Current(recorder=Nobody(), clock=SystemClock())
     times = []
     for _ in range(2):
@@ -178,9 +203,10 @@ def main() -> None:
         print(f"  {name:30} {microseconds(happy(CircuitBreaker(config)))}")
     print(f"  {'refused by an open circuit':30} {microseconds(refusing())}")
     print(f"  {'purgatory, failures in a row':30} {peer()}")
-    print("a tool in memory (circuit, breaker, tally, name, rules)")
+    print("a tool in memory: its state (goal: 4,096 bytes), and all of it with its part of the policy")
     for name, config in BREAKERS.items():
-        print(f"  {name:30} {bytes_per_circuit(config):8,.0f} bytes")
+        state, whole = bytes_per_tool(config)
+        print(f"  {name:30} {state:8,.0f} bytes, {whole:8,.0f} bytes")
     first, again = load()
     print(f"a policy of {TOOLS:,} tools: loaded in {first:.2f} s, reloaded in {again:.2f} s")
 

@@ -19,6 +19,24 @@ BY_POLICY = "disabled by the policy"
 class Circuit:
     """Every change of its state is emitted exactly once, from here."""
 
+    __slots__ = (
+        "_breaker",
+        "_clock",
+        "_emit",
+        "_last_error",
+        "_override",
+        "_reason",
+        "_retired",
+        "_rules",
+        "_said",
+        "_tally",
+        "_transitioned_ms",
+        "hedge",
+        "key",
+        "place",
+        "throttle",
+    )
+
     def __init__(
         self,
         key: channel.ToolKey,

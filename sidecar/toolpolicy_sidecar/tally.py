@@ -1,21 +1,23 @@
-"""Calls, errors and latencies of one tool over the last five minutes, in ten slots of thirty seconds."""
+"""Calls, errors and latencies of one tool over the last five minutes, in five slots of a minute."""
 
 from array import array
 from bisect import bisect_left
 
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS
 
-SLOTS = 10
-SLOT_S = 30.0
+SLOTS = 5
+SLOT_S = 60.0
 _BUCKETS = len(LATENCY_BOUNDS_MS) + 1
 _WIDTH = 2 + _BUCKETS
 
 
 class Tally:
-    """About 700 bytes. Time is monotonic seconds."""
+    """About 400 bytes. Time is monotonic seconds."""
+
+    __slots__ = ("_counts", "_newest")
 
     def __init__(self) -> None:
-        self._counts = array("I", bytes(4 * SLOTS * _WIDTH))
+        self._counts = array("I", (0,)) * (SLOTS * _WIDTH)
         self._newest = 0
 
     def add(self, now: float, *, error: bool, latency_ms: float | None) -> None:
@@ -37,5 +39,5 @@ class Tally:
         index = int(now // SLOT_S)
         for slot in range(self._newest + 1, min(index, self._newest + SLOTS) + 1):
             base = (slot % SLOTS) * _WIDTH
-            self._counts[base : base + _WIDTH] = array("I", bytes(4 * _WIDTH))
+            self._counts[base : base + _WIDTH] = array("I", (0,)) * _WIDTH
         self._newest = max(self._newest, index)

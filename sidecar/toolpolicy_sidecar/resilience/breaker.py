@@ -77,6 +77,23 @@ class Permit:
 
 
 class CircuitBreaker:
+    __slots__ = (
+        "_config",
+        "_failures_in_row",
+        "_generation",
+        "_leases",
+        "_not_before",
+        "_open_until",
+        "_openings",
+        "_probes_slow",
+        "_probes_succeeded",
+        "_rates",
+        "_reason",
+        "_since",
+        "_slow_call",
+        "_state",
+    )
+
     def __init__(self, config: snapshot.Breaker) -> None:
         self._config = config
         self._generation = object()

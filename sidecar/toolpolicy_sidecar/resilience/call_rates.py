@@ -8,6 +8,8 @@ from toolpolicy_sidecar.resilience.window import CountWindow, TimeWindow
 class CallRates:
     """Both shares over one window, once there are enough calls in it to say."""
 
+    __slots__ = ("_config", "_window")
+
     def __init__(self, config: snapshot.CallRates) -> None:
         self._config = config
         self._window = _window(config)

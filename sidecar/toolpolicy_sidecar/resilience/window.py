@@ -7,44 +7,52 @@ BUCKETS = 20
 
 
 class CountWindow:
-    """The last `size` calls, at most two bits each (10,000 calls: 2.7 kB)."""
+    """The last `size` calls: a ring of two bits each (10,000 calls: 2.5 kB), so that the largest costs a call no more
+    than the smallest."""
+
+    __slots__ = ("_next", "_ring", "_size", "calls", "failures", "slow")
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._failed = 0  # one bit a call, the newest lowest
-        self._slow = 0
-        self.calls = self.failures = self.slow = 0
+        self._ring = bytearray((size + 3) // 4)
+        self._next = self.calls = self.failures = self.slow = 0
 
     def add(self, *, failed: bool, slow: bool) -> None:
+        place = self._next
+        index, shift = place >> 2, (place & 3) << 1
+        held = self._ring[index]
+        oldest = held >> shift & 3
+        newest = failed | slow << 1
         if self.calls == self._size:
-            oldest = self._size - 1
-            self.failures -= self._failed >> oldest
-            self.slow -= self._slow >> oldest
-            mask = (1 << oldest) - 1
-            self._failed &= mask
-            self._slow &= mask
+            self.failures -= oldest & 1
+            self.slow -= oldest >> 1
         else:
             self.calls += 1
-        self._failed = self._failed << 1 | failed
-        self._slow = self._slow << 1 | slow
+        if newest != oldest:
+            self._ring[index] = held ^ (oldest ^ newest) << shift
         self.failures += failed
         self.slow += slow
+        place += 1
+        self._next = 0 if place == self._size else place
 
     def resize(self, size: int) -> None:
         """Keeps the newest calls that fit."""
+        places = [(self._next - age) % self._size for age in range(min(self.calls, size), 0, -1)]
+        kept = [self._ring[place >> 2] >> ((place & 3) << 1) & 3 for place in places]
         self._size = size
-        self.calls = min(self.calls, size)
-        mask = (1 << size) - 1
-        self._failed &= mask
-        self._slow &= mask
-        self.failures, self.slow = self._failed.bit_count(), self._slow.bit_count()
+        self.clear()
+        for call in kept:
+            self.add(failed=bool(call & 1), slow=bool(call & 2))
 
     def clear(self) -> None:
-        self._failed = self._slow = self.calls = self.failures = self.slow = 0
+        self._ring = bytearray((self._size + 3) // 4)
+        self._next = self.calls = self.failures = self.slow = 0
 
 
 class TimeWindow:
     """The calls of the last `length_s` seconds, in buckets of `length_s / BUCKETS`."""
+
+    __slots__ = ("_calls", "_failures", "_newest", "_slow", "_width_s", "calls", "failures", "slow")
 
     def __init__(self, length_s: float) -> None:
         self._width_s = length_s / BUCKETS
@@ -94,4 +102,4 @@ class TimeWindow:
 
 
 def _counts() -> "array[int]":
-    return array("I", bytes(4 * BUCKETS))
+    return array("I", (0,)) * BUCKETS
