@@ -1,7 +1,5 @@
 """A call's slots, for as long as it is being tried and answered."""
 
-from types import TracebackType
-
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.adaptive import Sample
@@ -13,36 +11,46 @@ _OUT_OF_TIME = {Reason.ConnectTimeout, Reason.AttemptTimeout, Reason.TotalTimeou
 
 
 class Admission:
-    """`async with` it: waits for a slot of the tool, then for one of its server, until `deadline` (monotonic seconds)
-    at most. Raises Stopped.
+    """A slot of the tool, then one of its server. `enter`, `wait` if it says so, and `leave` whatever happens.
 
     Always in this order: who holds a slot of a server waits for nothing more, so no two calls wait for each other;
     and what all tools share is not held by a call that still waits for its own."""
 
-    __slots__ = ("_deadline", "_held", "_progress", "_wanted")
+    __slots__ = ("_deadline", "_of_server", "_of_tool", "_progress", "_server", "_tool")
 
     def __init__(self, tool: Slots, server: Slots, deadline: float, progress: Progress) -> None:
-        self._wanted, self._deadline, self._progress = (tool, server), deadline, progress
-        self._held: list[tuple[Slots, Ticket]] = []
+        """`deadline`: how long it may wait (monotonic seconds)."""
+        self._tool, self._server, self._deadline, self._progress = tool, server, deadline, progress
+        self._of_tool: Ticket | None = None
+        self._of_server: Ticket | None = None
 
-    async def __aenter__(self) -> None:
-        try:
-            for slots in self._wanted:
-                ticket = await slots.enter(self._deadline)
-                self._held.append((slots, ticket))
-                self._progress.queued_s += ticket.began - ticket.entered
-        except BaseException:
-            self._leave()
-            raise
+    def enter(self, now: float) -> bool:
+        """True: it holds both. False: it has to wait. Raises Stopped, as Slots do."""
+        self._of_tool = self._tool.enter(now, self._deadline)
+        if self._of_tool.waits:
+            return False
+        self._of_server = self._server.enter(now, self._deadline)
+        return not self._of_server.waits
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave(sample_of(self._progress))
+    async def wait(self) -> None:
+        """Until it holds both. Raises Stopped."""
+        of_tool, of_server = self._of_tool, self._of_server
+        if of_tool is not None and of_tool.waits:
+            await self._waited(self._tool, of_tool)
+            of_server = self._of_server = self._server.enter(of_tool.began, self._deadline)
+        if of_server is not None and of_server.waits:
+            await self._waited(self._server, of_server)
 
-    def _leave(self, sample: Sample | None = None) -> None:
-        for slots, ticket in self._held:
-            slots.leave(ticket, sample)
+    def leave(self) -> None:
+        sample = sample_of(self._progress) if self._tool.learns or self._server.learns else None
+        if self._of_tool is not None:
+            self._tool.leave(self._of_tool, sample)
+        if self._of_server is not None:
+            self._server.leave(self._of_server, sample)
+
+    async def _waited(self, slots: Slots, ticket: Ticket) -> None:
+        await slots.turn(ticket)
+        self._progress.queued_s += ticket.began - ticket.entered
 
 
 def sample_of(progress: Progress) -> Sample | None:

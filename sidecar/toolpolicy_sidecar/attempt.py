@@ -33,7 +33,7 @@ async def attempt(
 ) -> Problem | None:
     """None: the answer was carried to its end. The connection goes back to the pool only then."""
     try:
-        async with watch:
+        with watch:
             response = await pool.exchange(request, connect_timeout_s=connect_s, connected=watch.connected)
             try:
                 await carry(response, watch)

@@ -2,14 +2,19 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable
+from functools import partial
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from toolpolicy_sidecar import classify, deadline
 from toolpolicy_sidecar.attempt import attempt
-from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
+from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.cleanse import without
 from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.idempotency import keyed
+from toolpolicy_sidecar.hedging import Live, SecondAttempt, timed
+from toolpolicy_sidecar.idempotency import identifier, keyed
 from toolpolicy_sidecar.mcp.cancel import Canceller
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
@@ -17,14 +22,14 @@ from toolpolicy_sidecar.race import Race
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import HttpRelay
 from toolpolicy_sidecar.relay.mcp import McpRelay
-from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
-from toolpolicy_sidecar.resilience.hedge import allowed
+from toolpolicy_sidecar.resilience.breaker import Outcome, Rejected
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
 
+_NEUTRAL = Outcome.NEUTRAL
 _TIMEOUTS = {Reason.TotalTimeout, Reason.AttemptTimeout, Reason.IdleTimeout}
 
 
@@ -37,32 +42,22 @@ class Means(NamedTuple):
     rng: random.Random
 
 
-class Hedging(NamedTuple):
-    """The second attempt of a race."""
-
-    permit: Permit | None
-    began: float
-    mcp: McpCall | None
-
-
 class Attempts:
     __slots__ = (
         "_agent_s",
         "_asked_s",
-        "_began",
         "_call",
         "_clock",
         "_delay_s",
-        "_hedging",
         "_keyed",
-        "_mcp",
+        "_live",
         "_means",
-        "_permit",
         "_progress",
         "_relay",
         "_reply",
         "_resendable",
         "_retry",
+        "_second",
         "_total",
     )
 
@@ -78,16 +73,14 @@ class Attempts:
     ) -> None:
         """`total`: over all attempts."""
         self._call, self._relay, self._reply, self._progress = call, relay, reply, progress
-        self._means, self._clock = means, means.clock
+        self._means, self._clock, self._total = means, means.clock, total
         self._retry = call.tool.rules.retry
-        self._total = total
-        self._mcp = call.mcp
         self._keyed = self._resendable = False
-        self._permit: Permit | None = None
-        self._hedging: Hedging | None = None
+        self._live = Live(None, 0.0, call.mcp)
+        self._second: SecondAttempt | None = None
         self._delay_s: float | None = None
-        self._began = self._agent_s = 0.0
         self._asked_s: float | None = None
+        self._agent_s = 0.0
 
     async def answered(self, request: Request) -> Problem | None:
         """None: the agent has the tool's own answer. Else how the last attempt failed, or why there was none."""
@@ -100,8 +93,8 @@ class Attempts:
             return refused
         call.server.retry_budget.deposit(now)
         headers = self._headers(request)
-        problem = await self._attempt(self._timed(request, headers, until.at - now), until, started)
         try:
+            problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
             while problem is not None and self._delay_s is not None:
                 await asyncio.sleep(self._delay_s)
                 now = self._clock.monotonic()
@@ -113,9 +106,9 @@ class Attempts:
                     return problem._replace(retry_after_s=refused.retry_after_s)
                 progress.retries += (problem.reason,)
                 request = self._renewed(request)
-                problem = await self._attempt(self._timed(request, headers, until.at - now), until, started)
+                problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
         finally:
-            if call.mcp is not None and self._mcp is not call.mcp:
+            if call.mcp is not None and self._live.mcp is not call.mcp:
                 self._means.canceller.forget(call, call.mcp.identifier)
         return problem
 
@@ -126,9 +119,9 @@ class Attempts:
         allowed = self._call.tool.circuit.acquire(now, until.at)
         if isinstance(allowed, Rejected):
             return Problem(Reason.CircuitOpen, allowed.reason, allowed.retry_after_s)
-        self._permit = allowed
         if allowed is not None and allowed.would_reject is not None:
             self._progress.shadow = (Reason.CircuitOpen,)
+        self._live = Live(allowed, now, self._live.mcp)
         return None
 
     async def _attempt(self, request: Request, until: deadline.Deadline, started: float) -> Problem | None:
@@ -138,22 +131,25 @@ class Attempts:
         progress.attempts += 1
         progress.result, progress.error = classify.SUCCESS, None
         self._delay_s = self._asked_s = None
-        self._began, self._agent_s = self._clock.monotonic(), self._waited_for_agent_s()
-        outcome = Outcome.NEUTRAL
+        self._agent_s = self._waited_for_agent_s()
+        outcome = _NEUTRAL
         try:
-            watch = deadline.Watch(self._clock, until, call.tool.idle_s)
-            upstream = self._upstream(request, until)
             problem = await attempt(
-                upstream, request, connect_s=call.tool.connect_s, watch=watch, carry=self._carry
+                self._upstream(request, until),
+                request,
+                connect_s=call.tool.connect_s,
+                watch=deadline.Watch(self._clock, until, call.tool.idle_s),
+                carry=self._carry,
             )
             if problem is not None and self._delay_s is None:
                 problem = self._understood(problem)
             outcome = progress.result.breaker
         finally:
-            progress.upstream_s = self._clock.monotonic() - started
-            self._settle(outcome)
-            if self._hedging is not None:
-                self._drop_hedge(self._hedging)
+            now = self._clock.monotonic()
+            progress.upstream_s = now - started
+            self._settle(outcome, now)
+            if self._second is not None:
+                self._drop(self._second)
         # What was answered was judged by its head.
         if problem is not None and not problem.answered and self._delay_s is None:
             self._delay_s = self._planned(problem.reason, self._clock.monotonic(), 0.0)
@@ -161,58 +157,41 @@ class Attempts:
 
     def _upstream(self, request: Request, until: deadline.Deadline) -> Upstream:
         """The first attempt may get a second one beside it."""
-        retry, hedge, pool = self._retry, self._call.tool.circuit.hedge, self._means.pool
-        if retry is None or retry.hedge is None or hedge is None or self._progress.attempts != 1:
+        retry, pool = self._retry, self._means.pool
+        if retry is None or retry.hedge is None or self._progress.attempts != 1:
             return pool
+        hedge = self._call.tool.circuit.hedge
+        if hedge is None:
+            return pool
+        began = self._live.began
         repeatable = retry.idempotent and self._resendable and retry.max_attempts > 1
-        due = hedge.due(self._began, until.at, repeatable=repeatable)
+        due = hedge.due(began, until.at, repeatable=repeatable)
         if due is not None:
-            due = max(due, self._began + retry.hedge.not_before_ms / 1000)
+            due = max(due, began + retry.hedge.not_before_ms / 1000)
+        second = self._second = SecondAttempt(self._call, self._relay, self._progress, request, until)
 
-        def second() -> Request | None:
-            return self._hedged(request, until)
+        def make() -> Request | None:
+            return second.made(self._clock, self._means.rng)
 
-        return Race(pool, self._clock, hedge, due=due, second=second, won=self._hedge_won)
+        def won() -> None:
+            """The two change places: what follows is about the attempt whose answer counts."""
+            if second.live is None:
+                return
+            self._live, second.live = second.live, self._live
+            self._progress.hedge = "Won"
+            if self._live.mcp is not None:
+                self._now_known_as(self._live.mcp.identifier)
 
-    def _hedged(self, request: Request, until: deadline.Deadline) -> Request | None:
-        """Under a permit of its own, and paid from the budget of retries."""
-        call, now = self._call, self._clock.monotonic()
-        circuit = call.tool.circuit
-        if until.at <= now or decide(call, now) is not None:
-            return None
-        closed = circuit.state(now) == "Closed"
-        if not allowed(call.server.retry_budget, now, answer_began=False, circuit_closed=closed):
-            return None
-        permit = circuit.acquire(now, until.at)
-        if isinstance(permit, Rejected):
-            return None
-        self._hedging = Hedging(permit, now, self._mcp)
-        self._progress.attempts += 1
-        self._progress.hedge = "Lost"
-        if call.mcp is not None and isinstance(self._relay, McpRelay):
-            identifier = f'"{self._identifier()}"'.encode()
-            self._hedging = Hedging(permit, now, call.mcp._replace(identifier=identifier))
-            request = self._relay.again(request, identifier)
-        # The last header is the time that is left.
-        return self._timed(request, request.headers[:-1], until.at - now)
+        return Race(pool, self._clock, hedge, due=due, second=make, won=won)
 
-    def _hedge_won(self) -> None:
-        """The two change places: what follows is about the attempt whose answer counts."""
-        hedging = self._hedging
-        if hedging is None:
-            return
-        self._hedging = Hedging(self._permit, self._began, self._mcp)
-        self._permit, self._began, self._mcp = hedging
-        self._progress.hedge = "Won"
-        if self._mcp is not None:
-            self._now_known_as(self._mcp.identifier)
-
-    def _drop_hedge(self, hedging: Hedging) -> None:
+    def _drop(self, second: SecondAttempt) -> None:
         """The attempt that did not count says nothing about the tool."""
-        self._hedging = None
-        self._call.tool.circuit.settle(hedging.permit, Outcome.NEUTRAL, None, duration_s=0.0)
-        if hedging.mcp is not None and not hedging.mcp.modern:
-            self._means.canceller.send(self._call, hedging.mcp, "another attempt was made")
+        loser, self._second = second.live, None
+        if loser is None:
+            return
+        self._call.tool.circuit.settle(loser.permit, _NEUTRAL, None, duration_s=0.0)
+        if loser.mcp is not None and not loser.mcp.modern:
+            self._means.canceller.send(self._call, loser.mcp, "another attempt was made")
 
     def _now_known_as(self, identifier: bytes) -> None:
         """To the server; the agent knows nothing of it."""
@@ -221,12 +200,12 @@ class Attempts:
             self._means.canceller.rename(call, call.mcp.identifier, identifier)
             relay.expect(identifier)
 
-    async def _carry(self, response: Response, watch: deadline.Watch) -> None:
+    def _carry(self, response: Response, watch: deadline.Watch) -> Awaitable[None]:
         """Of a failed answer that is to be tried again nothing reaches the agent. Its connection is closed: a new one
         may lead to another, healthy replica. Raises Stopped, UpstreamFailure."""
         if response.status >= 429:
             self._look(response)
-        await self._relay.carry(response, watch)
+        return self._relay.carry(response, watch)
 
     def _look(self, response: Response) -> None:
         """Raises Stopped when the answer is to be tried again."""
@@ -238,7 +217,7 @@ class Attempts:
         if self._retry is None or found.reason not in HEAD_SAYS or status == 501:
             return
         self._progress.result, self._progress.error = found, f"HTTP {status}"
-        self._settle(found.breaker)
+        self._settle(found.breaker, now)
         self._delay_s = self._planned(found.reason, now, wait_s)
         if self._delay_s is not None:
             raise Stopped(Problem(found.reason, f"its server answered HTTP {status}"))
@@ -251,18 +230,22 @@ class Attempts:
         in_time = problem.reason not in _TIMEOUTS
         waited_for = not in_time and (body.waiting or self._reply.waiting)
         self._progress.failed(problem, agent_waited_for=waited_for)
-        if not in_time and self._mcp is not None and not self._mcp.modern:
-            self._means.canceller.send(self._call, self._mcp, "timed out")
+        known = self._live.mcp
+        if not in_time and known is not None and not known.modern:
+            self._means.canceller.send(self._call, known, "timed out")
         return problem
 
-    def _settle(self, outcome: Outcome) -> None:
-        reason, error = self._progress.result.reason, self._progress.error
-        cause = f"{reason}: {error}" if reason and error else None
-        took_s = self._clock.monotonic() - self._began - (self._waited_for_agent_s() - self._agent_s)
+    def _settle(self, outcome: Outcome, now: float) -> None:
+        """A second time has no effect: the permit knows."""
+        live, reason, error = self._live, self._progress.result.reason, self._progress.error
+        took_s = now - live.began - (self._waited_for_agent_s() - self._agent_s)
         self._call.tool.circuit.settle(
-            self._permit, outcome, cause, duration_s=took_s, retry_after_s=self._asked_s
+            live.permit,
+            outcome,
+            f"{reason}: {error}" if reason and error else None,
+            duration_s=took_s,
+            retry_after_s=self._asked_s,
         )
-        self._permit = None
 
     def _waited_for_agent_s(self) -> float:
         """So far: a tool is not slow because the agent is."""
@@ -306,26 +289,20 @@ class Attempts:
         if own != deadline.TIMEOUT_HEADER:
             headers = without(headers, own)
         if self._retry is not None and self._retry.key_header is not None:
-            headers, self._keyed = keyed(headers, self._retry.key_header, self._identifier)
+            headers, self._keyed = keyed(
+                headers, self._retry.key_header, partial(identifier, self._means.rng)
+            )
         return headers
-
-    def _timed(self, request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
-        """Tells the tool how long its answer is waited for."""
-        left = (self._call.server.timeout_header, b"%d" % max(1, int(left_s * 1000)))
-        return Request(request.origin, request.method, request.target, (*headers, left), request.body)
 
     def _renewed(self, request: Request) -> Request:
         call, relay = self._call, self._relay
         if call.mcp is None or not isinstance(relay, McpRelay):
             return request
-        identifier = f'"{self._identifier()}"'.encode()
-        self._mcp = call.mcp._replace(identifier=identifier)
-        request = relay.again(request, identifier)
-        self._now_known_as(identifier)
+        named = f'"{identifier(self._means.rng)}"'.encode()
+        self._live = Live(self._live.permit, self._live.began, replace(call.mcp, identifier=named))
+        request = relay.again(request, named)
+        self._now_known_as(named)
         return request
-
-    def _identifier(self) -> str:
-        return f"{self._means.rng.getrandbits(128):032x}"
 
 
 HEAD_SAYS = {Reason.ServerError, Reason.Throttled}

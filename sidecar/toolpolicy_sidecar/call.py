@@ -1,7 +1,9 @@
 """One request of an agent, as it came and as it was recognised; and the agent's side of the connection."""
 
 from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.tool import ServerState, ToolState
@@ -66,7 +68,7 @@ class Reply(Protocol):
     def abort(self) -> None: ...
 
 
-class Incoming(NamedTuple):
+class Incoming(msgspec.Struct, frozen=True):
     """A request whose head was read. `path` is what follows `/<server>`, canonical; `query` None: no `?`."""
 
     method: str
@@ -89,7 +91,7 @@ class Incoming(NamedTuple):
         return self.noted.get(name, b"").decode("latin-1")
 
 
-class McpCall(NamedTuple):
+class McpCall(msgspec.Struct, frozen=True):
     """`identifier` is the request's id as raw JSON. `modern`: closing the stream cancels the call."""
 
     identifier: bytes
@@ -99,7 +101,7 @@ class McpCall(NamedTuple):
     """The message, decoded from its Content-Encoding."""
 
 
-class ToolCall(NamedTuple):
+class ToolCall(msgspec.Struct, frozen=True):
     """A call of one tool. `mcp` None: plain HTTP. `allow`: the path is listed, with these methods only. `stands_for`:
     the tool that failed, when this one is its fallback."""
 
@@ -112,7 +114,7 @@ class ToolCall(NamedTuple):
     stands_for: str | None = None
 
 
-class Passing(NamedTuple):
+class Passing(msgspec.Struct, frozen=True):
     """No tool call: goes through untouched, without a total timeout. `pushes`: an event stream of the server,
     on which results and notifications may come. `lists`: it asks which tools there are. `reads`: it asks for contents.
     `body` None: streamed from the agent."""

@@ -3,7 +3,9 @@
 import asyncio
 import re
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
+
+import msgspec
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Incoming
@@ -12,7 +14,8 @@ from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.tool import ToolState
 
-_NAMES = {Reason.TotalTimeout: "total", Reason.AttemptTimeout: "attempt", Reason.IdleTimeout: "idle"}
+_TOTAL, _ATTEMPT = Reason.TotalTimeout, Reason.AttemptTimeout
+_NAMES = {_TOTAL: "total", _ATTEMPT: "attempt", Reason.IdleTimeout: "idle"}
 TIMEOUT_HEADER = snapshot.TIMEOUT_HEADER.lower().encode()
 """By it an agent may say how long it waits, and the tool is told how long is left."""
 _GRPC_HEADER = b"grpc-timeout"
@@ -20,7 +23,7 @@ _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _GRPC_UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
-class Deadline(NamedTuple):
+class Deadline(msgspec.Struct, frozen=True):
     """When to give up (monotonic seconds), why, and after how long. `by_agent`: the policy would have waited longer."""
 
     at: float
@@ -41,14 +44,14 @@ def of_call(tool: ToolState, incoming: Incoming) -> Deadline:
     said = TIMEOUT_HEADER in incoming.noted or _GRPC_HEADER in incoming.noted
     agent_s = agent_timeout_s(incoming) if said else None
     if agent_s is not None and agent_s < tool.total_s:
-        return Deadline(incoming.arrived + agent_s, Reason.TotalTimeout, agent_s, by_agent=True)
-    return Deadline(incoming.arrived + tool.total_s, Reason.TotalTimeout, tool.total_s)
+        return Deadline(incoming.arrived + agent_s, _TOTAL, agent_s, by_agent=True)
+    return Deadline(incoming.arrived + tool.total_s, _TOTAL, tool.total_s)
 
 
 def of_attempt(total: Deadline, attempt_s: float, started: float) -> Deadline:
     """For one attempt that begins at `started`."""
     at = started + attempt_s
-    return Deadline(at, Reason.AttemptTimeout, attempt_s) if at < total.at else total
+    return Deadline(at, _ATTEMPT, attempt_s) if at < total.at else total
 
 
 def agent_timeout_s(incoming: Incoming) -> float | None:
@@ -64,27 +67,38 @@ def agent_timeout_s(incoming: Incoming) -> float | None:
 
 
 class Watch:
-    """The timer of one attempt; `async with` it, TimeoutError comes out when it fires. No deadline: it never does.
+    """The timer of one attempt; `with` it in a task, TimeoutError comes out when it fires. No deadline: it never does.
 
-    Idle time runs only between `listening` and `heard`, while the tool is being waited for."""
+    As asyncio.timeout_at, which costs a call as much as all rules together: nothing has to be awaited to set it. Idle
+    time runs only between `listening` and `heard`, while the tool is being waited for."""
+
+    __slots__ = ("_clock", "_deadline", "_fired", "_idle", "_idle_s", "_task", "_timer", "_were_cancelling")
 
     def __init__(self, clock: Clock, deadline: Deadline | None, idle_s: float | None) -> None:
-        self._deadline = deadline
-        self._idle_s = idle_s
-        # One look at both clocks: the loop's own may stand still while it works.
-        self._offset = asyncio.get_running_loop().time() - clock.monotonic()
-        self._clock = clock
-        self._idle = False
-        self._timer = asyncio.timeout_at(None if deadline is None else deadline.at + self._offset)
+        self._clock, self._deadline = clock, deadline
+        self._idle_s = None if deadline is None else idle_s
+        self._idle = self._fired = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> Self:
-        await self._timer.__aenter__()
+    def __enter__(self) -> Self:
+        if self._deadline is not None:
+            task = asyncio.current_task()
+            if task is None:
+                raise RuntimeError("a watch cancels a task: use it in one")
+            self._task, self._were_cancelling = task, task.cancelling()
+            self._set(self._deadline.at)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._timer.__aexit__(kind, error, trace)
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._fired:
+            return
+        # Who else cancelled the task wants it cancelled.
+        if self._task.uncancel() <= self._were_cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def connected(self) -> None:
         """Nothing depends on it here: connecting has its own timer, in the pool."""
@@ -95,12 +109,12 @@ class Watch:
         at = self._clock.monotonic() + self._idle_s
         if at < self._deadline.at:
             self._idle = True
-            self._timer.reschedule(at + self._offset)
+            self._set(at)
 
     def heard(self) -> None:
         if self._idle and self._deadline is not None:
             self._idle = False
-            self._timer.reschedule(self._deadline.at + self._offset)
+            self._set(self._deadline.at)
 
     @property
     def problem(self) -> Problem:
@@ -110,3 +124,15 @@ class Watch:
         if self._idle and self._idle_s is not None:
             return Deadline(0.0, Reason.IdleTimeout, self._idle_s).problem
         return self._deadline.problem
+
+    def _set(self, at: float) -> None:
+        if self._fired:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(at - self._clock.monotonic(), self._fire)
+
+    def _fire(self) -> None:
+        self._fired = True
+        self._task.cancel()

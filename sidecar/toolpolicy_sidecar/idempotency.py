@@ -1,5 +1,6 @@
 """The key by which a tool's server knows a repetition (draft-ietf-httpapi-idempotency-key-header)."""
 
+import random
 from collections.abc import Callable
 
 from toolpolicy_sidecar.upstream.headers import Header
@@ -13,3 +14,8 @@ def keyed(headers: tuple[Header, ...], name: str, make: Callable[[], str]) -> tu
         if header.lower() == wanted:
             return headers, bool(value.strip())
     return (*headers, (name.encode(), make().encode())), True
+
+
+def identifier(rng: random.Random) -> str:
+    """One that nobody else makes: for a key, and for an attempt at a server of MCP."""
+    return f"{rng.getrandbits(128):032x}"

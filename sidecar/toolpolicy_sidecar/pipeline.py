@@ -91,17 +91,20 @@ class Pipeline:
             return await self._passed(call, relay, reply, progress)
         refused = decide(call, self._clock.monotonic())
         if refused is None:
+            total = deadline.of_call(call.tool, call.incoming)
+            admission = Admission(call.tool.slots, call.server.slots, total.at, progress)
             try:
                 request = await relay.request()
-                total = deadline.of_call(call.tool, call.incoming)
-                async with Admission(call.tool.slots, call.server.slots, total.at, progress):
-                    if progress.queued_s:
-                        refused = decide(call, self._clock.monotonic())  # it may be switched off by now
-                    if refused is None:
-                        attempts = Attempts(call, relay, reply, progress, self._means, total=total)
-                        return await attempts.answered(request)
+                if not admission.enter(self._clock.monotonic()):
+                    await admission.wait()
+                    refused = decide(call, self._clock.monotonic())  # it may be switched off by now
+                if refused is None:
+                    attempts = Attempts(call, relay, reply, progress, self._means, total=total)
+                    return await attempts.answered(request)
             except Stopped as stopped:
                 refused = stopped.problem
+            finally:
+                admission.leave()
         progress.failed(refused)
         return refused
 

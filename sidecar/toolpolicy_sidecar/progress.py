@@ -3,55 +3,35 @@
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
+
 from toolpolicy_sidecar import classify
 from toolpolicy_sidecar.fallback.cache import Whole
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason, Would
-from toolpolicy_sidecar.record import Fallback, FallbackMissed, HedgeResult
+from toolpolicy_sidecar.record import NO_HITS, Fallback, FallbackMissed, HedgeResult
 from toolpolicy_sidecar.resilience.retry import Ended
 
 
-class Progress:
-    __slots__ = (
-        "attempts",
-        "error",
-        "fallback",
-        "fallback_missed",
-        "good",
-        "hedge",
-        "queued_s",
-        "redacted_request",
-        "redacted_response",
-        "request_bytes",
-        "result",
-        "retries",
-        "retry_ended",
-        "shadow",
-        "shadow_redacted_request",
-        "shadow_redacted_response",
-        "status",
-        "upstream_s",
-    )
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.result = classify.SUCCESS
-        self.error: str | None = None
-        self.fallback: Fallback | None = None
-        self.fallback_missed: FallbackMissed | None = None
-        self.good: Whole | None = None
-        self.attempts = 0
-        self.hedge: HedgeResult | None = None
-        self.retries: tuple[Reason, ...] = ()
-        self.retry_ended: Ended | None = None
-        self.queued_s = 0.0
-        self.upstream_s: float | None = None
-        self.request_bytes = 0
-        self.redacted_request: Mapping[str, int] = {}
-        self.redacted_response: Counter[str] | None = None
-        self.shadow: tuple[Reason | Would, ...] = ()
-        self.shadow_redacted_request: Mapping[str, int] = {}
-        self.shadow_redacted_response: Mapping[str, int] = {}
+class Progress(msgspec.Struct):
+    status: int = 0
+    result: classify.Class = classify.SUCCESS
+    error: str | None = None
+    fallback: Fallback | None = None
+    fallback_missed: FallbackMissed | None = None
+    good: Whole | None = None
+    attempts: int = 0
+    hedge: HedgeResult | None = None
+    retries: tuple[Reason, ...] = ()
+    retry_ended: Ended | None = None
+    queued_s: float = 0.0
+    upstream_s: float | None = None
+    request_bytes: int = 0
+    redacted_request: Mapping[str, int] = NO_HITS
+    redacted_response: Counter[str] | None = None
+    shadow: tuple[Reason | Would, ...] = ()
+    shadow_redacted_request: Mapping[str, int] = NO_HITS
+    shadow_redacted_response: Mapping[str, int] = NO_HITS
 
     def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
         if not problem.answered:

@@ -5,6 +5,7 @@ arguments and results never get here.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
@@ -23,7 +24,7 @@ tool is not there, cannot be given what it needs, would come too late, or failed
 HedgeResult = Literal["Won", "Lost"]
 """Of a second attempt beside a late first one: did the agent get its answer?"""
 
-_NONE: Mapping[str, int] = {}
+NO_HITS: Mapping[str, int] = MappingProxyType({})
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +65,15 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """MCP: names in `arguments`; HTTP: names in the query. At most 32, each cut to 64 characters."""
     request_bytes: int = 0
     response_bytes: int = 0
-    redacted_request: Mapping[str, int] = _NONE
+    redacted_request: Mapping[str, int] = NO_HITS
     """Detector or pattern → hits."""
-    redacted_response: Mapping[str, int] = _NONE
+    redacted_response: Mapping[str, int] = NO_HITS
     shadow: tuple[Reason | Would, ...] = ()
     """What Enforce would have done with a call that passed: of a policy in mode Shadow, or by a circuit breaker in mode
     Observe. In order, each once."""
-    shadow_redacted_request: Mapping[str, int] = _NONE
+    shadow_redacted_request: Mapping[str, int] = NO_HITS
     """What would have been taken out."""
-    shadow_redacted_response: Mapping[str, int] = _NONE
+    shadow_redacted_response: Mapping[str, int] = NO_HITS
     session: str | None = None
     """Mcp-Session-Id, for correlation: a log field, never a label."""
     trace_id: str | None = None

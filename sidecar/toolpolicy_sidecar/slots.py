@@ -44,24 +44,35 @@ class Slots:
         """None: there is none."""
         return self._limiter.limit
 
+    @property
+    def learns(self) -> bool:
+        """From the samples that it is left with."""
+        return self._limiter.adaptive
+
     def reload(self, config: snapshot.Concurrency | None) -> None:
         self._call(self._limiter.reconfigure(config, self._clock.monotonic()))
 
-    async def enter(self, deadline: float) -> Ticket:
-        """Holds a slot. Raises Stopped: there is none, or none came free by `deadline` (monotonic seconds)."""
-        ticket = self._limiter.enter(self._clock.monotonic(), deadline)
+    def enter(self, now: float, deadline: float) -> Ticket:
+        """Holds a slot; or waits for one until `deadline` (monotonic seconds) at most, and then its `turn` is to be
+        awaited. Raises Stopped: there is no slot, and no place to wait."""
+        ticket = self._limiter.enter(now, deadline)
         if isinstance(ticket, Full):
             raise Stopped(self._full(ticket))
-        if ticket.stage is Stage.WAITING and not await self._turn(ticket):
-            raise Stopped(self._late(ticket))
         return ticket
+
+    async def turn(self, ticket: Ticket) -> None:
+        """Until it holds a slot. Raises Stopped: none came free in time."""
+        if not await self._turn(ticket):
+            raise Stopped(self._late(ticket))
 
     def overbook(self, now: float, deadline: float) -> Overbooked:
         """Holds a slot in any case, and says what `enter` would have come to."""
         return self._limiter.overbook(now, deadline)
 
     def leave(self, ticket: Ticket, sample: Sample | None = None) -> None:
-        self._call(self._limiter.leave(ticket, self._clock.monotonic(), sample))
+        called = self._limiter.leave(ticket, self._clock.monotonic(), sample)
+        if called:
+            self._call(called)
 
     async def _turn(self, ticket: Ticket) -> bool:
         """Until it waits no longer; true: it has a slot. Cancelled, it leaves, even with a slot that it was given
@@ -80,7 +91,7 @@ class Slots:
         return ticket.stage is Stage.HOLDING
 
     def _out_of_time(self, ticket: Ticket) -> None:
-        if ticket.stage is Stage.WAITING:
+        if ticket.waits:
             self.leave(ticket)
             self._call((ticket,))
 

@@ -1,6 +1,6 @@
 """A call that nothing is done to: mode Off, and mode Shadow, where its shadow shows what Enforce would have done."""
 
-from toolpolicy_sidecar.admission import Admission
+from toolpolicy_sidecar.admission import sample_of
 from toolpolicy_sidecar.attempt import attempt
 from toolpolicy_sidecar.attempts import Means
 from toolpolicy_sidecar.call import Reply, ToolCall
@@ -29,8 +29,15 @@ class Untouched:
         request = await self._relay.request()
         if call.tool.mode == "Off":
             # Counted all the same: limits that come with a reload find what is in flight.
-            async with Admission(call.tool.slots, call.server.slots, float("inf"), progress):
+            now, never = self._means.clock.monotonic(), float("inf")
+            held = [
+                (slots, slots.overbook(now, never).ticket) for slots in (call.tool.slots, call.server.slots)
+            ]
+            try:
                 return await self._attempt(request, None)
+            finally:
+                for slots, ticket in held:
+                    slots.leave(ticket, sample_of(progress))
         shadow = ShadowCall(call, self._reply, progress, self._means, limit_bytes)
         try:
             return await self._attempt(await shadow.begin(request), shadow)

@@ -7,6 +7,7 @@ import base64
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Incoming, McpCall, ToolCall, argument_keys
@@ -39,11 +40,17 @@ def said(call: ToolCall, other: Other, body: bytes | None, left_s: float, now: f
     made = _mcp(call, call.mcp, other) if call.mcp is not None else _http(call, other, body)
     if made is None:
         return None
-    incoming = made.incoming._replace(
-        arrived=now, arrived_ms=call.incoming.arrived_ms + int((now - call.incoming.arrived) * 1000)
+    incoming = replace(
+        made.incoming,
+        arrived=now,
+        arrived_ms=call.incoming.arrived_ms + int((now - call.incoming.arrived) * 1000),
     )
-    return made._replace(
-        incoming=incoming, server=other.server, tool=other.tool.within(left_s), stands_for=call.tool.name
+    return replace(
+        made,
+        incoming=incoming,
+        server=other.server,
+        tool=other.tool.within(left_s),
+        stands_for=call.tool.name,
     )
 
 
@@ -81,11 +88,13 @@ def _mcp(call: ToolCall, mcp: McpCall, other: Other) -> ToolCall | None:
     incoming = _with(call.incoming, _headers(call.incoming, keep=None), body)
     if b"mcp-name" in incoming.noted:
         header = _header_value(name)
-        incoming = incoming._replace(
-            headers=(*incoming.headers, (b"Mcp-Name", header)), noted={**incoming.noted, b"mcp-name": header}
+        incoming = replace(
+            incoming,
+            headers=(*incoming.headers, (b"Mcp-Name", header)),
+            noted={**incoming.noted, b"mcp-name": header},
         )
     made = McpCall(identifier, name, mcp.modern, body)
-    return call._replace(incoming=incoming, mcp=made, argument_keys=argument_keys(arguments))
+    return replace(call, incoming=incoming, mcp=made, argument_keys=argument_keys(arguments))
 
 
 def _raw(value: object) -> msgspec.Raw:
@@ -124,8 +133,8 @@ def _http(call: ToolCall, other: Other, body: bytes | None) -> ToolCall | None:
     headers = _headers(incoming, keep=keep)
     if not body:
         headers = tuple(header for header in headers if header[0].lower() != b"content-type")
-    made = _with(incoming, headers, body)._replace(method=method, path=path, query=text or None)
-    return call._replace(incoming=made, argument_keys=argument_keys(_pairs(text)))
+    made = replace(_with(incoming, headers, body), method=method, path=path, query=text or None)
+    return replace(call, incoming=made, argument_keys=argument_keys(_pairs(text)))
 
 
 def _filled(
@@ -166,7 +175,7 @@ def _pairs(query: str | None) -> dict[str, str]:
 def _with(incoming: Incoming, headers: tuple[Header, ...], body: bytes) -> Incoming:
     kept = {name.lower() for name, _ in headers}
     noted = {name: value for name, value in incoming.noted.items() if name in kept or name == b"mcp-name"}
-    return incoming._replace(headers=headers, noted=noted, body=ReadBody(body))
+    return replace(incoming, headers=headers, noted=noted, body=ReadBody(body))
 
 
 def _headers(incoming: Incoming, *, keep: frozenset[bytes] | None) -> tuple[Header, ...]:

@@ -5,6 +5,8 @@ import socket
 import sys
 from typing import cast
 
+from msgspec.structs import replace
+
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import Destination, shown
@@ -83,15 +85,15 @@ class ForwardListener(HttpListener):
             if covered is not None:
                 server, rest = covered
                 incoming = self._incoming(asked, rest, known.query)
-                incoming = incoming._replace(headers=_for_server(incoming.headers), addressed=True)
+                incoming = replace(incoming, headers=_for_server(incoming.headers), addressed=True)
                 await self._serve(incoming, server, asked.reply)
                 return
         problem = runtime.egress.refusal(origin, method=asked.request.method, path=path)
         if problem is not None:
             raise Stopped(problem, shown(origin))
         incoming = self._incoming(asked, "", None)
-        incoming = incoming._replace(
-            headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
+        incoming = replace(
+            incoming, headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
         )
         try:
             await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)

@@ -4,6 +4,8 @@ on to the attempt that is under way; of two in a race, to the first."""
 
 import asyncio
 
+from msgspec.structs import replace
+
 from toolpolicy_sidecar.call import Incoming, McpCall, Passing, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.tool import ServerState
@@ -43,7 +45,7 @@ class Canceller:
         if not self._sent_as or passing.body is None:
             return passing
         renamed = self._sent_as.get(_session(passing.server, passing.incoming))
-        return passing._replace(body=jsonrpc.redirected(passing.body, renamed)) if renamed else passing
+        return replace(passing, body=jsonrpc.redirected(passing.body, renamed)) if renamed else passing
 
     def send(self, call: ToolCall, mcp: McpCall, why: str) -> None:
         if len(self._tasks) >= AT_ONCE:

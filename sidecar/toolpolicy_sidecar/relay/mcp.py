@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from msgspec.structs import replace
+
 from toolpolicy_sidecar import classify, cleanse, render
 from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
@@ -56,7 +58,7 @@ class McpRelay:
     def again(self, request: Request, identifier: bytes) -> Request:
         """The request for another attempt, under an id of its own: the server may still be busy with the last one."""
         body = request.body if isinstance(request.body, bytes) else b""
-        return request._replace(body=jsonrpc.renamed(body, self._sent_as, identifier))
+        return replace(request, body=jsonrpc.renamed(body, self._sent_as, identifier))
 
     def expect(self, identifier: bytes) -> None:
         """The answer that is carried has this id."""

@@ -15,15 +15,15 @@ class CallRates:
         self._window = _window(config)
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        if isinstance(self._window, CountWindow):
-            self._window.add(failed=failed, slow=slow)
-        else:
-            self._window.add(now, failed=failed, slow=slow)
+        self._window.add(now, failed=failed, slow=slow)
 
     def exceeded(self) -> str | None:
         """The reason to open, as of the last `add`. Exact: 2 of 3 is 66.67 %, below 67 %."""
-        config, window = self._config, self._window
-        calls, failures, slow = window.calls, window.failures, window.slow
+        window = self._window
+        failures, slow = window.failures, window.slow
+        if not failures and not slow:
+            return None
+        config, calls = self._config, window.calls
         if calls < config.minimum_calls:
             return None
         if config.failure_percent is not None and failures * 100 >= config.failure_percent * calls:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
+import msgspec
+
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.resilience.adaptive import AdaptiveLimit, Sample
 
@@ -24,8 +26,11 @@ class Stage(Enum):
     LEFT = auto()
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
+_WAITING, _HOLDING, _LEFT = Stage.WAITING, Stage.HOLDING, Stage.LEFT
+"""Looked up once: before Python 3.12 each look costs as much as making a ticket."""
+
+
+class Ticket(msgspec.Struct, eq=False):
     """A slot, or a place in the queue. Give it back with `leave`, whatever happens; twice has no effect.
 
     Times are monotonic seconds. `until`: who still waits then has to leave."""
@@ -35,6 +40,10 @@ class Ticket:
     stage: Stage
     began: float
     """When it got its slot."""
+
+    @property
+    def waits(self) -> bool:
+        return self.stage is _WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +86,23 @@ class ConcurrencyLimiter:
 
     @property
     def limit(self) -> int | None:
-        if self._adaptive is not None:
-            return self._adaptive.limit
-        return None if self._config is None else self._config.max
+        return None if self._config is None else self._limit(self._config)
+
+    @property
+    def adaptive(self) -> bool:
+        return self._adaptive is not None
 
     def enter(self, now: float, deadline: float) -> Ticket | Full:
         """A ticket that holds a slot, or waits for one until `deadline` or its queue timeout."""
-        config, limit = self._config, self.limit
-        if config is None or limit is None or self._in_flight < limit:
+        config = self._config
+        if config is None or self._in_flight < (limit := self._limit(config)):
             self._in_flight += 1
-            return Ticket(now, deadline, Stage.HOLDING, now)
+            return Ticket(now, deadline, _HOLDING, now)
         if len(self._waiting) >= config.queue:
             return Full(limit, len(self._waiting))
         timeout_ms = config.queue_timeout_ms
         until = deadline if timeout_ms is None else min(deadline, now + timeout_ms / 1000)
-        ticket = Ticket(now, until, Stage.WAITING, now)
+        ticket = Ticket(now, until, _WAITING, now)
         self._waiting[ticket] = None
         return ticket
 
@@ -102,19 +113,20 @@ class ConcurrencyLimiter:
         short = limit is not None and self._in_flight >= limit
         full = Full(limit, waiting) if limit is not None and short and waiting >= queue else None
         self._in_flight += 1
-        return Overbooked(Ticket(now, deadline, Stage.HOLDING, now), short and full is None, full)
+        return Overbooked(Ticket(now, deadline, _HOLDING, now), short and full is None, full)
 
     def leave(self, ticket: Ticket, now: float, sample: Sample | None = None) -> tuple[Ticket, ...]:
         """`sample`: what an adaptive limit may learn from this call. Returns the tickets that wait no longer:
         they hold a slot now or, out of time, have left."""
-        stage, ticket.stage = ticket.stage, Stage.LEFT
-        if stage is Stage.WAITING:
+        stage, ticket.stage = ticket.stage, _LEFT
+        if stage is _WAITING:
             del self._waiting[ticket]
-        elif stage is Stage.HOLDING:
+        elif stage is _HOLDING:
             if sample is not None and self._adaptive is not None:
                 self._adaptive.add(sample, now, began=ticket.began, in_flight=self._in_flight)
             self._in_flight -= 1
-            return self._admit(now)
+            if self._waiting:
+                return self._admit(now)
         return ()
 
     def reconfigure(self, config: snapshot.Concurrency | None, now: float) -> tuple[Ticket, ...]:
@@ -127,6 +139,9 @@ class ConcurrencyLimiter:
             self._adaptive.reconfigure(config.adaptive_min, config.max)
         return self._admit(now)
 
+    def _limit(self, config: snapshot.Concurrency) -> int:
+        return config.max if self._adaptive is None else self._adaptive.limit
+
     def _admit(self, now: float) -> tuple[Ticket, ...]:
         if not self._waiting:
             return ()
@@ -135,10 +150,10 @@ class ConcurrencyLimiter:
         while self._waiting and (limit is None or self._in_flight < limit):
             ticket, _ = self._waiting.popitem(last=False)
             if now < ticket.until:
-                ticket.stage, ticket.began = Stage.HOLDING, now
+                ticket.stage, ticket.began = _HOLDING, now
                 self._in_flight += 1
             else:
-                ticket.stage = Stage.LEFT
+                ticket.stage = _LEFT
             called.append(ticket)
         return tuple(called)
 

@@ -17,7 +17,7 @@ class CountWindow:
         self._ring = bytearray((size + 3) // 4)
         self._next = self.calls = self.failures = self.slow = 0
 
-    def add(self, *, failed: bool, slow: bool) -> None:
+    def add(self, _now: float, *, failed: bool, slow: bool) -> None:
         place = self._next
         index, shift = place >> 2, (place & 3) << 1
         held = self._ring[index]
@@ -42,7 +42,7 @@ class CountWindow:
         self._size = size
         self.clear()
         for call in kept:
-            self.add(failed=bool(call & 1), slow=bool(call & 2))
+            self.add(0.0, failed=bool(call & 1), slow=bool(call & 2))
 
     def clear(self) -> None:
         self._ring = bytearray((self._size + 3) // 4)
@@ -60,7 +60,16 @@ class TimeWindow:
         self.clear()
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        self._put(now, 1, int(failed), int(slow))
+        self.advance(now)
+        slot = self._newest % BUCKETS
+        self._calls[slot] += 1
+        self.calls += 1
+        if failed:
+            self._failures[slot] += 1
+            self.failures += 1
+        if slow:
+            self._slow[slot] += 1
+            self.slow += 1
 
     def advance(self, now: float) -> None:
         """Forgets what is too old. Time that goes back forgets nothing and counts as the newest bucket."""
@@ -80,8 +89,7 @@ class TimeWindow:
         other = TimeWindow(length_s)
         for bucket in range(max(0, self._newest - BUCKETS + 1), self._newest + 1):
             slot = bucket % BUCKETS
-            started = bucket * self._width_s
-            other._put(started, self._calls[slot], self._failures[slot], self._slow[slot])
+            other._put(bucket * self._width_s, self._calls[slot], self._failures[slot], self._slow[slot])
         return other
 
     def clear(self) -> None:

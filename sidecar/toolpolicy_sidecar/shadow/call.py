@@ -10,6 +10,8 @@ Enforce, except where another attempt would have been made: nobody knows what it
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 
+from msgspec.structs import replace
+
 from toolpolicy_sidecar import classify, cleanse, deadline
 from toolpolicy_sidecar.admission import sample_of
 from toolpolicy_sidecar.aside import aside
@@ -62,7 +64,7 @@ class ShadowCall:
         redactor = self._call.tool.redactor
         if redactor is not None and redactor.on_request:
             if request.body is not None and not isinstance(request.body, bytes):
-                request = request._replace(body=self._overheard(request.body))
+                request = replace(request, body=self._overheard(request.body))
             else:
                 await self._scan_request(request.body or b"")
         self._enter(now)

@@ -1,13 +1,15 @@
 """One request and its response, as the pipeline sees them."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+import msgspec
 
 from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """`target` is the origin-form path and query. Host, framing and connection headers are the pool's business."""
 
     origin: Origin
@@ -40,11 +42,14 @@ class Response:
 
     def header(self, name: bytes) -> bytes | None:
         """The first of this (lower-case) name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return None
 
-    async def read(self) -> bytes:
+    def read(self) -> Awaitable[bytes]:
         """The next piece; b"" at the clean end. Raises UpstreamFailure."""
-        return await self._source.read()
+        return self._source.read()
 
     async def body(self, limit_bytes: int) -> bytes:
         """All of it. Raises BodyTooLarge (the connection is closed then) or UpstreamFailure."""

@@ -23,7 +23,7 @@ async def w() -> AsyncIterator[World]:
 def test_case_10_of_three_seconds_2_7_used_leave_0_3() -> None:
     total = Deadline(1003.0, Reason.TotalTimeout, 3.0)
     assert of_attempt(total, 1.0, 1002.7) is total
-    assert of_attempt(total, 0.25, 1002.5) == (1002.75, Reason.AttemptTimeout, 0.25, False)
+    assert of_attempt(total, 0.25, 1002.5) == Deadline(1002.75, Reason.AttemptTimeout, 0.25)
 
 
 async def test_the_tool_is_told_the_time_that_is_left(w: World) -> None:

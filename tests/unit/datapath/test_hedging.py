@@ -139,23 +139,27 @@ async def test_a_first_attempt_that_answers_after_all_counts(w: World) -> None:
     assert w.recorded.transitions == []
 
 
-async def test_the_second_attempt_has_a_permit_of_its_own_and_both_are_settled(w: World) -> None:
+async def test_the_second_attempt_has_a_permit_of_its_own_and_both_are_settled(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Watched on its way through, nothing is replaced."""
     hedged(w, breaker=breaker(5))
     given: list[Permit] = []
-    acquire, settle = circuit(w).acquire, circuit(w).settle
+    acquire, settle = Circuit.acquire, Circuit.settle
     settled: list[tuple[Permit, Outcome]] = []
 
-    def acquiring(now: float, deadline: float) -> Any:
-        permit = acquire(now, deadline)
+    def acquiring(of: Circuit, now: float, deadline: float) -> Any:
+        permit = acquire(of, now, deadline)
         assert isinstance(permit, Permit)
         given.append(permit)
         return permit
 
-    def settling(permit: Permit, outcome: Outcome, cause: str | None, **more: Any) -> None:
+    def settling(of: Circuit, permit: Permit, outcome: Outcome, cause: str | None, **more: Any) -> None:
         settled.append((permit, outcome))
-        settle(permit, outcome, cause, **more)
+        settle(of, permit, outcome, cause, **more)
 
-    circuit(w).acquire, circuit(w).settle = acquiring, settling  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(Circuit, "acquire", acquiring)
+    monkeypatch.setattr(Circuit, "settle", settling)
     played(w, None, text("second"))
     await (await get(w)).answer()
     await w.recorded_call()

@@ -133,9 +133,16 @@ def soon() -> float:
     return time.monotonic() + 60
 
 
+async def entered(of: Slots, deadline: float) -> Ticket:
+    ticket = of.enter(time.monotonic(), deadline)
+    if ticket.waits:
+        await of.turn(ticket)
+    return ticket
+
+
 async def waiter(of: Slots, deadline: float | None = None) -> asyncio.Task[Ticket]:
     before = of.waiting
-    task = asyncio.create_task(of.enter(soon() if deadline is None else deadline))
+    task = asyncio.create_task(entered(of, soon() if deadline is None else deadline))
     while of.waiting == before:  # noqa: ASYNC110 -- a count has no event
         await asyncio.sleep(0)
     return task
@@ -143,7 +150,7 @@ async def waiter(of: Slots, deadline: float | None = None) -> asyncio.Task[Ticke
 
 async def test_waits_for_its_turn() -> None:
     of = slots(1, 2)
-    held = await of.enter(soon())
+    held = await entered(of, soon())
     one, two = await waiter(of), await waiter(of)
     of.leave(held)
     first = await one
@@ -155,10 +162,10 @@ async def test_waits_for_its_turn() -> None:
 
 async def test_refusals_say_what_is_full_and_how_long_it_was() -> None:
     of = slots(1, 1, queue_timeout_ms=20)
-    await of.enter(soon())
+    await entered(of, soon())
     one = await waiter(of)
     with pytest.raises(Stopped) as full:
-        await of.enter(soon())
+        await entered(of, soon())
     assert full.value.problem == Problem(
         Reason.ConcurrencyLimit, "all slots of the tool are taken (1 at once are allowed), and 1 more wait"
     )
@@ -171,15 +178,15 @@ async def test_refusals_say_what_is_full_and_how_long_it_was() -> None:
 
 async def test_a_deadline_that_is_over_waits_for_nothing() -> None:
     of = slots(1, 1)
-    await of.enter(soon())
+    await entered(of, soon())
     with pytest.raises(Stopped):
-        await of.enter(time.monotonic() - 1)
+        await entered(of, time.monotonic() - 1)
     assert counts(of) == (1, 0)
 
 
 async def test_cancelled_while_waiting() -> None:
     of = slots(1, 2)
-    held = await of.enter(soon())
+    held = await entered(of, soon())
     one, two = await waiter(of), await waiter(of)
     one.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -193,7 +200,7 @@ async def test_cancelled_while_waiting() -> None:
 @pytest.mark.parametrize("cancelled_first", [True, False])
 async def test_cancelled_in_the_moment_of_its_turn_it_passes_the_slot_on(cancelled_first: bool) -> None:
     of = slots(1, 2)
-    held = await of.enter(soon())
+    held = await entered(of, soon())
     one, two = await waiter(of), await waiter(of)
     if cancelled_first:
         one.cancel()
@@ -209,7 +216,7 @@ async def test_cancelled_in_the_moment_of_its_turn_it_passes_the_slot_on(cancell
 
 async def test_a_reload_wakes_those_who_now_have_a_slot() -> None:
     of = slots(1, 2)
-    held = await of.enter(soon())
+    held = await entered(of, soon())
     one, two = await waiter(of), await waiter(of)
     of.reload(Concurrency(2, 2))
     second = await one
@@ -251,12 +258,17 @@ def test_whatever_happens_every_slot_comes_back(
 
         async def call(deadline: float, end: asyncio.Event) -> None:
             nonlocal running
-            async with Admission(tool, server, deadline, Progress()):
+            admission = Admission(tool, server, deadline, Progress())
+            try:
+                if not admission.enter(time.monotonic()):
+                    await admission.wait()
                 running += 1
                 try:
                     await end.wait()
                 finally:
                     running -= 1
+            finally:
+                admission.leave()
 
         for (what, value), turns in steps:
             if what == "call":

@@ -30,7 +30,7 @@ def sums(window: CountWindow | TimeWindow) -> Sums:
 def test_calls_as_in_resilience4j(size: int, calls: str, wanted: list[Sums]) -> None:
     window, seen = CountWindow(size), list[Sums]()
     for call in calls:
-        window.add(failed=call in "Ff", slow=call in "sf")
+        window.add(0.0, failed=call in "Ff", slow=call in "sf")
         seen.append(sums(window))
     assert (seen or [sums(window)]) == wanted
 
@@ -77,7 +77,7 @@ CALLS = st.lists(st.tuples(st.integers(0, 60), st.booleans(), st.booleans()), ma
 def test_calls_as_a_list_counts_them(calls: list[tuple[int, bool, bool]], size: int, other: int) -> None:
     window = CountWindow(size)
     for _, failed, slow in calls:
-        window.add(failed=failed, slow=slow)
+        window.add(0.0, failed=failed, slow=slow)
     kept = calls[-size:]
     assert sums(window) == (len(kept), sum(c[1] for c in kept), sum(c[2] for c in kept))
     window.resize(other)
