@@ -66,6 +66,7 @@ def row(failures: int, open_for_s: int, **fields: object) -> snapshot.Breaker:
 
 
 FIRST = "the first failed probe opens again: halfOpenCalls probes must succeed, not a share of them"
+OBSERVED = "it shows the state that mode Auto would be in, and lets everything pass all the same"
 R4J = rates(5, 4, failed=50, minimum=5, window_s=5, slow=snapshot.SlowCall(4_000, 50))
 RESILIENCE4J = (
     Sequence(
@@ -190,6 +191,20 @@ RESILIENCE4J = (
         "a reset closes and forgets",
         R4J,
         (Step(0, "FFFFF", "Open"), Step(0, "R", "Closed"), Step(0, "FFFF", "Closed"), Step(0, "F", "Open")),
+    ),
+    Sequence(
+        "a reset of a closed circuit forgets, too",
+        R4J,
+        (Step(0, "FFFF", "Closed"), Step(0, "R", "Closed"), Step(0, "FFFF", "Closed"), Step(0, "F", "Open")),
+    ),
+    Sequence(
+        "metrics only, or observing, refuses nobody",
+        snapshot.Breaker(5_000, 4, mode="Observe", rates=R4J.rates),
+        (
+            Step(0, "FFFS", "Closed"),
+            Step(0, "S", "Closed", ours="Open", why=OBSERVED),
+            Step(0, "F", "Closed", ours="Open", why=OBSERVED),
+        ),
     ),
 )
 
