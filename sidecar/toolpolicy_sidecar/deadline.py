@@ -86,7 +86,8 @@ class Watch:
             if task is None:
                 raise RuntimeError("a watch cancels a task: use it in one")
             self._task, self._were_cancelling = task, task.cancelling()
-            self._set(self._deadline.at)
+            left_s = self._deadline.at - self._clock.monotonic()
+            self._timer = task.get_loop().call_later(left_s, self._fire)
         return self
 
     def __exit__(
@@ -130,8 +131,7 @@ class Watch:
             return
         if self._timer is not None:
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(at - self._clock.monotonic(), self._fire)
+        self._timer = self._task.get_loop().call_later(at - self._clock.monotonic(), self._fire)
 
     def _fire(self) -> None:
         self._fired = True

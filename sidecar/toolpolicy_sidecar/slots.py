@@ -24,11 +24,13 @@ class SlotsKey(NamedTuple):
 class Slots:
     """Of a tool or of a server; outlives a reload, as a circuit does. `owner` is how a refusal calls it."""
 
-    __slots__ = ("_clock", "_limiter", "_owner", "_turns")
+    __slots__ = ("_clock", "_limiter", "_owner", "_turns", "learns")
 
     def __init__(self, owner: str, config: snapshot.Concurrency | None, clock: Clock) -> None:
         self._owner, self._clock = owner, clock
         self._limiter = ConcurrencyLimiter(config)
+        self.learns = self._limiter.adaptive
+        """From the samples that it is left with."""
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
 
     @property
@@ -44,13 +46,9 @@ class Slots:
         """None: there is none."""
         return self._limiter.limit
 
-    @property
-    def learns(self) -> bool:
-        """From the samples that it is left with."""
-        return self._limiter.adaptive
-
     def reload(self, config: snapshot.Concurrency | None) -> None:
         self._call(self._limiter.reconfigure(config, self._clock.monotonic()))
+        self.learns = self._limiter.adaptive
 
     def enter(self, now: float, deadline: float) -> Ticket:
         """Holds a slot; or waits for one until `deadline` (monotonic seconds) at most, and then its `turn` is to be

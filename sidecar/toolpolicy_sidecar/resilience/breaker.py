@@ -167,7 +167,7 @@ class CircuitBreaker:
             return expired[0] if expired else None
         if permit.would_reject is not None:  # passed by Observe: Auto would not know how it ended
             return None
-        if outcome is _FAILURE and retry_after_s is not None:
+        if retry_after_s is not None and outcome is _FAILURE:
             self._not_before = now + floor_s(self._config, retry_after_s)
         slow = self._slow_call is not None and duration_s * 1000 > self._slow_call.over_ms
         if self._state == "HalfOpen":
@@ -262,13 +262,11 @@ class CircuitBreaker:
         if not failed:
             self._not_before = 0.0
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
-        if self._rates:
-            self._rates.add(now, failed=failed, slow=slow)
+        reason = self._rates.add(now, failed=failed, slow=slow) if self._rates else None
         limit = self._config.consecutive_failures
         if failed and limit is not None and self._failures_in_row >= limit:
             count = self._failures_in_row
-            return self._change("Open", f"{count} consecutive failure{'s' if count > 1 else ''}", now)
-        reason = self._rates.exceeded() if self._rates else None
+            reason = f"{count} consecutive failure{'s' if count > 1 else ''}"
         return self._change("Open", reason, now) if reason else None
 
     def _lost_at(self, now: float) -> float | None:

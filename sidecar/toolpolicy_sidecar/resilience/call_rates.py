@@ -14,16 +14,16 @@ class CallRates:
         self._config = config
         self._window = _window(config)
 
-    def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        self._window.add(now, failed=failed, slow=slow)
-
-    def exceeded(self) -> str | None:
-        """The reason to open, as of the last `add`. Exact: 2 of 3 is 66.67 %, below 67 %."""
+    def add(self, now: float, *, failed: bool, slow: bool) -> str | None:
+        """Counts a call, and says why to open, if there is a reason now."""
         window = self._window
-        failures, slow = window.failures, window.slow
-        if not failures and not slow:
-            return None
-        config, calls = self._config, window.calls
+        window.add(now, failed=failed, slow=slow)
+        return self._exceeded() if window.failures or window.slow else None
+
+    def _exceeded(self) -> str | None:
+        """Exact: 2 of 3 is 66.67 %, below 67 %."""
+        config, window = self._config, self._window
+        calls, failures, slow = window.calls, window.failures, window.slow
         if calls < config.minimum_calls:
             return None
         if config.failure_percent is not None and failures * 100 >= config.failure_percent * calls:

@@ -60,7 +60,8 @@ class TimeWindow:
         self.clear()
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        self.advance(now)
+        if now // self._width_s > self._newest:
+            self.advance(now)
         slot = self._newest % BUCKETS
         self._calls[slot] += 1
         self.calls += 1
