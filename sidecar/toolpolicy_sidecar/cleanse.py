@@ -87,6 +87,8 @@ def mcp_request(
     """Arguments, answers to the server's questions, and the headers that mirror arguments. Raises Stopped."""
     hits = Counter[str]()
     try:
+        if redactor.unremarkable(body):
+            return body, _mirrors(headers, redactor, frozenset(), hits), hits
         members = jsonrpc.members_of(body) or {}
         params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
         values: frozenset[bytes] = frozenset()
@@ -116,6 +118,8 @@ def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Red
         members = jsonrpc.members_of(data)
         if members is None:
             raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
+        if redactor.unremarkable(data):
+            return Redacted(data, {})
         hits = Counter[str]()
         for name in _TO_AGENT:
             if name in members and (results or name != "result"):

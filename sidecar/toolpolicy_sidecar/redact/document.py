@@ -51,7 +51,7 @@ def check(data: bytes) -> None:
         if any(match[1] for match in _HALF_PAIR.finditer(data)):
             raise Unscannable("JSON with half a surrogate pair") from None
         raise Unscannable(f"malformed JSON ({_place(error)})") from None
-    if _too_deep(data):
+    if too_deep(data):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
 
 
@@ -71,7 +71,7 @@ def is_one(text: bytes) -> bool:
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
         return False
-    if _too_deep(text):
+    if too_deep(text):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
     return True
 
@@ -92,7 +92,8 @@ def written_out(number: bytes) -> bytes | None:
     return None if abs(value.adjusted()) > _LONGEST_EXPANSION else format(value, "f").encode()
 
 
-def _too_deep(data: bytes) -> bool:
+def too_deep(data: bytes) -> bool:
+    """Deeper than is read."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
     outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])

@@ -11,7 +11,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document, wrapped
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import Scanner
+from toolpolicy_sidecar.redact.scanner import DISGUISE, Scanner
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
@@ -21,7 +21,7 @@ NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
 
-_DISGUISE = re2.compile(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
+_DISGUISE = re2.compile(DISGUISE)
 _PASSES = 4
 _NOWHERE = (sys.maxsize, sys.maxsize)
 
@@ -48,6 +48,10 @@ class Redactor:
             raise Blocked(hits)
         return Redacted(value if hits else raw, hits)
 
+    def unremarkable(self, message: bytes) -> bool:
+        """True: whatever part of this JSON is looked at, it can be read, and nothing is to be taken out of it."""
+        return not self._fields and self._scanner.unremarkable(message) and not document.too_deep(message)
+
     def text(self, text: str) -> Redacted[str]:
         """A text of any kind; one that is a JSON document is opened."""
         try:
@@ -61,6 +65,8 @@ class Redactor:
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
         document.check(data)
+        if self._scanner.unremarkable(data):
+            return Redacted(data, {})
         hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
@@ -110,6 +116,8 @@ class Redactor:
     def path(self, raw: str) -> Redacted[str]:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
+        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+            return Redacted(raw, {})
         hits = Counter[str]()
         segments: list[str] = []
         plain: list[bytes] = []
@@ -223,6 +231,8 @@ class Redactor:
     def _may_hit(self, text: bytes, readings: int) -> bool:
         """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in
         one of its readings, between quotes."""
+        if self._scanner.unremarkable(text):
+            return False
         for _ in range(readings):
             if self._scanner.may_hit(text) or any(map(self._scanner.may_hit, rereadings(text))):
                 return True
@@ -235,6 +245,8 @@ class Redactor:
         return True
 
     def _pair(self, raw: str, hits: Counter[str]) -> str:
+        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+            return raw
         words: list[str] = []
         plain: list[bytes] = []
         for word in raw.split("=", 1):
