@@ -1,6 +1,7 @@
 """Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,6 +13,7 @@ from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 
 _KEY = ["policy", "server", "tool"]
+_Key = tuple[str, str, str]
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _STATES = {"Closed": 0, "HalfOpen": 1, "Open": 2, "Disabled": 3}
 
@@ -38,6 +40,10 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        # What every call asks for is found by its labels at once: the library checks and joins them each time.
+        self._count = cache(self._calls.labels)
+        self._duration = cache(self._durations.labels)
+        self._answered = cache(self._upstream.labels)
         self._retries = Counter(
             "toolpolicy_tool_retries_total",
             "Further attempts, by what had failed before them.",
@@ -129,12 +135,12 @@ class Metrics:
 
     def call(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
-        self._calls.labels(*key, record.outcome, record.reason or "").inc()
-        self._durations.labels(*key).observe(record.duration_ms / 1000)
+        self._count(*key, record.outcome, record.reason or "").inc()
+        self._duration(*key).observe(record.duration_ms / 1000)
+        if record.upstream_ms is not None:
+            self._answered(*key).observe(record.upstream_ms / 1000)
         if record.queued_ms:
             self._queued.labels(*key).observe(record.queued_ms / 1000)
-        if record.upstream_ms is not None:
-            self._upstream.labels(*key).observe(record.upstream_ms / 1000)
         if record.fallback is not None:
             result = record.fallback_missed or "Answered"
             self._fallbacks.labels(*key, record.fallback, record.reason or "", result).inc()
@@ -142,11 +148,16 @@ class Metrics:
             self._hedges.labels(*key, record.hedge).inc()
         for reason in record.retries:
             self._retries.labels(*key, reason).inc()
-        for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):
-            for detector, count in hits.items():
-                self._redactions.labels(*key, detector, direction).inc(count)
+        if record.redacted_request:
+            self._redacted(key, "request", record.redacted_request)
+        if record.redacted_response:
+            self._redacted(key, "response", record.redacted_response)
         if record.shadow:
             self._shadow(record)
+
+    def _redacted(self, key: _Key, direction: str, hits: Mapping[str, int]) -> None:
+        for detector, count in hits.items():
+            self._redactions.labels(*key, detector, direction).inc(count)
 
     def _shadow(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
