@@ -58,7 +58,7 @@ class Redactor:
             data = text.encode()
         except UnicodeEncodeError:
             raise Unscannable("text with half a surrogate pair") from None
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         value = self._value(data, 0, hits)
         return self._verdict(text, value.decode(), hits)
 
@@ -67,7 +67,7 @@ class Redactor:
         document.check(data)
         if self._scanner.unremarkable(data):
             return Redacted(data, {})
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
     def document(self, data: bytes) -> Redacted[bytes]:
@@ -94,14 +94,14 @@ class Redactor:
         redact: Callable[[bytes, Counter[str]], bytes],
         rest: Callable[[bytes], Redacted[bytes]] | None = None,
     ) -> Redacted[bytes]:
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         left = redact(data, hits)
         found = (rest or self.json)(left)
         return Redacted(found.value, hits + Counter(found.hits)) if hits else found
 
     def query(self, raw: str) -> Redacted[str]:
         """`a=b&c=d` as sent: each name, each value, and both together."""
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         value = "&".join([self._pair(pair, hits) for pair in raw.split("&")])
         return self._verdict(raw, value, hits)
 
@@ -118,7 +118,7 @@ class Redactor:
         lead elsewhere."""
         if raw.isascii() and self._scanner.unremarkable(raw.encode()):
             return Redacted(raw, {})
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         segments: list[str] = []
         plain: list[bytes] = []
         for segment in raw.split("/"):
@@ -196,7 +196,7 @@ class Redactor:
             structured = self._scanner.anchored and document.looks_like_one(text)
             if not structured and not key and not self._may_hit(text, NESTED + 1 - depth):
                 return text
-            found = Counter[str]()
+            found: Counter[str] = Counter()
             left = self._scanner.redact(self._opened(text, depth, found), found, key)
             left = self._unwrapped(left, depth, found)
             if left is text:
