@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.compare import work
 from bench.compare.load import Flood, Latencies, first_answer, steady
-from bench.compare.machine import cpu_s, free_port, pin_self, rss_mib
+from bench.compare.machine import MEASURED_CORE, anywhere, cpu_s, free_port, pin, pin_self, rss_mib
 from bench.compare.peers import PEERS, Peer, running, upstream
 from bench.compare.result import Result, table
 from localcluster.trouble import Trouble
@@ -89,15 +89,17 @@ def _measured(  # noqa: PLR0917 -- the coordinates of one measurement
     own.mkdir()
     command = peer.command(port, upstream_port, case, own)
     began = time.perf_counter()
-    with running(command, port, own) as (_, pid):
+    # At its start everybody has the whole machine, as a container has; only load is pinned.
+    with running(anywhere(command), port, own) as pid:
         first_answer(port, path, case.request, peer.answer(case))
         start_ms = (time.perf_counter() - began) * 1000
+        pin(pid, MEASURED_CORE)
         flood = Flood(port, path, case.request, own)
         flood.run(WARM_UP_S)
-        before = cpu_s(pid or 0)
+        before = cpu_s(pid)
         count = flood.run(seconds)
-        cpu = (cpu_s(pid or 0) - before) / count
-        rss = rss_mib(pid or 0)
+        cpu = (cpu_s(pid) - before) / count
+        rss = rss_mib(pid)
         took = steady(port, path, case.request, rate=RATE, seconds=seconds)
     added = Latencies(took.p50 - base.p50_us, took.p99 - base.p99_us)
     return Result(case.name, peer.name, count / seconds, *added, cpu * 1e6, rss, start_ms)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +15,17 @@ _WAIT_S = 10.0
 def pinned(command: list[str], core: int) -> list[str]:
     """The same command, on this core alone."""
     return ["taskset", "-c", str(core % (os.cpu_count() or 1)), *command]
+
+
+def anywhere(command: list[str]) -> list[str]:
+    """The same command, on every core, wherever we are pinned ourselves."""
+    return ["taskset", "-c", f"0-{(os.cpu_count() or 1) - 1}", *command]
+
+
+def pin(pid: int, core: int) -> None:
+    """All threads of a process that runs already."""
+    place = str(core % (os.cpu_count() or 1))
+    subprocess.run(["taskset", "-a", "-c", "-p", place, str(pid)], check=True, capture_output=True)
 
 
 def pin_self() -> None:

