@@ -55,6 +55,13 @@ def check(data: bytes) -> None:
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
 
 
+def token_at(data: bytes, position: int) -> int:
+    """Where the string or number begins, or something before it that is outside of strings. Of valid JSON without
+    backslashes."""
+    quote = data.rfind(b'"', 0, position)
+    return quote if data.count(b'"', 0, position) % 2 else quote + 1
+
+
 def looks_like_one(text: bytes) -> bool:
     """Could this be an object, a list or a string of JSON? Its first and last character say."""
     stripped = text.strip(b" \t\r\n")

@@ -142,16 +142,20 @@ class Redactor:
 
         This and what follows return their very argument when nothing is hit.
         """
-        if not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+        disguise = _disguised(data, 0)
+        plain = disguise == sys.maxsize and data.isascii()
+        if not plain and not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
             return data
         suspects = self._scanner.suspects(data)
         begin, end = next(suspects, _NOWHERE)
-        disguise = _disguised(data, 0)
         pieces: list[bytes] = []
         at = 0
         key, value_at = b"", -1
-        for match in document.TOKEN.finditer(data):
+        first = document.token_at(data, begin) if plain and not self._scanner.keyed else 0
+        for match in document.TOKEN.finditer(data, first):
             start, stop = match.span()
+            if plain and begin == sys.maxsize and start != value_at:
+                break
             if begin >= stop and disguise >= stop and start != value_at:
                 continue
             while end <= start:
@@ -165,7 +169,10 @@ class Redactor:
             token = match.group()
             if token[:1] == b'"':
                 text = document.string_value(token)
-                value = self._value(text, depth, hits, key)
+                if plain and not key and not document.looks_like_one(text):
+                    value = self._plain_value(text, depth, hits)
+                else:
+                    value = self._value(text, depth, hits, key)
                 named = document.NAMED.match(data, stop) if self._scanner.keyed else None
                 key, value_at = (text, named.end()) if named else (b"", -1)
             else:
@@ -178,6 +185,15 @@ class Redactor:
             return data
         pieces.append(data[at:])
         return b"".join(pieces)
+
+    def _plain_value(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
+        """A text that can be read in one way only, and is no document."""
+        found: Counter[str] = Counter()
+        left = self._scanner.redact(text, found, plain=True)
+        if left is text:
+            return text
+        hits.update(found)
+        return left if self._scanner.unremarkable(left) else self._value(left, depth, hits)
 
     def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
         untouched = self._scanner.redact(token, Counter(), key) is token
