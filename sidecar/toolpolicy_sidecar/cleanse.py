@@ -201,7 +201,7 @@ class Inflater:
 
 
 def without(headers: tuple[Header, ...], *names: bytes) -> tuple[Header, ...]:
-    return tuple(header for header in headers if header[0].lower() not in names)
+    return tuple([header for header in headers if header[0].lower() not in names])
 
 
 def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:

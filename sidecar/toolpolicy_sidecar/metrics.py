@@ -1,20 +1,19 @@
 """Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
+from toolpolicy_sidecar.accumulators import BUCKETS_S, Counts, Durations
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 
 _KEY = ["policy", "server", "tool"]
 _Key = tuple[str, str, str]
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _STATES = {"Closed": 0, "HalfOpen": 1, "Open": 2, "Disabled": 3}
 
 
@@ -23,27 +22,17 @@ class Metrics:
 
     def __init__(self, current: Current) -> None:
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "toolpolicy_tool_calls_total", "Tool calls.", [*_KEY, "outcome", "reason"], registry=self.registry
+        self._calls = Counts("toolpolicy_tool_calls", "Tool calls.", [*_KEY, "outcome", "reason"])
+        self._durations = Durations(
+            "toolpolicy_tool_call_duration_seconds", "From a call's arrival to the end of its answer.", _KEY
         )
-        self._durations = Histogram(
-            "toolpolicy_tool_call_duration_seconds",
-            "From a call's arrival to the end of its answer.",
-            _KEY,
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._upstream = Histogram(
+        self._upstream = Durations(
             "toolpolicy_upstream_duration_seconds",
             "From the first attempt to the end of the last one.",
             _KEY,
-            buckets=_BUCKETS,
-            registry=self.registry,
         )
-        # What every call asks for is found by its labels at once: the library checks and joins them each time.
-        self._count = cache(self._calls.labels)
-        self._duration = cache(self._durations.labels)
-        self._answered = cache(self._upstream.labels)
+        for collector in (self._calls, self._durations, self._upstream):
+            self.registry.register(collector)
         self._retries = Counter(
             "toolpolicy_tool_retries_total",
             "Further attempts, by what had failed before them.",
@@ -60,7 +49,7 @@ class Metrics:
             "toolpolicy_tool_queue_duration_seconds",
             "How long calls waited for the slots that they got in the end.",
             _KEY,
-            buckets=_BUCKETS,
+            buckets=BUCKETS_S,
             registry=self.registry,
         )
         self._transitions = Counter(
@@ -135,10 +124,10 @@ class Metrics:
 
     def call(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
-        self._count(*key, record.outcome, record.reason or "").inc()
-        self._duration(*key).observe(record.duration_ms / 1000)
+        self._calls.add((*key, record.outcome, record.reason or ""))
+        self._durations.add(key, record.duration_ms / 1000)
         if record.upstream_ms is not None:
-            self._answered(*key).observe(record.upstream_ms / 1000)
+            self._upstream.add(key, record.upstream_ms / 1000)
         if record.queued_ms:
             self._queued.labels(*key).observe(record.queued_ms / 1000)
         if record.fallback is not None:

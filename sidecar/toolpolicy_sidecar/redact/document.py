@@ -41,7 +41,8 @@ def check(data: bytes) -> None:
     if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
         raise Unscannable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
-        data.decode()
+        if not data.isascii():
+            data.decode()
         _skip.decode(data)
     except UnicodeDecodeError:
         raise Unscannable("JSON that is not UTF-8") from None

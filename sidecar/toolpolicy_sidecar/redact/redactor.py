@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 import re2
@@ -23,6 +23,7 @@ something, it is Unscannable."""
 
 _DISGUISE = re2.compile(DISGUISE)
 _PASSES = 4
+_NO_HITS: Mapping[str, int] = {}
 _NOWHERE = (sys.maxsize, sys.maxsize)
 
 
@@ -66,7 +67,7 @@ class Redactor:
         """Every string, key and number of a JSON document."""
         document.check(data)
         if self._scanner.unremarkable(data):
-            return Redacted(data, {})
+            return Redacted(data, _NO_HITS)
         hits: Counter[str] = Counter()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
@@ -117,7 +118,7 @@ class Redactor:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
         if raw.isascii() and self._scanner.unremarkable(raw.encode()):
-            return Redacted(raw, {})
+            return Redacted(raw, _NO_HITS)
         hits: Counter[str] = Counter()
         segments: list[str] = []
         plain: list[bytes] = []
