@@ -48,25 +48,14 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
     limit_bytes: int,
 ) -> HttpRequest:
     """Every segment of the path, the query's words, and the body. Raises Stopped."""
-    hits = Counter[str]()
     encoding = encoding.strip().lower()
     if encoding not in ENCODINGS and redactor.on_unscannable == "Refuse":
         text = "its Content-Encoding is none of gzip and deflate"
         raise Stopped(Problem(Reason.UnsupportedEncoding, text))
     try:
         clean_path = redactor.path(path)
-        hits.update(clean_path.hits)
         clean_query = redactor.query(query) if query else None
-        if clean_query:
-            hits.update(clean_query.hits)
-        clean_body = body
-        if body:
-            plain = decode(body, encoding, limit_bytes)
-            found = _body(redactor, plain, kind)
-            if found.hits:
-                clean_body = found.value
-                hits.update(found.hits)
-                headers = without(headers, b"content-encoding")
+        clean_body = _body(redactor, decode(body, encoding, limit_bytes), kind) if body else None
     except TooLarge:
         text = f"its decoded body is over {limit_bytes} bytes"
         raise Stopped(Problem(Reason.BodyTooLarge, text)) from None
@@ -76,17 +65,27 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
         return HttpRequest(path, query, headers, body, {})
-    return HttpRequest(
-        clean_path.value, clean_query.value if clean_query else query, headers, clean_body, hits
-    )
+    hits: Counter[str] = Counter()
+    if clean_path.hits:
+        path = clean_path.value
+        hits.update(clean_path.hits)
+    if clean_query and clean_query.hits:
+        query = clean_query.value
+        hits.update(clean_query.hits)
+    if clean_body and clean_body.hits:
+        body, headers = clean_body.value, without(headers, b"content-encoding")
+        hits.update(clean_body.hits)
+    return HttpRequest(path, query, headers, body, hits)
 
 
 def mcp_request(
     redactor: Redactor, body: bytes, headers: tuple[Header, ...]
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
     """Arguments, answers to the server's questions, and the headers that mirror arguments. Raises Stopped."""
-    hits = Counter[str]()
+    hits: Counter[str] = Counter()
     try:
+        if redactor.unremarkable(body):
+            return body, _mirrors(headers, redactor, frozenset(), hits), hits
         members = jsonrpc.members_of(body) or {}
         params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
         values: frozenset[bytes] = frozenset()
@@ -116,6 +115,8 @@ def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Red
         members = jsonrpc.members_of(data)
         if members is None:
             raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
+        if redactor.unremarkable(data):
+            return Redacted(data, {})
         hits = Counter[str]()
         for name in _TO_AGENT:
             if name in members and (results or name != "result"):
@@ -200,7 +201,7 @@ class Inflater:
 
 
 def without(headers: tuple[Header, ...], *names: bytes) -> tuple[Header, ...]:
-    return tuple(header for header in headers if header[0].lower() not in names)
+    return tuple([header for header in headers if header[0].lower() not in names])
 
 
 def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:

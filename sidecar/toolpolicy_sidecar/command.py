@@ -6,21 +6,28 @@ import sys
 
 def run(argv: list[str]) -> int:
     """Until TERM. Exit 0 after TERM, 2 when the command line or the policies are wrong."""
-    import uvloop  # noqa: PLC0415 -- `--help` need not load it
-
-    from toolpolicy_sidecar.aside import SWITCH_S  # noqa: PLC0415 -- the same
-    from toolpolicy_sidecar.config.files import BadPolicies  # noqa: PLC0415 -- the same
-    from toolpolicy_sidecar.log import configure  # noqa: PLC0415 -- the same
-    from toolpolicy_sidecar.process import serve  # noqa: PLC0415 -- the same
-    from toolpolicy_sidecar.settings import parse  # noqa: PLC0415 -- the same
+    from toolpolicy_sidecar.settings import parse  # noqa: PLC0415 -- other verbs need not load it
 
     settings = parse(argv)
-    configure(settings.log_level)
-    sys.setswitchinterval(SWITCH_S)
+
+    from toolpolicy_sidecar.config import files  # noqa: PLC0415 -- `--help` need not load it
+    from toolpolicy_sidecar.config.compiling import Compiling  # noqa: PLC0415 -- the same
+
     try:
+        # Policies are compiled on another core while this one loads the rest.
+        compiling = Compiling(files.content(settings.policies)) if settings.policies else None
+
+        import uvloop  # noqa: PLC0415 -- see above
+
+        from toolpolicy_sidecar.aside import SWITCH_S  # noqa: PLC0415 -- the same
+        from toolpolicy_sidecar.log import configure  # noqa: PLC0415 -- the same
+        from toolpolicy_sidecar.process import serve  # noqa: PLC0415 -- the same
+
+        configure(settings.log_level)
+        sys.setswitchinterval(SWITCH_S)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(settings))
-    except BadPolicies as bad:
+            return runner.run(serve(settings, compiling))
+    except files.BadPolicies as bad:
         print(bad, file=sys.stderr)  # noqa: T201 -- a command line tool prints
         return 2
     except OSError as error:

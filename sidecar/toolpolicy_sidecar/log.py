@@ -1,10 +1,14 @@
 """JSON lines on standard output: one for each call and transition, and what the process itself has to say."""
 
-import datetime as dt
+import asyncio
 import hashlib
 import logging
 import sys
-from typing import Any
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, TextIO
 
 import msgspec
 
@@ -19,9 +23,8 @@ class JsonLines(logging.Formatter):
     """`time`, `level`, `event`, and whatever was given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = dt.datetime.fromtimestamp(record.created, dt.UTC)
         line: dict[str, Any] = {
-            "time": moment.isoformat(timespec="milliseconds"),
+            "time": _written(record.created),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
@@ -31,53 +34,129 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+class Lines:
+    """Where calls are written to: those of one turn of the event loop together, in one write."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        """To be called on the event loop."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        if not self._lines:
+            return
+        written, self._lines = b"".join(self._lines), []
+        with suppress(OSError, ValueError):  # nobody reads any longer: calls go on
+            sys.stdout.buffer.write(written)
+            sys.stdout.buffer.flush()
+
+
+class _InOrder(logging.StreamHandler[TextIO]):
+    """Whatever was written before stands before."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__(sys.stdout)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.flush()
+        super().emit(record)
+
+
+_lines = Lines()
+
+
 def configure(level: str) -> None:
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _InOrder(_lines)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
+
+
+class _CallLine(msgspec.Struct, omit_defaults=True):
+    """A line about a call; what is None or empty is left out."""
+
+    time: str
+    level: str
+    event: str
+    policy: str
+    server: str
+    tool: str
+    protocol: str
+    outcome: str
+    status: int
+    duration_ms: float
+    attempts: int
+    request_bytes: int
+    response_bytes: int
+    reason: str | None = None
+    fallback: str | None = None
+    fallback_missed: str | None = None
+    stands_for: str | None = None
+    queued_ms: float | None = None
+    upstream_ms: float | None = None
+    retries: tuple[str, ...] | None = None
+    retry_ended: str | None = None
+    hedge: str | None = None
+    argument_keys: tuple[str, ...] | None = None
+    redacted_request: Mapping[str, int] | None = None
+    redacted_response: Mapping[str, int] | None = None
+    shadow: tuple[str, ...] | None = None
+    shadow_redacted_request: Mapping[str, int] | None = None
+    shadow_redacted_response: Mapping[str, int] | None = None
+    session: str | None = None
+    trace_id: str | None = None
+    error: str | None = None
+
+
+_encoder = msgspec.json.Encoder()
 
 
 class LogRecorder:
     """Names, sizes, counts and reasons; never a value of an argument, a header or a result."""
 
     def call(self, record: CallRecord) -> None:
-        level = logging.INFO if record.outcome in {"success", "neutral"} else logging.WARNING
-        if not _calls.isEnabledFor(level):
+        good = record.outcome in {"success", "neutral"}
+        if not _calls.isEnabledFor(logging.INFO if good else logging.WARNING):
             return
-        fields = {
-            "policy": record.policy,
-            "server": record.server,
-            "tool": record.tool,
-            "protocol": record.protocol,
-            "outcome": record.outcome,
-            "reason": record.reason,
-            "fallback": record.fallback,
-            "fallback_missed": record.fallback_missed,
-            "stands_for": record.stands_for,
-            "status": record.status,
-            "duration_ms": round(record.duration_ms, 2),
-            "queued_ms": round(record.queued_ms, 2) or None,
-            "upstream_ms": None if record.upstream_ms is None else round(record.upstream_ms, 2),
-            "attempts": record.attempts,
-            "retries": list(record.retries),
-            "retry_ended": record.retry_ended,
-            "hedge": record.hedge,
-            "argument_keys": list(record.argument_keys),
-            "request_bytes": record.request_bytes,
-            "response_bytes": record.response_bytes,
-            "redacted_request": dict(record.redacted_request),
-            "redacted_response": dict(record.redacted_response),
-            "shadow": list(record.shadow),
-            "shadow_redacted_request": dict(record.shadow_redacted_request),
-            "shadow_redacted_response": dict(record.shadow_redacted_response),
-            "session": _shortened(record.session),
-            "trace_id": record.trace_id,
-            "error": record.error,
-        }
-        _calls.log(
-            level, "call", extra={key: value for key, value in fields.items() if value not in (None, {}, [])}
+        line = _CallLine(
+            time=_written(time.time()),
+            level="info" if good else "warning",
+            event="call",
+            policy=record.policy,
+            server=record.server,
+            tool=record.tool,
+            protocol=record.protocol,
+            outcome=record.outcome,
+            status=record.status,
+            duration_ms=round(record.duration_ms, 2),
+            attempts=record.attempts,
+            request_bytes=record.request_bytes,
+            response_bytes=record.response_bytes,
+            reason=record.reason,
+            fallback=record.fallback,
+            fallback_missed=record.fallback_missed,
+            stands_for=record.stands_for,
+            queued_ms=round(record.queued_ms, 2) or None,
+            upstream_ms=None if record.upstream_ms is None else round(record.upstream_ms, 2),
+            retries=record.retries or None,
+            retry_ended=record.retry_ended,
+            hedge=record.hedge,
+            argument_keys=record.argument_keys or None,
+            redacted_request=record.redacted_request or None,
+            redacted_response=record.redacted_response or None,
+            shadow=record.shadow or None,
+            shadow_redacted_request=record.shadow_redacted_request or None,
+            shadow_redacted_response=record.shadow_redacted_response or None,
+            session=_shortened(record.session) if record.session else None,
+            trace_id=record.trace_id,
+            error=record.error,
         )
+        _lines.add(_encoder.encode(line) + b"\n")
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}
@@ -110,6 +189,18 @@ class LogRecorder:
         _calls.log(level, "circuit", extra=fields)
 
 
-def _shortened(session: str | None) -> str | None:
+@lru_cache(maxsize=256)
+def _shortened(session: str) -> str:
     """A session id lets its holder speak for the session: a hash tells sessions apart as well."""
-    return hashlib.sha256(session.encode()).hexdigest()[:12] if session else None
+    return hashlib.sha256(session.encode()).hexdigest()[:12]
+
+
+def _written(at_s: float) -> str:
+    """Unix seconds as ISO 8601, to the millisecond, in UTC."""
+    whole = int(at_s)
+    return f"{_second(whole)}.{int((at_s - whole) * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _second(at_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))

@@ -7,12 +7,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
+from toolpolicy_sidecar.accumulators import BUCKETS_S, Counts, Durations
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 
 _KEY = ["policy", "server", "tool"]
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_Key = tuple[str, str, str]
 _STATES = {"Closed": 0, "HalfOpen": 1, "Open": 2, "Disabled": 3}
 
 
@@ -21,23 +22,17 @@ class Metrics:
 
     def __init__(self, current: Current) -> None:
         self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "toolpolicy_tool_calls_total", "Tool calls.", [*_KEY, "outcome", "reason"], registry=self.registry
+        self._calls = Counts("toolpolicy_tool_calls", "Tool calls.", [*_KEY, "outcome", "reason"])
+        self._durations = Durations(
+            "toolpolicy_tool_call_duration_seconds", "From a call's arrival to the end of its answer.", _KEY
         )
-        self._durations = Histogram(
-            "toolpolicy_tool_call_duration_seconds",
-            "From a call's arrival to the end of its answer.",
-            _KEY,
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self._upstream = Histogram(
+        self._upstream = Durations(
             "toolpolicy_upstream_duration_seconds",
             "From the first attempt to the end of the last one.",
             _KEY,
-            buckets=_BUCKETS,
-            registry=self.registry,
         )
+        for collector in (self._calls, self._durations, self._upstream):
+            self.registry.register(collector)
         self._retries = Counter(
             "toolpolicy_tool_retries_total",
             "Further attempts, by what had failed before them.",
@@ -54,7 +49,7 @@ class Metrics:
             "toolpolicy_tool_queue_duration_seconds",
             "How long calls waited for the slots that they got in the end.",
             _KEY,
-            buckets=_BUCKETS,
+            buckets=BUCKETS_S,
             registry=self.registry,
         )
         self._transitions = Counter(
@@ -129,12 +124,12 @@ class Metrics:
 
     def call(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
-        self._calls.labels(*key, record.outcome, record.reason or "").inc()
-        self._durations.labels(*key).observe(record.duration_ms / 1000)
+        self._calls.add((*key, record.outcome, record.reason or ""))
+        self._durations.add(key, record.duration_ms / 1000)
+        if record.upstream_ms is not None:
+            self._upstream.add(key, record.upstream_ms / 1000)
         if record.queued_ms:
             self._queued.labels(*key).observe(record.queued_ms / 1000)
-        if record.upstream_ms is not None:
-            self._upstream.labels(*key).observe(record.upstream_ms / 1000)
         if record.fallback is not None:
             result = record.fallback_missed or "Answered"
             self._fallbacks.labels(*key, record.fallback, record.reason or "", result).inc()
@@ -142,11 +137,16 @@ class Metrics:
             self._hedges.labels(*key, record.hedge).inc()
         for reason in record.retries:
             self._retries.labels(*key, reason).inc()
-        for direction, hits in (("request", record.redacted_request), ("response", record.redacted_response)):
-            for detector, count in hits.items():
-                self._redactions.labels(*key, detector, direction).inc(count)
+        if record.redacted_request:
+            self._redacted(key, "request", record.redacted_request)
+        if record.redacted_response:
+            self._redacted(key, "response", record.redacted_response)
         if record.shadow:
             self._shadow(record)
+
+    def _redacted(self, key: _Key, direction: str, hits: Mapping[str, int]) -> None:
+        for detector, count in hits.items():
+            self._redactions.labels(*key, detector, direction).inc(count)
 
     def _shadow(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)

@@ -1,6 +1,7 @@
 """A sidecar from start to end: find a configuration, open the listener, serve, drain."""
 
 import asyncio
+import gc
 import logging
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ from aiohttp import web
 from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
+from toolpolicy_sidecar.config.compiling import Compiling
 from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
@@ -36,8 +38,9 @@ LOOK_EVERY_S = 0.5
 
 
 class Sidecar:
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, compiling: Compiling | None = None) -> None:
+        """`compiling`: the policies of `settings`, if that has begun."""
+        self.settings, self._compiling = settings, compiling
         clock = self._clock = SystemClock()
         limits = Limits(body_bytes=settings.max_body_bytes)
         recorders = Recorders()
@@ -64,7 +67,7 @@ class Sidecar:
         await self._listen(self.health.app(), self.settings.metrics)
         await self._listen(Admin(self.current, self._clock).app(), self.settings.admin)
         if self.settings.policies:
-            self._from_files(self.settings.policies)
+            await self._from_files(self.settings.policies)
         else:
             await self._from_cluster(self.settings.operator or "")
         await self.listener.start(*self.settings.reverse)
@@ -75,6 +78,7 @@ class Sidecar:
             await self.forward.start(*self.settings.forward)
             listening["forward"] = f"{self.settings.forward.host}:{self.settings.forward.port}"
         self.health.started = True
+        gc.freeze()  # what is there now stays: no collection need look at it
         log.info("serving", extra=listening)
 
     async def _intercept(self, bundle: Path) -> None:
@@ -122,12 +126,12 @@ class Sidecar:
             log.info("config applied", extra=fields)
 
     # standalone
-    def _from_files(self, where: Path) -> None:
-        found = files.content(where)
-        data = files.compile_files(found)
+    async def _from_files(self, where: Path) -> None:
+        compiling = self._compiling or Compiling(files.content(where))
+        data = await compiling.result()
         if not self._install(data, "files"):
             raise files.BadPolicies([f"{where}: this release cannot enforce it; see the log"])
-        self._tasks.append(asyncio.ensure_future(self._watch_files(where, found)))
+        self._tasks.append(asyncio.ensure_future(self._watch_files(where, compiling.found)))
 
     async def _watch_files(self, where: Path, known: list[tuple[Path, bytes]]) -> None:
         """A bad change keeps the last good policies, and says so once."""
@@ -139,7 +143,7 @@ class Sidecar:
                 if found == known:
                     continue
                 known = found
-                data = files.compile_files(found)
+                data = await Compiling(found).result()
             except files.BadPolicies as bad:
                 if bad.lines != refused:
                     refused = bad.lines
@@ -213,8 +217,8 @@ def _authority() -> "Authority":
     return authority.Authority(SystemClock())
 
 
-async def serve(settings: Settings) -> int:
-    """Until TERM; a second one ends it at once. Raises BadPolicies, OSError."""
+async def serve(settings: Settings, compiling: Compiling | None = None) -> int:
+    """Until TERM; a second one ends it at once. `compiling` as in Sidecar. Raises BadPolicies, OSError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -225,7 +229,7 @@ async def serve(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    sidecar = Sidecar(settings)
+    sidecar = Sidecar(settings, compiling)
     try:
         starting = asyncio.ensure_future(sidecar.start())
         stopping = asyncio.ensure_future(stop.wait())

@@ -241,6 +241,11 @@ class Connection(RequestHandler):
         early, self._message_tail = self._message_tail, b""
         return early
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's signature
+        """aiohttp asks for it with each body that is read, paused or not, and then parses nothing once more."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         if self.lost is not None and not self.lost.done():

@@ -41,7 +41,8 @@ def check(data: bytes) -> None:
     if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
         raise Unscannable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
-        data.decode()
+        if not data.isascii():
+            data.decode()
         _skip.decode(data)
     except UnicodeDecodeError:
         raise Unscannable("JSON that is not UTF-8") from None
@@ -51,8 +52,15 @@ def check(data: bytes) -> None:
         if any(match[1] for match in _HALF_PAIR.finditer(data)):
             raise Unscannable("JSON with half a surrogate pair") from None
         raise Unscannable(f"malformed JSON ({_place(error)})") from None
-    if _too_deep(data):
+    if too_deep(data):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
+
+
+def token_at(data: bytes, position: int) -> int:
+    """Where the string or number begins, or something before it that is outside of strings. Of valid JSON without
+    backslashes."""
+    quote = data.rfind(b'"', 0, position)
+    return quote if data.count(b'"', 0, position) % 2 else quote + 1
 
 
 def looks_like_one(text: bytes) -> bool:
@@ -71,7 +79,7 @@ def is_one(text: bytes) -> bool:
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
         return False
-    if _too_deep(text):
+    if too_deep(text):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
     return True
 
@@ -92,7 +100,8 @@ def written_out(number: bytes) -> bytes | None:
     return None if abs(value.adjusted()) > _LONGEST_EXPANSION else format(value, "f").encode()
 
 
-def _too_deep(data: bytes) -> bool:
+def too_deep(data: bytes) -> bool:
+    """Deeper than is read."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
     outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])

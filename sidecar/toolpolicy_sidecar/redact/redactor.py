@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 import re2
@@ -11,7 +11,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document, wrapped
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import Scanner
+from toolpolicy_sidecar.redact.scanner import DISGUISE, Scanner
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
@@ -21,8 +21,9 @@ NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
 
-_DISGUISE = re2.compile(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
+_DISGUISE = re2.compile(DISGUISE)
 _PASSES = 4
+_NO_HITS: Mapping[str, int] = {}
 _NOWHERE = (sys.maxsize, sys.maxsize)
 
 
@@ -48,20 +49,26 @@ class Redactor:
             raise Blocked(hits)
         return Redacted(value if hits else raw, hits)
 
+    def unremarkable(self, message: bytes) -> bool:
+        """True: whatever part of this JSON is looked at, it can be read, and nothing is to be taken out of it."""
+        return not self._fields and self._scanner.unremarkable(message) and not document.too_deep(message)
+
     def text(self, text: str) -> Redacted[str]:
         """A text of any kind; one that is a JSON document is opened."""
         try:
             data = text.encode()
         except UnicodeEncodeError:
             raise Unscannable("text with half a surrogate pair") from None
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         value = self._value(data, 0, hits)
         return self._verdict(text, value.decode(), hits)
 
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
         document.check(data)
-        hits = Counter[str]()
+        if self._scanner.unremarkable(data):
+            return Redacted(data, _NO_HITS)
+        hits: Counter[str] = Counter()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
     def document(self, data: bytes) -> Redacted[bytes]:
@@ -88,14 +95,14 @@ class Redactor:
         redact: Callable[[bytes, Counter[str]], bytes],
         rest: Callable[[bytes], Redacted[bytes]] | None = None,
     ) -> Redacted[bytes]:
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         left = redact(data, hits)
         found = (rest or self.json)(left)
         return Redacted(found.value, hits + Counter(found.hits)) if hits else found
 
     def query(self, raw: str) -> Redacted[str]:
         """`a=b&c=d` as sent: each name, each value, and both together."""
-        hits = Counter[str]()
+        hits: Counter[str] = Counter()
         value = "&".join([self._pair(pair, hits) for pair in raw.split("&")])
         return self._verdict(raw, value, hits)
 
@@ -110,7 +117,9 @@ class Redactor:
     def path(self, raw: str) -> Redacted[str]:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
-        hits = Counter[str]()
+        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+            return Redacted(raw, _NO_HITS)
+        hits: Counter[str] = Counter()
         segments: list[str] = []
         plain: list[bytes] = []
         for segment in raw.split("/"):
@@ -134,16 +143,20 @@ class Redactor:
 
         This and what follows return their very argument when nothing is hit.
         """
-        if not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+        disguise = _disguised(data, 0)
+        plain = disguise == sys.maxsize and data.isascii()
+        if not plain and not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
             return data
         suspects = self._scanner.suspects(data)
         begin, end = next(suspects, _NOWHERE)
-        disguise = _disguised(data, 0)
         pieces: list[bytes] = []
         at = 0
         key, value_at = b"", -1
-        for match in document.TOKEN.finditer(data):
+        first = document.token_at(data, begin) if plain and not self._scanner.keyed else 0
+        for match in document.TOKEN.finditer(data, first):
             start, stop = match.span()
+            if plain and begin == sys.maxsize and start != value_at:
+                break
             if begin >= stop and disguise >= stop and start != value_at:
                 continue
             while end <= start:
@@ -157,7 +170,10 @@ class Redactor:
             token = match.group()
             if token[:1] == b'"':
                 text = document.string_value(token)
-                value = self._value(text, depth, hits, key)
+                if plain and not key and not document.looks_like_one(text):
+                    value = self._plain_value(text, depth, hits)
+                else:
+                    value = self._value(text, depth, hits, key)
                 named = document.NAMED.match(data, stop) if self._scanner.keyed else None
                 key, value_at = (text, named.end()) if named else (b"", -1)
             else:
@@ -170,6 +186,15 @@ class Redactor:
             return data
         pieces.append(data[at:])
         return b"".join(pieces)
+
+    def _plain_value(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
+        """A text that can be read in one way only, and is no document."""
+        found: Counter[str] = Counter()
+        left = self._scanner.redact(text, found, plain=True)
+        if left is text:
+            return text
+        hits.update(found)
+        return left if self._scanner.unremarkable(left) else self._value(left, depth, hits)
 
     def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
         untouched = self._scanner.redact(token, Counter(), key) is token
@@ -188,7 +213,7 @@ class Redactor:
             structured = self._scanner.anchored and document.looks_like_one(text)
             if not structured and not key and not self._may_hit(text, NESTED + 1 - depth):
                 return text
-            found = Counter[str]()
+            found: Counter[str] = Counter()
             left = self._scanner.redact(self._opened(text, depth, found), found, key)
             left = self._unwrapped(left, depth, found)
             if left is text:
@@ -223,6 +248,8 @@ class Redactor:
     def _may_hit(self, text: bytes, readings: int) -> bool:
         """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in
         one of its readings, between quotes."""
+        if self._scanner.unremarkable(text):
+            return False
         for _ in range(readings):
             if self._scanner.may_hit(text) or any(map(self._scanner.may_hit, rereadings(text))):
                 return True
@@ -235,6 +262,8 @@ class Redactor:
         return True
 
     def _pair(self, raw: str, hits: Counter[str]) -> str:
+        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+            return raw
         words: list[str] = []
         plain: list[bytes] = []
         for word in raw.split("=", 1):

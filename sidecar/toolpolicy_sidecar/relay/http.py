@@ -200,8 +200,10 @@ def _forbids_storing(headers: tuple[Header, ...]) -> bool:
 
 
 async def plainly(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
-    """As `cleanse.plain`."""
-    return await aside(None if encoding else 0, partial(cleanse.plain, body, encoding, limit_bytes))
+    """As `cleanse.plain`. What is not encoded was read under the limit already."""
+    if not encoding:
+        return body
+    return await aside(None, partial(cleanse.plain, body, encoding, limit_bytes))
 
 
 async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:

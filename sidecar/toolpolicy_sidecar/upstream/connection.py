@@ -22,6 +22,9 @@ HIGH_WATER_BYTES = 64 * 1024
 HEADER_BYTES = 64 * 1024
 HEADER_COUNT = 256
 INTERIM_RESPONSES = 16
+_OURS_STREAMED = frozenset({b"host", b"expect"})
+_OURS = _OURS_STREAMED | {b"content-length"}
+_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
 class Connection(asyncio.Protocol):
@@ -38,11 +41,13 @@ class Connection(asyncio.Protocol):
         self._on_idle, self._on_lost = on_idle, on_lost
         self._transport: asyncio.Transport | None = None
         self._lost = False
+        self._authority = origin.authority.encode("ascii")
+        self._parser = httptools.HttpResponseParser(self)
         self._writable: asyncio.Future[None] | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        """The parser goes on: only an exchange that ended cleanly is followed by another one."""
         self._head: asyncio.Future[Response] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._pieces: deque[bytes] = deque()
@@ -66,7 +71,7 @@ class Connection(asyncio.Protocol):
     # one exchange
     async def exchange(self, request: Request) -> Response:
         """The response's head; its body is pulled. Raises UpstreamFailure, UnsendableRequest."""
-        head = _head(request)
+        head = _head(request, self._authority)
         transport = self._transport
         if transport is None or not self.usable:
             raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
@@ -281,21 +286,19 @@ def _chunked(request: Request) -> bool:
     return not any(name.lower() == b"content-length" for name, _ in request.headers)
 
 
-def _head(request: Request) -> bytes:
+def _head(request: Request, authority: bytes) -> bytes:
     """Host first; Content-Length by what is sent, or kept from the caller for a streamed body."""
-    target, method = request.target.encode("ascii"), request.method.encode("ascii")
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, request.origin.authority.encode("ascii"))]
-    fixed = not (request.body is not None and not isinstance(request.body, bytes))
-    for name, value in end_to_end(request.headers):
-        lower = name.lower()
-        if lower in {b"host", b"expect"} or (fixed and lower == b"content-length"):
-            continue
-        lines.append(b"%b: %b" % (name, value))
-    if isinstance(request.body, bytes) and (
-        request.body or request.method not in {"GET", "HEAD", "DELETE", "OPTIONS"}
-    ):
-        lines.append(b"Content-Length: %d" % len(request.body))
+    target, method, body = request.target.encode("ascii"), request.method.encode("ascii"), request.body
+    fixed = body is None or isinstance(body, bytes)
+    dropped = _OURS if fixed else _OURS_STREAMED
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, authority)]
+    lines += [
+        b"%b: %b" % header for header in end_to_end(request.headers) if header[0].lower() not in dropped
+    ]
+    if isinstance(body, bytes) and (body or request.method not in _BODILESS):
+        lines.append(b"Content-Length: %d" % len(body))
     elif not fixed and _chunked(request):
         lines.append(b"Transfer-Encoding: chunked")
-    refuse_unsendable([target, method, *lines[1:]])
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    refuse_unsendable(head, len(lines) + 2)
+    return head

@@ -39,13 +39,13 @@ class Response:
         self.reason = reason
         self.headers = headers
         self._source = source
+        self._first: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first of this (lower-case) name."""
-        for key, value in self.headers:
-            if key.lower() == name:
-                return value
-        return None
+        if self._first is None:
+            self._first = {key.lower(): value for key, value in reversed(self.headers)}
+        return self._first.get(name)
 
     def read(self) -> Awaitable[bytes]:
         """The next piece; b"" at the clean end. Raises UpstreamFailure."""

@@ -21,24 +21,23 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-_FORBIDDEN = frozenset(b"\r\n\0")
-
 
 def end_to_end(headers: Iterable[Header]) -> list[Header]:
     """Without hop-by-hop headers and those that `Connection` names; duplicates and order stay."""
-    kept = list(headers)
-    named = {
-        token.strip().lower()
-        for name, value in kept
-        if name.lower() == b"connection"
-        for token in value.split(b",")
-    }
-    dropped = HOP_BY_HOP | named
-    return [header for header in kept if header[0].lower() not in dropped]
+    kept: list[Header] = []
+    named: set[bytes] = set()
+    for header in headers:
+        name = header[0].lower()
+        if name not in HOP_BY_HOP:
+            kept.append(header)
+        elif name == b"connection":
+            named.update(token.strip().lower() for token in header[1].split(b","))
+    if named <= HOP_BY_HOP:
+        return kept
+    return [header for header in kept if header[0].lower() not in named]
 
 
-def refuse_unsendable(parts: Iterable[bytes]) -> None:
-    """Raises UnsendableRequest."""
-    for part in parts:
-        if not _FORBIDDEN.isdisjoint(part):
-            raise UnsendableRequest("a header or the target holds CR, LF or NUL")
+def refuse_unsendable(head: bytes, lines: int) -> None:
+    """`head` is made of so many lines, each with its end. Raises UnsendableRequest when one of them holds another."""
+    if head.count(b"\r") != lines or head.count(b"\n") != lines or b"\0" in head:
+        raise UnsendableRequest("a header or the target holds CR, LF or NUL")

@@ -57,7 +57,10 @@ class Pool:
         self, request: Request, *, connect_timeout_s: float, connected: Callable[[], None] | None = None
     ) -> Response:
         """The response's head. Raises UpstreamFailure, UnsendableRequest. Cancelling closes its connection."""
-        connection = await self._connection(request.origin, connect_timeout_s)
+        lane = self._lanes.get(request.origin)
+        connection = self._reusable(lane) if lane else None
+        if connection is None:
+            connection = await self._connection(request.origin, connect_timeout_s)
         if connected is not None:
             connected()
         return await connection.exchange(request)

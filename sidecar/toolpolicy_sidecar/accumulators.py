@@ -1,0 +1,59 @@
+"""What every call adds to: plain numbers, made into metrics when somebody asks for them.
+
+The library's own children take a lock and walk their buckets for each value. Values come from the event loop alone, and
+a scrape is answered on it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_BOUNDS = [*map(str, BUCKETS_S), "+Inf"]
+Labels = tuple[str, ...]
+
+
+class Counts(Collector):
+    """A counter. `name` without `_total`."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        self._described = (name, documentation, labels)
+        self._counts: dict[Labels, int] = {}
+
+    def add(self, labels: Labels) -> None:
+        self._counts[labels] = self._counts.get(labels, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        name, documentation, names = self._described
+        family = CounterMetricFamily(name, documentation, labels=names)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count)
+        yield family
+
+
+class Durations(Collector):
+    """A histogram of seconds."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        self._described = (name, documentation, labels)
+        self._counts: dict[Labels, list[int]] = {}
+        self._sums_s: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, seconds: float) -> None:
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * len(_BOUNDS)
+            self._sums_s[labels] = 0.0
+        counts[bisect_left(BUCKETS_S, seconds)] += 1
+        self._sums_s[labels] += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        name, documentation, names = self._described
+        family = HistogramMetricFamily(name, documentation, labels=names)
+        for labels, counts in self._counts.items():
+            buckets = list(zip(_BOUNDS, map(float, accumulate(counts)), strict=True))
+            family.add_metric(labels, buckets, self._sums_s[labels])
+        yield family

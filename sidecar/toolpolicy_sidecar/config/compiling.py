@@ -1,0 +1,62 @@
+"""Policy files compiled in a process of its own, which ends: what it takes to read them, 15 MB of pydantic and YAML, is
+not kept beside the agent, a reload holds up no call, and at start it goes on beside this process's own imports."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from toolpolicy_sidecar.config.files import BadPolicies, compile_files
+
+
+class Compiling:
+    """Begins at once. `found`: the files and what is in them."""
+
+    def __init__(self, found: list[tuple[Path, bytes]]) -> None:
+        self.found = found
+        self._process = subprocess.Popen(  # noqa: S603 -- this very module
+            [sys.executable, "-P", "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us; without us it ends
+        )
+
+    async def result(self) -> bytes:
+        """Canonical JSON of the snapshot. Raises BadPolicies with every finding."""
+        given = msgspec.msgpack.encode([(str(path), data) for path, data in self.found])
+        try:
+            said, _ = await asyncio.to_thread(self._process.communicate, given)
+        except BaseException:
+            self._process.kill()
+            raise
+        if self._process.returncode:
+            raise BadPolicies([f"compiling the policies ended with exit code {self._process.returncode}"])
+        snapshot, lines = msgspec.msgpack.decode(said, type=tuple[bytes, list[str]])
+        if lines:
+            raise BadPolicies(lines)
+        return snapshot
+
+
+def main() -> None:
+    """The other end."""
+    # What takes long is loaded before what to do is known.
+    import yaml  # noqa: F401, PLC0415 -- see above
+
+    from toolpolicy_api import check  # noqa: F401, PLC0415 -- the same
+
+    given = sys.stdin.buffer.read()
+    if not given:  # who asked is gone
+        return
+    found = [(Path(path), data) for path, data in msgspec.msgpack.decode(given, type=list[tuple[str, bytes]])]
+    said: tuple[bytes, list[str]]
+    try:
+        said = (compile_files(found), [])
+    except BadPolicies as bad:
+        said = (b"", bad.lines)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(said))
+
+
+if __name__ == "__main__":
+    main()

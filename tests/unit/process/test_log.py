@@ -1,0 +1,88 @@
+"""Lines on standard output, in the order of what happened."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+from toolpolicy_sidecar.log import LogRecorder, configure
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.record import CallRecord
+
+SUCCESS = CallRecord(
+    policy="support/agent",
+    server="kb",
+    tool="search",
+    protocol="MCP",
+    outcome="success",
+    status=200,
+    started_at_ms=0,
+    duration_ms=12.3456,
+    attempts=1,
+)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    before = (root.level, root.handlers[:])
+    yield
+    root.level, root.handlers[:] = before
+
+
+def lines(captured: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in captured.readouterr().out.splitlines()]
+
+
+async def test_a_call_is_a_line_without_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    LogRecorder().call(SUCCESS)
+    await asyncio.sleep(0)
+    (line,) = lines(capsys)
+    assert str(line.pop("time")).endswith("+00:00")
+    assert line == {
+        "level": "info",
+        "event": "call",
+        "policy": "support/agent",
+        "server": "kb",
+        "tool": "search",
+        "protocol": "MCP",
+        "outcome": "success",
+        "status": 200,
+        "duration_ms": 12.35,
+        "attempts": 1,
+        "request_bytes": 0,
+        "response_bytes": 0,
+    }
+
+
+async def test_a_session_is_not_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    for session in ("one", "other", "one"):
+        LogRecorder().call(replace(SUCCESS, session=session))
+    await asyncio.sleep(0)
+    first, second, third = (line["session"] for line in lines(capsys))
+    assert first == third != second
+    assert "one" not in str(first)
+
+
+async def test_what_is_said_between_calls_stands_between_them(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    LogRecorder().call(SUCCESS)
+    logging.getLogger("toolpolicy").info("between")
+    LogRecorder().call(replace(SUCCESS, outcome="failure", reason=Reason.ServerError, status=502))
+    await asyncio.sleep(0)
+    found = lines(capsys)
+    assert [line["event"] for line in found] == ["call", "between", "call"]
+    assert [line["level"] for line in found] == ["info", "info", "warning"]
+    assert found[2]["reason"] == "ServerError"
+
+
+async def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("warning")
+    LogRecorder().call(SUCCESS)
+    await asyncio.sleep(0)
+    assert lines(capsys) == []
