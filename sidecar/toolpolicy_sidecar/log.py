@@ -1,7 +1,6 @@
 """JSON lines on standard output: one for each call and transition, and what the process itself has to say."""
 
 import datetime as dt
-import hashlib
 import logging
 import sys
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import msgspec
 
 from toolpolicy_api.channel import Transition
+from toolpolicy_sidecar.call_line import Pod, line
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -41,43 +41,14 @@ def configure(level: str) -> None:
 class LogRecorder:
     """Names, sizes, counts and reasons; never a value of an argument, a header or a result."""
 
+    def __init__(self, pod: Pod | None = None) -> None:
+        self._pod = pod or Pod()
+
     def call(self, record: CallRecord) -> None:
         level = logging.INFO if record.outcome in {"success", "neutral"} else logging.WARNING
         if not _calls.isEnabledFor(level):
             return
-        fields = {
-            "policy": record.policy,
-            "server": record.server,
-            "tool": record.tool,
-            "protocol": record.protocol,
-            "outcome": record.outcome,
-            "reason": record.reason,
-            "fallback": record.fallback,
-            "fallback_missed": record.fallback_missed,
-            "stands_for": record.stands_for,
-            "status": record.status,
-            "duration_ms": round(record.duration_ms, 2),
-            "queued_ms": round(record.queued_ms, 2) or None,
-            "upstream_ms": None if record.upstream_ms is None else round(record.upstream_ms, 2),
-            "attempts": record.attempts,
-            "retries": list(record.retries),
-            "retry_ended": record.retry_ended,
-            "hedge": record.hedge,
-            "argument_keys": list(record.argument_keys),
-            "request_bytes": record.request_bytes,
-            "response_bytes": record.response_bytes,
-            "redacted_request": dict(record.redacted_request),
-            "redacted_response": dict(record.redacted_response),
-            "shadow": list(record.shadow),
-            "shadow_redacted_request": dict(record.shadow_redacted_request),
-            "shadow_redacted_response": dict(record.shadow_redacted_response),
-            "session": _shortened(record.session),
-            "trace_id": record.trace_id,
-            "error": record.error,
-        }
-        _calls.log(
-            level, "call", extra={key: value for key, value in fields.items() if value not in (None, {}, [])}
-        )
+        _calls.log(level, "call", extra=msgspec.to_builtins(line(record, self._pod)))
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}
@@ -108,8 +79,3 @@ class LogRecorder:
             "last_error": transition.last_error,
         }
         _calls.log(level, "circuit", extra=fields)
-
-
-def _shortened(session: str | None) -> str | None:
-    """A session id lets its holder speak for the session: a hash tells sessions apart as well."""
-    return hashlib.sha256(session.encode()).hexdigest()[:12] if session else None
