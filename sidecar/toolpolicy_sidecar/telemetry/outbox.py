@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 
 class Outbox(Generic[T]):
-    """Sizes are in spans or records. `ready` is called when `batch` of them wait."""
+    """Sizes are in spans or records; `size` is that of all that has not left, what is being sent included: nothing
+    gets lost between `size`, `exported` and `dropped`. `ready` is called when there is a batch."""
 
     def __init__(self, limit: int, batch: int, ready: Callable[[], None]) -> None:
         self._limit, self._batch, self._ready = limit, batch, ready
@@ -35,9 +36,13 @@ class Outbox(Generic[T]):
             self._ready()
 
     def take(self) -> tuple[T, int] | None:
-        """The oldest, and its size."""
-        if not self._waiting:
-            return None
-        item, size = self._waiting.popleft()
+        """The oldest, and its size; it is `delivered` or to `drop` after that."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def delivered(self, size: int) -> None:
         self.size -= size
-        return item, size
+        self.exported += size
+
+    def drop(self, why: Dropped, size: int) -> None:
+        self.size -= size
+        self.dropped[why] += size

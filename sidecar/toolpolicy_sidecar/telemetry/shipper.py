@@ -108,7 +108,7 @@ class Shipper(Generic[T]):
                 size += weight
             except Exception:
                 log.exception("telemetry could not be encoded")
-                self.outbox.dropped["Unencodable"] += weight
+                self.outbox.drop("Unencodable", weight)
             if not self._closing:
                 took_s = self._clock.monotonic() - began
                 await asyncio.sleep(took_s * (1 / ENCODING_SHARE - 1))
@@ -129,7 +129,7 @@ class Shipper(Generic[T]):
                 break
             await asyncio.sleep(max(wait_s, self._rng.uniform(0, backoff_s)))
             backoff_s *= 2
-        self.outbox.dropped["NotDelivered"] += size
+        self.outbox.drop("NotDelivered", size)
         if not self._failing:
             self._failing = True
             log.warning("telemetry is not delivered", extra={"signal": self._to.signal, "why": why})
@@ -159,9 +159,9 @@ class Shipper(Generic[T]):
         return min(asked_s, RETRY_AFTER_S) if asked_s else 0.0
 
     def _delivered(self, size: int, rejected: int) -> None:
-        self.outbox.exported += size - rejected
+        self.outbox.delivered(size - rejected)
         if rejected:
-            self.outbox.dropped["Rejected"] += rejected
+            self.outbox.drop("Rejected", rejected)
         if self._failing:
             self._failing = False
             log.info("telemetry is delivered again", extra={"signal": self._to.signal})

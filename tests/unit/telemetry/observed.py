@@ -141,10 +141,9 @@ class Observed:
         """All that there is to export has arrived."""
         await until(lambda: self.sidecar.pipeline.begun == self.sidecar._recorders.recorded)
         for shipper in self.sidecar.exports.shippers.values():
-            shipper._ready.set()
-            outbox = shipper.outbox
-            put = outbox.size + outbox.exported
-            await until(lambda shipper=shipper, put=put: _gone(shipper, put))  # type: ignore[misc] -- bound at once
+            while shipper.outbox.size:
+                shipper._ready.set()
+                await asyncio.sleep(0.002)
         return self.receiver
 
     def metric(self, name: str, **labels: str) -> float:
@@ -155,13 +154,6 @@ class Observed:
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
-
-
-def _gone(shipper: Any, put: int) -> bool:
-    if not shipper.outbox.size and shipper.outbox.exported + sum(shipper.outbox.dropped.values()) >= put:
-        return True
-    shipper._ready.set()
-    return False
 
 
 @asynccontextmanager
