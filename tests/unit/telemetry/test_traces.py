@@ -52,12 +52,11 @@ async def test_a_session_of_four_tools_on_three_servers_is_one_tree(
 
 
 KB = {"kb": "MCP", "desk": "HTTP"}
-TOOLS = {
-    "tools": [
-        {"name": "search", "server": "kb"},
-        {"name": "ticket", "server": "desk", "match": {"path": "/t"}},
-    ]
-}
+BOTH: list[dict[str, Any]] = [
+    {"name": "search", "server": "kb"},
+    {"name": "ticket", "server": "desk", "match": {"path": "/t"}},
+]
+TOOLS = {"tools": BOTH}
 RETRIES: dict[str, Any] = {
     "maxAttempts": 3,
     "idempotent": True,
@@ -68,8 +67,7 @@ RETRIES: dict[str, Any] = {
 
 def spec(**fields: Any) -> dict[str, Any]:
     """Both tools with these fields."""
-    tools: list[dict[str, Any]] = TOOLS["tools"]
-    return {"tools": [tool | fields for tool in tools]}
+    return {"tools": [tool | fields for tool in BOTH]}
 
 
 async def failing(exchange: Exchange) -> None:
@@ -243,7 +241,7 @@ async def test_a_hedge_is_an_attempt_of_its_own(tmp_path: Path, monkeypatch: pyt
 async def test_a_policy_that_is_off_changes_no_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with observed(tmp_path, monkeypatch, TOOLS | {"mode": "Off"}, servers=KB) as o:
+    async with observed(tmp_path, monkeypatch, {"tools": BOTH, "mode": "Off"}, servers=KB) as o:
         agent = await o.agent()
         await agent.request("GET", "/desk/t", headers=[PARENT])
         got = await o.exported()
