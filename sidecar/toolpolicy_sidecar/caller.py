@@ -37,6 +37,8 @@ class CallerHeaders(NamedTuple):
     def caller(self, call: ToolCall) -> Caller:
         incoming = call.incoming
         baggage = _baggage(call)
+        if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in incoming.noted:
+            return NOBODY
         session = _given(incoming, self.session) or _first(baggage, _SESSION_KEYS)
         if session is None and call.mcp is not None:
             session = incoming.text(b"mcp-session-id") or None
@@ -45,6 +47,10 @@ class CallerHeaders(NamedTuple):
             user=_name(_given(incoming, self.user) or _first(baggage, _USER_KEYS)),
             agent=_name(_first(baggage, _AGENT_KEYS)),
         )
+
+
+NOBODY = Caller()
+_NO_HEADERS = CallerHeaders()
 
 
 @lru_cache(maxsize=1024)
@@ -64,7 +70,7 @@ def _baggage(call: ToolCall) -> dict[str, str]:
     text = ""
     if call.mcp is not None and b'"baggage"' in call.mcp.body:
         text = _text_of_meta(call.mcp.body)
-    text = text or call.incoming.text(b"baggage")
+    text = text or call.incoming.noted.get(b"baggage", b"").decode("latin-1")
     return parsed(text) if text else {}
 
 

@@ -40,11 +40,11 @@ class CallTrace:
         "_current",
         "_new_id",
         "_other",
+        "_span_id",
         "attempts",
         "lineage",
         "outer",
         "sampled",
-        "span_id",
         "trace_id",
         "transitions",
     )
@@ -61,11 +61,18 @@ class CallTrace:
         """`new_id` makes span ids."""
         self.outer = outer
         self.lineage, self.trace_id, self.sampled, self._new_id = lineage, trace_id, sampled, new_id
-        self.span_id = new_id()
+        self._span_id: str | None = None
         self.attempts: list[AttemptTrace] = []
         self.transitions: list[Transition] = []
         self._current: AttemptTrace | None = None
         self._other: AttemptTrace | None = None
+
+    @property
+    def span_id(self) -> str:
+        """Of the call's own span. Made when it is first asked for: most calls are not kept."""
+        if self._span_id is None:
+            self._span_id = self._new_id()
+        return self._span_id
 
     def attempt(self, now: float) -> None:
         self._current = self._made(now)
@@ -93,14 +100,15 @@ class CallTrace:
     def carried(self, request: Request) -> Request:
         """The request as the last attempt sends it: the tool's spans become children of that attempt's."""
         parent = traceparent(self.trace_id, self.attempts[-1].span_id, sampled=self.sampled)
-        ours = [(TRACEPARENT, parent)]
-        if self.lineage.parent is not None and self.lineage.parent.state:
-            ours.append((TRACESTATE, self.lineage.parent.state.encode()))
-        theirs = (header for header in request.headers if header[0].lower() not in _OURS)
-        request = request._replace(headers=(*ours, *theirs))
-        if self.lineage.in_meta and isinstance(request.body, bytes):
-            request = request._replace(body=with_parent(request.body, parent))
-        return request
+        lineage, body = self.lineage, request.body
+        headers = tuple(header for header in request.headers if header[0].lower() not in _OURS)
+        if lineage.parent is not None and lineage.parent.state:
+            headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
+        if lineage.in_meta and isinstance(body, bytes):
+            body = with_parent(body, parent)
+        return Request(
+            request.origin, request.method, request.target, ((TRACEPARENT, parent), *headers), body
+        )
 
     def _made(self, now: float, *, beside: bool = False) -> AttemptTrace:
         made = AttemptTrace(self._new_id(), now, beside=beside)

@@ -40,6 +40,10 @@ class Lineage(NamedTuple):
     trace_id: str | None = None
 
 
+NOWHERE = Lineage(None)
+"""A call that nobody traces yet."""
+
+
 def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
     """What a message says of itself counts before what its HTTP request says, both before `trace_id_header`."""
     by_request = of_headers(call.incoming)
@@ -48,8 +52,9 @@ def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
         if by_message is not None:
             link = by_request if by_request and by_request.span_id != by_message.span_id else None
             return Lineage(by_message, link, in_meta=True)
-    if by_request is None and trace_id_header is not None:
-        return Lineage(None, trace_id=_plain_id(call.incoming, trace_id_header))
+    if by_request is None:
+        known = None if trace_id_header is None else _plain_id(call.incoming, trace_id_header)
+        return NOWHERE if known is None else Lineage(None, trace_id=known)
     return Lineage(by_request)
 
 

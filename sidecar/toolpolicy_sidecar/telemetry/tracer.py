@@ -52,7 +52,7 @@ class Tracer:
             trace_id = outer.trace_id
         else:
             parent = came_from.parent
-            trace_id = parent.trace_id if parent else came_from.trace_id or self._identifier(128)
+            trace_id = parent.trace_id if parent else came_from.trace_id or self._new_trace()
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
         trace = CallTrace(came_from, trace_id, sampled=sampled, new_id=self._new_span, outer=outer)
         ACTIVE.set(trace)
@@ -71,12 +71,12 @@ class Tracer:
         if trace is not None:
             trace.transitions.append(transition)
 
-    def _new_span(self) -> str:
-        return self._identifier(64)
+    # Never all zeros: those mean none.
+    def _new_trace(self) -> str:
+        return "%032x" % (self._rng.getrandbits(128) or 1)
 
-    def _identifier(self, bits: int) -> str:
-        """Hexadecimal, never all zeros: those mean none."""
-        return f"{self._rng.getrandbits(bits) or 1:0{bits // 4}x}"
+    def _new_span(self) -> str:
+        return "%016x" % (self._rng.getrandbits(64) or 1)
 
 
 def _inside(outer: CallTrace) -> TraceContext:
