@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from toolpolicy_sidecar.admin import Admin
+from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.health import Health
@@ -49,9 +50,8 @@ class Sidecar:
         self.metrics = Metrics(self.current)
         self.health = Health(self.metrics)
         self.pool = Pool()
-        self.exports = Exports(
-            settings.telemetry, clock, pod=settings.pod, trace_id_header=settings.trace_id_header
-        )
+        pod = _pod(settings)
+        self.exports = Exports(settings.telemetry, clock, pod=pod, trace_id_header=settings.trace_id_header)
         self.pipeline = Pipeline(
             self.pool, limits, clock, recorders, callers=settings.callers, tracer=self.exports.tracer
         )
@@ -67,7 +67,7 @@ class Sidecar:
         sessions = SessionMetrics(registry, clock)
         registry.register(RecordMetrics(lambda: self.pipeline.begun, recorders))
         registry.register(ExportMetrics(self.exports.shippers))
-        recorders.all += [LogRecorder(settings.pod), self.metrics, CallsOnly(sessions.call)]
+        recorders.all += [LogRecorder(pod), self.metrics, CallsOnly(sessions.call)]
         recorders.all += self.exports.recorders
         self._recorders = recorders
         self._runners: list[web.AppRunner] = []
@@ -220,6 +220,18 @@ class Sidecar:
             fallback = self._fallback()
             if fallback and self.current.runtime is None:
                 self._install(*fallback)
+
+
+def _pod(settings: Settings) -> Pod:
+    """An agent that nobody named is called as its pod's labels call it."""
+    if settings.pod.agent is not None or settings.labels_file is None:
+        return settings.pod
+    try:
+        labels = bootstrap.parse_labels(settings.labels_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, bootstrap.Unusable):
+        return settings.pod
+    named = labels.get("app.kubernetes.io/name") or labels.get("app")
+    return Pod(named, settings.pod.service_account)
 
 
 def _authority() -> "Authority":
