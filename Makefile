@@ -30,12 +30,14 @@ check: .venv/.synced ## Format, lint, types, layers
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 
-generate: .venv/.synced ## Writes the CRD from the models, docs/metrics.md and the dashboards
+generate: .venv/.synced ## Writes the CRD from the models, docs/metrics.md, docs/schemas and the dashboards
 	$(BIN)/toolpolicy crd > crds/toolpolicies.yaml.new
 	mv crds/toolpolicies.yaml.new crds/toolpolicies.yaml
 	cp crds/toolpolicies.yaml charts/toolpolicy/files/toolpolicies.yaml
 	$(BIN)/python -m docs.metrics > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+	$(BIN)/python -m docs.call_schema > docs/schemas/call.v1.json.new
+	mv docs/schemas/call.v1.json.new docs/schemas/call.v1.json
 	$(BIN)/python -m dashboards.on_call > charts/toolpolicy/files/dashboards/on-call.json.new
 	mv charts/toolpolicy/files/dashboards/on-call.json.new charts/toolpolicy/files/dashboards/on-call.json
 

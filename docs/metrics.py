@@ -13,6 +13,7 @@ from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.metrics import Metrics as SidecarMetrics
 from toolpolicy_sidecar.recorders import Recorders
 from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.telemetry.metrics import ExportMetrics, RecordMetrics, SessionMetrics
 
 HEAD = """\
 # Metrics
@@ -53,10 +54,14 @@ def page() -> str:
     """docs/metrics.md."""
     current = Current(recorder=Recorders(), clock=SystemClock())
     current.install(encode(Snapshot(())), "docs")
+    sidecar = SidecarMetrics(current).registry
+    SessionMetrics(sidecar, SystemClock())
+    sidecar.register(RecordMetrics(lambda: 0, Recorders()))
+    sidecar.register(ExportMetrics({}))
     return "\n".join(
         [
             HEAD,
-            *_table("Of every sidecar", ":19090/metrics", listed(SidecarMetrics(current).registry)),
+            *_table("Of every sidecar", ":19090/metrics", listed(sidecar)),
             *_table("Of the operator", ":9090/metrics", listed(OperatorMetrics().registry)),
             *_table("Of the webhook", ":9090/metrics", listed(WebhookMetrics().registry)),
         ]

@@ -132,6 +132,9 @@ class Attempts:
         progress.result, progress.error = classify.SUCCESS, None
         self._delay_s = self._asked_s = None
         self._agent_s = self._waited_for_agent_s()
+        if progress.trace is not None:
+            progress.trace.attempt(self._live.began)
+            request = progress.trace.carried(request)
         outcome = _NEUTRAL
         try:
             problem = await attempt(
@@ -147,6 +150,8 @@ class Attempts:
         finally:
             now = self._clock.monotonic()
             progress.upstream_s = now - started
+            if progress.trace is not None:
+                progress.trace.ended(now, progress.result, progress.error)
             self._settle(outcome, now)
             if self._second is not None:
                 self._drop(self._second)
@@ -179,6 +184,8 @@ class Attempts:
                 return
             self._live, second.live = second.live, self._live
             self._progress.hedge = "Won"
+            if self._progress.trace is not None:
+                self._progress.trace.won()
             if self._live.mcp is not None:
                 self._now_known_as(self._live.mcp.identifier)
 
@@ -203,6 +210,8 @@ class Attempts:
     def _carry(self, response: Response, watch: deadline.Watch) -> Awaitable[None]:
         """Of a failed answer that is to be tried again nothing reaches the agent. Its connection is closed: a new one
         may lead to another, healthy replica. Raises Stopped, UpstreamFailure."""
+        if self._progress.trace is not None:
+            self._progress.trace.heard(response.status)
         if response.status >= 429:
             self._look(response)
         return self._relay.carry(response, watch)

@@ -12,6 +12,7 @@ from toolpolicy_sidecar.upstream.headers import Header
 NOTED = frozenset(
     {
         b"accept",
+        b"baggage",
         b"content-encoding",
         b"content-type",
         b"expect",
@@ -22,6 +23,7 @@ NOTED = frozenset(
         b"mcp-protocol-version",
         b"mcp-session-id",
         b"traceparent",
+        b"tracestate",
         b"x-request-timeout-ms",
     }
 )

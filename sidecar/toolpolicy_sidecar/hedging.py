@@ -65,7 +65,11 @@ class SecondAttempt:
             request = self._relay.again(request, named)
         self.live = Live(permit, now, known)
         # The last header is the time that is left.
-        return timed(call, request, request.headers[:-1], self._until.at - now)
+        request = timed(call, request, request.headers[:-1], self._until.at - now)
+        if self._progress.trace is not None:
+            self._progress.trace.hedge(now)
+            request = self._progress.trace.carried(request)
+        return request
 
 
 def timed(call: ToolCall, request: Request, headers: tuple[Header, ...], left_s: float) -> Request:

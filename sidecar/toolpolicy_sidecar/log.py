@@ -1,11 +1,9 @@
 """JSON lines on standard output: one for each call and transition, and what the process itself has to say."""
 
 import asyncio
-import hashlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TextIO
@@ -13,6 +11,7 @@ from typing import Any, TextIO
 import msgspec
 
 from toolpolicy_api.channel import Transition
+from toolpolicy_sidecar.call_line import Pod, line
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -77,86 +76,24 @@ def configure(level: str) -> None:
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
 
 
-class _CallLine(msgspec.Struct, omit_defaults=True):
-    """A line about a call; what is None or empty is left out."""
-
-    time: str
-    level: str
-    event: str
-    policy: str
-    server: str
-    tool: str
-    protocol: str
-    outcome: str
-    status: int
-    duration_ms: float
-    attempts: int
-    request_bytes: int
-    response_bytes: int
-    reason: str | None = None
-    fallback: str | None = None
-    fallback_missed: str | None = None
-    stands_for: str | None = None
-    queued_ms: float | None = None
-    upstream_ms: float | None = None
-    retries: tuple[str, ...] | None = None
-    retry_ended: str | None = None
-    hedge: str | None = None
-    argument_keys: tuple[str, ...] | None = None
-    redacted_request: Mapping[str, int] | None = None
-    redacted_response: Mapping[str, int] | None = None
-    shadow: tuple[str, ...] | None = None
-    shadow_redacted_request: Mapping[str, int] | None = None
-    shadow_redacted_response: Mapping[str, int] | None = None
-    session: str | None = None
-    trace_id: str | None = None
-    error: str | None = None
-
-
 _encoder = msgspec.json.Encoder()
 
 
 class LogRecorder:
     """Names, sizes, counts and reasons; never a value of an argument, a header or a result."""
 
+    def __init__(self, pod: Pod | None = None) -> None:
+        self._pod = pod or Pod()
+
     def call(self, record: CallRecord) -> None:
         good = record.outcome in {"success", "neutral"}
         if not _calls.isEnabledFor(logging.INFO if good else logging.WARNING):
             return
-        line = _CallLine(
-            time=_written(time.time()),
-            level="info" if good else "warning",
-            event="call",
-            policy=record.policy,
-            server=record.server,
-            tool=record.tool,
-            protocol=record.protocol,
-            outcome=record.outcome,
-            status=record.status,
-            duration_ms=round(record.duration_ms, 2),
-            attempts=record.attempts,
-            request_bytes=record.request_bytes,
-            response_bytes=record.response_bytes,
-            reason=record.reason,
-            fallback=record.fallback,
-            fallback_missed=record.fallback_missed,
-            stands_for=record.stands_for,
-            queued_ms=round(record.queued_ms, 2) or None,
-            upstream_ms=None if record.upstream_ms is None else round(record.upstream_ms, 2),
-            retries=record.retries or None,
-            retry_ended=record.retry_ended,
-            hedge=record.hedge,
-            argument_keys=record.argument_keys or None,
-            redacted_request=record.redacted_request or None,
-            redacted_response=record.redacted_response or None,
-            shadow=record.shadow or None,
-            shadow_redacted_request=record.shadow_redacted_request or None,
-            shadow_redacted_response=record.shadow_redacted_response or None,
-            session=_shortened(record.session) if record.session else None,
-            trace_id=record.trace_id,
-            error=record.error,
+        head = b'{"time":"%s","level":"%s","event":"call",' % (
+            _written(time.time()).encode(),
+            b"info" if good else b"warning",
         )
-        _lines.add(_encoder.encode(line) + b"\n")
+        _lines.add(head + _encoder.encode(line(record, self._pod))[1:] + b"\n")
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}
@@ -187,12 +124,6 @@ class LogRecorder:
             "last_error": transition.last_error,
         }
         _calls.log(level, "circuit", extra=fields)
-
-
-@lru_cache(maxsize=256)
-def _shortened(session: str) -> str:
-    """A session id lets its holder speak for the session: a hash tells sessions apart as well."""
-    return hashlib.sha256(session.encode()).hexdigest()[:12]
 
 
 def _written(at_s: float) -> str:

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import random
-import re
 
 from toolpolicy_sidecar import classify, deadline, render
 from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.attempts import Attempts, Means
 from toolpolicy_sidecar.call import Passing, Reply, ToolCall
+from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.fallback.choice import Fallbacks
 from toolpolicy_sidecar.mcp.cancel import Canceller
@@ -22,12 +22,13 @@ from toolpolicy_sidecar.relay.mcp import McpRelay
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.telemetry.call_trace import CallTrace
+from toolpolicy_sidecar.telemetry.trace_context import trace_id_of
+from toolpolicy_sidecar.telemetry.tracer import Tracer
 from toolpolicy_sidecar.untouched import Untouched
 from toolpolicy_sidecar.upstream.exchange import Upstream
 
 log = logging.getLogger("toolpolicy")
-
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 
 
 class Pipeline:
@@ -38,8 +39,14 @@ class Pipeline:
         clock: Clock,
         recorder: Recorder,
         rng: random.Random | None = None,
+        *,
+        callers: CallerHeaders | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """`rng`: for back-off and for identifiers, the system's own unless a test says otherwise."""
+        """`rng`: for back-off and for identifiers, the system's own unless a test says otherwise. `tracer` None: no
+        spans are made, and trace contexts pass as they come."""
+        self._callers, self._tracer = callers or CallerHeaders(), tracer
+        self.begun = 0
         self._pool, self._limits, self._clock, self._recorder = pool, limits, clock, recorder
         self._canceller = Canceller(pool)
         self._fallbacks = Fallbacks(clock, self.call)
@@ -50,7 +57,10 @@ class Pipeline:
 
     async def call(self, call: ToolCall, reply: Reply) -> None:
         """Answers a tool call, and records it exactly once. Raises CancelledError when the agent hangs up."""
+        self.begun += 1
         progress = Progress()
+        if self._tracer is not None:
+            progress.trace = self._tracer.begin(call)
         relay = (
             HttpRelay(call, reply, progress, self._limits.body_bytes)
             if call.mcp is None
@@ -125,9 +135,10 @@ class Pipeline:
         duration_ms = (now - incoming.arrived) * 1000
         upstream_ms = None if progress.upstream_s is None else progress.upstream_s * 1000
         call.tool.circuit.count(now, result.outcome, duration_ms if progress.attempts else None)
-        traceparent = incoming.noted.get(b"traceparent")
-        trace = _TRACEPARENT.match(traceparent) if traceparent else None
-        self._recorder.call(
+        caller, trace = self._callers.caller(call), progress.trace
+        self._tell(
+            call,
+            trace,
             CallRecord(
                 policy=call.server.policy,
                 server=call.server.name,
@@ -155,8 +166,15 @@ class Pipeline:
                 shadow=progress.shadow,
                 shadow_redacted_request=progress.shadow_redacted_request,
                 shadow_redacted_response=progress.shadow_redacted_response,
-                session=incoming.text(b"mcp-session-id") or None if call.mcp else None,
-                trace_id=trace[1].decode() if trace else None,
+                session=caller.session,
+                user=caller.user,
+                agent=caller.agent,
+                trace_id=trace_id_of(call) if trace is None else trace.trace_id,
                 error=progress.error,
-            )
+            ),
         )
+
+    def _tell(self, call: ToolCall, trace: CallTrace | None, record: CallRecord) -> None:
+        self._recorder.call(record)
+        if self._tracer is not None and trace is not None:
+            self._tracer.end(trace, call, record)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from toolpolicy_sidecar.admin import Admin
+from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.config.compiling import Compiling
@@ -20,9 +21,11 @@ from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.recorders import Recorders, TransitionsOnly
+from toolpolicy_sidecar.recorders import CallsOnly, Recorders, TransitionsOnly
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address, Settings
+from toolpolicy_sidecar.telemetry.exports import Exports
+from toolpolicy_sidecar.telemetry.metrics import ExportMetrics, RecordMetrics, SessionMetrics
 from toolpolicy_sidecar.upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ OPERATOR_WITHIN_S = 1.0
 OPERATOR_AT_ALL_S = 5.0
 """And this long when there is nothing."""
 LOOK_EVERY_S = 0.5
+TELEMETRY_AT_END_S = 2.0
+"""What still waits to be exported has this long."""
 
 
 class Sidecar:
@@ -48,7 +53,11 @@ class Sidecar:
         self.metrics = Metrics(self.current)
         self.health = Health(self.metrics)
         self.pool = Pool()
-        self.pipeline = Pipeline(self.pool, limits, clock, recorders)
+        pod = _pod(settings)
+        self.exports = Exports(settings.telemetry, clock, pod=pod, trace_id_header=settings.trace_id_header)
+        self.pipeline = Pipeline(
+            self.pool, limits, clock, recorders, callers=settings.callers, tracer=self.exports.tracer
+        )
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
         own_ports = frozenset({settings.reverse.port, settings.admin.port, settings.metrics.port})
         self.forward = ForwardListener(
@@ -57,13 +66,19 @@ class Sidecar:
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
         self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
         self.metrics.handshakes_failed.set_function(lambda: self.forward.interception.handshakes_failed)
-        recorders.all += [LogRecorder(), self.metrics]
+        registry = self.metrics.registry
+        sessions = SessionMetrics(registry, clock)
+        registry.register(RecordMetrics(lambda: self.pipeline.begun, recorders))
+        registry.register(ExportMetrics(self.exports.shippers))
+        recorders.all += [LogRecorder(pod), self.metrics, CallsOnly(sessions.call)]
+        recorders.all += self.exports.recorders
         self._recorders = recorders
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
+        self.exports.start()
         await self._listen(self.health.app(), self.settings.metrics)
         await self._listen(Admin(self.current, self._clock).app(), self.settings.admin)
         if self.settings.policies:
@@ -100,6 +115,7 @@ class Sidecar:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pipeline.close()
         await self.pool.close()
+        await self.exports.close(TELEMETRY_AT_END_S)
         for runner in self._runners:
             await runner.cleanup()
 
@@ -208,6 +224,18 @@ class Sidecar:
             fallback = self._fallback()
             if fallback and self.current.runtime is None:
                 self._install(*fallback)
+
+
+def _pod(settings: Settings) -> Pod:
+    """An agent that nobody named is called as its pod's labels call it."""
+    if settings.pod.agent is not None or settings.labels_file is None:
+        return settings.pod
+    try:
+        labels = bootstrap.parse_labels(settings.labels_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, bootstrap.Unusable):
+        return settings.pod
+    named = labels.get("app.kubernetes.io/name") or labels.get("app")
+    return Pod(named, settings.pod.service_account)
 
 
 def _authority() -> "Authority":

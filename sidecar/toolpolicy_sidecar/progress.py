@@ -11,6 +11,7 @@ from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason, Would
 from toolpolicy_sidecar.record import NO_HITS, Fallback, FallbackMissed, HedgeResult
 from toolpolicy_sidecar.resilience.retry import Ended
+from toolpolicy_sidecar.telemetry.call_trace import CallTrace
 
 
 class Progress(msgspec.Struct):
@@ -32,6 +33,7 @@ class Progress(msgspec.Struct):
     shadow: tuple[Reason | Would, ...] = ()
     shadow_redacted_request: Mapping[str, int] = NO_HITS
     shadow_redacted_response: Mapping[str, int] = NO_HITS
+    trace: CallTrace | None = None
 
     def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
         if not problem.answered:

@@ -75,9 +75,12 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What would have been taken out."""
     shadow_redacted_response: Mapping[str, int] = NO_HITS
     session: str | None = None
-    """Mcp-Session-Id, for correlation: a log field, never a label."""
+    """12 digits of a hash of its id: a log field, never a label."""
+    user: str | None = None
+    agent: str | None = None
+    """Both as the call says, unproven: log fields, never labels."""
     trace_id: str | None = None
-    """From `traceparent`, 32 hexadecimal digits: a log field, never a label."""
+    """32 hexadecimal digits: a log field, never a label."""
     error: str | None = None
     """One line on what went wrong, free of values."""
 

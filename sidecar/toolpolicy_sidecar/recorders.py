@@ -1,20 +1,37 @@
 """Every record goes to all who keep one: log, metrics, the control channel."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, Recorder, RefusedRequest
 
+log = logging.getLogger("toolpolicy")
+
 
 class Recorders:
-    """Filled once at start; asked from the hot path."""
+    """Filled once at start; asked from the hot path. `recorded` counts the calls of which all have the record, `lost`
+    those of which one has not: its name is the key."""
 
     def __init__(self) -> None:
         self.all: list[Recorder] = []
+        self.recorded = 0
+        self.lost: Counter[str] = Counter()
 
     def call(self, record: CallRecord) -> None:
+        """One that fails takes the record from nobody else, and the answer from no agent."""
+        complete = True
         for recorder in self.all:
-            recorder.call(record)
+            try:
+                recorder.call(record)
+            except Exception:
+                complete = False
+                name = type(recorder).__name__
+                self.lost[name] += 1
+                if self.lost[name] == 1:
+                    log.exception("a call could not be recorded", extra={"recorder": name})
+        self.recorded += complete
 
     def refused(self, record: RefusedRequest) -> None:
         for recorder in self.all:
@@ -46,3 +63,22 @@ class TransitionsOnly:
 
     def transition(self, transition: Transition) -> None:
         self._tell(transition)
+
+
+class CallsOnly:
+    """For one who wants nothing but calls."""
+
+    def __init__(self, tell: Callable[[CallRecord], None]) -> None:
+        self._tell = tell
+
+    def call(self, record: CallRecord) -> None:
+        self._tell(record)
+
+    def refused(self, record: RefusedRequest) -> None:
+        """Not wanted."""
+
+    def egress(self, record: EgressRecord) -> None:
+        """Not wanted."""
+
+    def transition(self, transition: Transition) -> None:
+        """Not wanted."""

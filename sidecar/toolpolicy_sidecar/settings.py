@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from toolpolicy_sidecar.call_line import Pod
+from toolpolicy_sidecar.caller import CallerHeaders
+from toolpolicy_sidecar.telemetry import settings as telemetry
+
 
 class Address(NamedTuple):
     host: str
@@ -30,6 +34,10 @@ class Settings(NamedTuple):
     max_body_bytes: int
     drain_s: float
     log_level: str
+    callers: CallerHeaders
+    pod: Pod
+    trace_id_header: str | None
+    telemetry: telemetry.Telemetry
 
 
 def parse(argv: list[str]) -> Settings:
@@ -63,6 +71,16 @@ def parse(argv: list[str]) -> Settings:
     option("max-body-bytes", "largest body that is read whole", str(10 * 1024 * 1024))
     option("drain-seconds", "on TERM, how long calls in flight may take to end", "5")
     option("log-level", "debug, info, warning or error", "info")
+    option(
+        "session-header",
+        "request header with the session's id; without it from baggage, Mcp-Session-Id or trace",
+    )
+    option("user-header", "request header with the user's name, for records")
+    option(
+        "trace-id-header", "request header with a trace id, such as X-Trace-Id, where there is no traceparent"
+    )
+    option("agent", "the agent's name, for records")
+    option("service-account", "the pod's service account, for records")
     given = parser.parse_args(argv)
     if bool(given.policies) == bool(given.operator):
         parser.error("give either --policies (standalone) or --operator (in a cluster)")
@@ -75,6 +93,7 @@ def parse(argv: list[str]) -> Settings:
         forward = _address(given.forward) if given.forward else None
         addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
         max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
+        exported = telemetry.parse(os.environ)
     except ValueError as wrong:
         parser.error(str(wrong))
     if addresses[1].host not in {"127.0.0.1", "::1", "localhost"}:
@@ -102,7 +121,15 @@ def parse(argv: list[str]) -> Settings:
         max_body_bytes=max_body_bytes,
         drain_s=drain_s,
         log_level=given.log_level,
+        callers=CallerHeaders(_header(given.session_header), _header(given.user_header)),
+        pod=Pod(given.agent or None, given.service_account or None),
+        trace_id_header=given.trace_id_header or None,
+        telemetry=exported,
     )
+
+
+def _header(text: str) -> bytes | None:
+    return text.lower().encode() if text else None
 
 
 def _path(text: str) -> Path | None:

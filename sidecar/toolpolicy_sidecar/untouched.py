@@ -48,10 +48,14 @@ class Untouched:
         means, progress = self._means, self._progress
 
         async def carry(response: Response, watch: Watch) -> None:
+            if progress.trace is not None:
+                progress.trace.heard(response.status)
             await self._relay.carry(response if shadow is None else shadow.head(response), watch)
 
         progress.attempts = 1
         began = means.clock.monotonic()
+        if progress.trace is not None:
+            progress.trace.attempt(began)  # told to nobody: the request stays as it is
         watch = Watch(means.clock, None, None) if shadow is None else shadow.watch()
         try:
             problem = await attempt(means.pool, request, connect_s=CONNECT_S, watch=watch, carry=carry)
@@ -60,6 +64,8 @@ class Untouched:
         if problem is not None:
             problem = self._call.incoming.body.problem or problem
             progress.failed(problem)
+        if progress.trace is not None:
+            progress.trace.ended(means.clock.monotonic(), progress.result, progress.error)
         if shadow is not None:
             await shadow.end(problem)
         return problem

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolpolicy_operator.webhook import telemetry
 from toolpolicy_operator.webhook.sidecar import LOG_LEVELS, Sidecar
 
 
@@ -58,10 +59,12 @@ def parse(argv: list[str]) -> Settings:
     )
     flag("sidecar-resources", "requests and limits of the sidecars, as JSON", "{}")
     flag("sidecar-log-level", "how much the sidecars say", "info", LOG_LEVELS)
+    flag("sidecar-telemetry", "where the sidecars send traces and logs, as JSON", "{}")
     flag("max-body-bytes", "largest body that a sidecar reads whole", str(10 * 1024 * 1024))
     options = parser.parse_args(argv)
     try:
         resources = _resources(options.sidecar_resources)
+        told = telemetry.parse(options.sidecar_telemetry)
         ports = int(options.port), int(options.health_port)
         max_body_bytes = int(options.max_body_bytes)
     except ValueError as wrong:
@@ -75,6 +78,7 @@ def parse(argv: list[str]) -> Settings:
         resources=resources,
         max_body_bytes=max_body_bytes,
         version=version("toolpolicy"),
+        telemetry=told,
     )
     return Settings(*ports, Path(options.certificates), options.log_level, sidecar)
 

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from toolpolicy_api.channel import AUDIENCE
 from toolpolicy_operator.bootstrap import NAME as BOOTSTRAP
+from toolpolicy_operator.webhook.telemetry import Telemetry
+from toolpolicy_operator.webhook.telemetry import environment as telemetry_environment
 
 CONTAINER = "toolpolicy"
 VOLUME, STATE_VOLUME = "toolpolicy", "toolpolicy-state"
@@ -27,6 +29,7 @@ class Sidecar(NamedTuple):
     resources: Mapping[str, Any] = {}
     max_body_bytes: int = 10 * 1024 * 1024
     version: str = ""
+    telemetry: Telemetry = Telemetry()
 
 
 def volumes() -> list[dict[str, Any]]:
@@ -63,7 +66,10 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
         "args": ["sidecar"],
         # A native sidecar: starts before every other container, ends after them, does not keep a Job alive.
         "restartPolicy": "Always",
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            *telemetry_environment(sidecar.telemetry),
+        ],
         "ports": [{"name": "tp-metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         # The next container starts when this passes: a configuration is in force, or refused for want of one.
         "startupProbe": _probe("/startupz", period_s=1, failures=60),

@@ -1,0 +1,105 @@
+"""Who makes a call, and in which session, as far as the call says. For records and telemetry, never for a decision:
+nothing of it is proven.
+
+A header that the deployment names counts first, then W3C Baggage, then what MCP has. A session's id lets its holder
+speak for the session, so that it is known by a hash from here on."""
+
+import hashlib
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from toolpolicy_sidecar.call import Incoming, ToolCall
+from toolpolicy_sidecar.mcp import jsonrpc
+
+SESSION_DIGITS = 12
+NAME_CHARACTERS = 128
+_SESSION_KEYS, _USER_KEYS = ("session.id",), ("user.id", "enduser.id")
+_AGENT_KEYS = ("gen_ai.agent.name",)
+"""Baggage has no names of its own; these are the attributes that OpenTelemetry has for them."""
+
+
+class Caller(NamedTuple):
+    session: str | None = None
+    """12 hexadecimal digits."""
+    user: str | None = None
+    agent: str | None = None
+
+
+class CallerHeaders(NamedTuple):
+    """Names of headers in lower case, where the deployment has such."""
+
+    session: bytes | None = None
+    user: bytes | None = None
+
+    def caller(self, call: ToolCall) -> Caller:
+        incoming = call.incoming
+        baggage = _baggage(call)
+        if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in incoming.noted:
+            return NOBODY
+        session = _given(incoming, self.session) or _first(baggage, _SESSION_KEYS)
+        if session is None and call.mcp is not None:
+            session = incoming.text(b"mcp-session-id") or None
+        return Caller(
+            session=None if session is None else hashed(session),
+            user=_name(_given(incoming, self.user) or _first(baggage, _USER_KEYS)),
+            agent=_name(_first(baggage, _AGENT_KEYS)),
+        )
+
+
+NOBODY = Caller()
+_NO_HEADERS = CallerHeaders()
+
+
+@lru_cache(maxsize=1024)
+def hashed(session: str) -> str:
+    return hashlib.sha256(session.encode()).hexdigest()[:SESSION_DIGITS]
+
+
+def _given(incoming: Incoming, header: bytes | None) -> str | None:
+    if header is None:
+        return None
+    value = next((value for name, value in incoming.headers if name.lower() == header), b"")
+    return value.decode("latin-1").strip() or None
+
+
+def _baggage(call: ToolCall) -> dict[str, str]:
+    """Of the message before that of its HTTP request, as for the trace."""
+    text = ""
+    if call.mcp is not None and b'"baggage"' in call.mcp.body:
+        text = _text_of_meta(call.mcp.body)
+    text = text or call.incoming.noted.get(b"baggage", b"").decode("latin-1")
+    return parsed(text) if text else {}
+
+
+def parsed(text: str) -> dict[str, str]:
+    """W3C Baggage: `key=value;properties` with commas between. Members that are none are left out."""
+    found = {}
+    for member in text.split(","):
+        key, equals, value = member.partition(";")[0].partition("=")
+        if equals:
+            found[key.strip()] = unquote(value.strip())
+    return found
+
+
+def _text_of_meta(body: bytes) -> str:
+    message = jsonrpc.members_of(body) or {}
+    params = jsonrpc.members_of(message.get("params", msgspec.UNSET)) or {}
+    meta = jsonrpc.members_of(params.get("_meta", msgspec.UNSET)) or {}
+    try:
+        return msgspec.json.decode(meta.get("baggage", b'""'), type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def _first(baggage: dict[str, str], keys: tuple[str, ...]) -> str | None:
+    return next((baggage[key] for key in keys if baggage.get(key)), None)
+
+
+def _name(text: str | None) -> str | None:
+    """On one line, and no longer than a name is."""
+    if text is None:
+        return None
+    return "".join(character for character in text[:NAME_CHARACTERS] if character.isprintable()) or None

@@ -1,0 +1,93 @@
+"""What sessions are like: calls, errors, turns and duration of each, known when it is over. Pure but for its metrics.
+
+A turn is what an agent does between two thoughts: calls that run side by side belong to one, a call that begins when
+none of its session runs begins the next. An agent that loops has many."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from toolpolicy_sidecar.record import CallRecord
+from toolpolicy_sidecar.telemetry.sampling import failed
+
+SESSIONS = 4096
+"""At most, about 300 bytes each; the one that was silent longest ends early."""
+IDLE_S = 300.0
+"""A session that says nothing for so long is over."""
+
+
+class Ended(NamedTuple):
+    """`duration_s`: from the beginning of its first call to the end of its last one."""
+
+    policy: str
+    calls: int
+    errors: int
+    iterations: int
+    duration_s: float
+
+
+class _Session:
+    __slots__ = ("began", "busy_until", "calls", "errors", "iterations")
+
+    def __init__(self, began: float) -> None:
+        self.began = self.busy_until = began
+        self.calls = self.errors = self.iterations = 0
+
+
+class Sessions:
+    """`ended` is called for each session that is over. Times are monotonic seconds."""
+
+    def __init__(
+        self, ended: Callable[[Ended], None], *, limit: int = SESSIONS, idle_s: float = IDLE_S
+    ) -> None:
+        self._ended, self._limit, self._idle_s = ended, limit, idle_s
+        self._live: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+
+    def add(self, record: CallRecord, now: float) -> None:
+        """A call that is over now. Calls of the sidecar's own, and such as belong to no session, count for none."""
+        identifier = record.session or record.trace_id
+        if identifier is None or record.stands_for is not None:
+            return
+        self.expire(now)
+        key, began = (record.policy, identifier), now - record.duration_ms / 1000
+        session = self._live.get(key)
+        if session is None:
+            session = self._live[key] = _Session(began)
+            if len(self._live) > self._limit:
+                self._end(next(iter(self._live)))
+        self._live.move_to_end(key)
+        session.calls += 1
+        session.errors += failed(record.outcome)
+        session.iterations += session.iterations == 0 or began >= session.busy_until
+        session.began, session.busy_until = min(session.began, began), now
+
+    def expire(self, now: float) -> None:
+        """Ends those that have been silent."""
+        while self._live:
+            key, oldest = next(iter(self._live.items()))
+            if now - oldest.busy_until < self._idle_s:
+                return
+            self._end(key)
+
+    @property
+    def live(self) -> int:
+        return len(self._live)
+
+    def longest(self) -> dict[str, int]:
+        """Policy → iterations of its longest session so far: a loop shows while it runs."""
+        longest: dict[str, int] = {}
+        for (policy, _), session in self._live.items():
+            longest[policy] = max(longest.get(policy, 0), session.iterations)
+        return longest
+
+    def _end(self, key: tuple[str, str]) -> None:
+        session = self._live.pop(key)
+        self._ended(
+            Ended(
+                key[0],
+                session.calls,
+                session.errors,
+                session.iterations,
+                session.busy_until - session.began,
+            )
+        )

@@ -1,0 +1,31 @@
+"""Which traces are kept. Pure.
+
+The head decides before anything is known, so that all parts of a trace decide alike: the caller's word if there is one,
+else the trace id. The tail decides when the call is over: whatever failed is kept all the same."""
+
+from typing import NamedTuple
+
+from toolpolicy_sidecar.reasons import CallOutcome
+
+_BITS = 64
+
+
+class Sampler(NamedTuple):
+    """`ratio` of the traces that begin here, 0 to 1. `follows`: a caller's flag counts before it.
+
+    The ids below a bound are sampled, as by OpenTelemetry's TraceIdRatioBased: of two ratios the larger one has
+    all traces of the smaller one."""
+
+    ratio: float = 1.0
+    follows: bool = True
+
+    def head(self, trace_id: str, parent: bool | None) -> bool:  # noqa: FBT001 -- a flag on the wire
+        """`parent`: the caller's flag, None for no caller."""
+        if parent is not None and self.follows:
+            return parent
+        bound: int = round(self.ratio * 2**_BITS)
+        return int(trace_id[16:], 16) < bound
+
+
+def failed(outcome: CallOutcome) -> bool:
+    return outcome in {"failure", "refused"}
