@@ -20,6 +20,7 @@ NOTED = frozenset(
         b"mcp-protocol-version",
         b"mcp-session-id",
         b"traceparent",
+        b"upgrade",
         b"x-request-timeout-ms",
     }
 )

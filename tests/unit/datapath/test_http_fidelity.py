@@ -350,12 +350,27 @@ async def test_smuggling_reaches_nobody(w: World, raw: bytes) -> None:
     assert w.recorded.refusals or w.recorded.calls
 
 
-async def test_an_upgrade_is_declined(w: World) -> None:
+@pytest.mark.parametrize("body", [None, b"GET /base/evil HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_an_upgrade_to_what_nobody_speaks_is_ignored(w: World, body: bytes | None) -> None:
     agent = await w.agent()
-    headers = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x")]
-    assert (await agent.request("GET", "/api/ws", headers=headers)).status == 200
-    assert w.tool.seen[0].header("Upgrade") is None
+    headers = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
+    assert (await agent.request("POST", "/api/x", body, headers)).status == 200
+    assert w.tool.seen[0].header("Upgrade") is w.tool.seen[0].header("HTTP2-Settings") is None
+    assert w.tool.seen[0].body == (body or b"")
     assert (await agent.request("GET", "/api/next")).status == 200
+    assert len(w.tool.seen) == 2
+
+
+@pytest.mark.parametrize("body", [None, b"GET /base/evil HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("name", ["websocket", "h2c, WebSocket"])
+async def test_a_websocket_is_refused(w: World, body: bytes | None, name: str) -> None:
+    agent = await w.agent()
+    headers = [("Connection", "Upgrade"), ("Upgrade", name), ("Sec-WebSocket-Key", "x")]
+    answer = await agent.request("GET", "/api/ws", body, headers)
+    assert (answer.status, answer.json["reason"]) == (403, "UpgradeRefused")
+    assert "redaction" in answer.json["detail"]
+    assert await agent.reader.read() == b""
+    assert not w.tool.seen
 
 
 @pytest.mark.parametrize(
