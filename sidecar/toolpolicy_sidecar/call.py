@@ -86,7 +86,9 @@ class Incoming(NamedTuple):
     """The agent wrote the server's own address: redirects stay as they are."""
 
     def text(self, name: bytes) -> str:
-        """One of NOTED, "" when it is missing."""
+        """One of NOTED, "" when it is missing; values that are given apart, as one list."""
+        if name in self.repeated:
+            return b", ".join(value for key, value in self.headers if key.lower() == name).decode("latin-1")
         return self.noted.get(name, b"").decode("latin-1")
 
 

@@ -39,8 +39,10 @@ class Response:
         self._source = source
 
     def header(self, name: bytes) -> bytes | None:
-        """The first of this (lower-case) name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        """Of this (lower-case) name; values that are given apart, as one list (RFC 9110, 5.3). Who read the first alone
+        could be told one thing, and the agent another."""
+        values = [value for key, value in self.headers if key.lower() == name]
+        return b", ".join(values) if values else None
 
     async def read(self) -> bytes:
         """The next piece; b"" at the clean end. Raises UpstreamFailure."""

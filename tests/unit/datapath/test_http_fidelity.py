@@ -457,6 +457,46 @@ async def test_redaction_of_answers(w: World, kind: str, body: bytes, clean: byt
     assert (await w.recorded_call()).redacted_response == {"key": 1}
 
 
+STACKED = [
+    [("Content-Encoding", "identity"), ("Content-Encoding", "gzip")],
+    [("Content-Encoding", "gzip"), ("content-encoding", "gzip")],
+    [("Content-Encoding", "gzip, gzip")],
+    [("Content-Encoding", "br")],
+    [("Content-Encoding", "zstd")],
+    [("Content-Encoding", "snappy")],
+]
+TYPES = [
+    [("Content-Type", "image/png"), ("Content-Type", "text/plain")],
+    [("Content-Type", "text/plain; charset=iso-8859-1"), ("content-type", "application/json")],
+    [("Content-Type", "application/x-www-form-urlencoded, application/json")],
+]
+
+
+@pytest.mark.parametrize("headers", [*STACKED, *TYPES])
+async def test_a_body_that_is_declared_twice_is_not_vouched_for(
+    w: World, headers: list[tuple[str, str]]
+) -> None:
+    """Of two headers the scanner would read one and the other side the other: a way past it."""
+    secret = b'{"a":"\\u0073k-canary12345678"}'
+    latin = [("Content-Type", "text/plain; charset=iso-8859-1")] if headers in STACKED else []
+
+    async def says(exchange: Exchange) -> None:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in [*latin, *headers])
+        packed = gzip.compress(secret)
+        head = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(packed)}\r\n\r\n"
+        await exchange.raw(head.encode() + packed)
+
+    w.tool.script = says
+    w.install(redaction=redaction())
+    agent = await w.agent()
+    answer = await agent.request("POST", TICKET, secret, [*latin, *headers])
+    assert answer.status in ({415} if headers in STACKED else {400, 422})
+    assert answer.json["reason"] in {"UnsupportedEncoding", "RequestUnscannable", "MalformedRequest"}
+    assert not w.tool.seen
+    answer = await (await w.agent()).request("GET", TICKET)
+    assert (answer.status, answer.json["reason"]) == (502, "AnswerUnscannable")
+
+
 async def test_what_cannot_be_scanned_passes_if_the_policy_says_so(w: World) -> None:
     async def says(exchange: Exchange) -> None:
         await exchange.answer(200, exchange.seen.body, "image/png")
