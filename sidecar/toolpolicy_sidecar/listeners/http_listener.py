@@ -168,6 +168,9 @@ class HttpListener(ABC):
 
     def _refuse_odd(self, request: web.BaseRequest, noted: dict[bytes, bytes], reply: HttpReply) -> None:
         """What aiohttp's parser lets pass and two servers could read in two ways. Raises Stopped."""
+        if request.version.major != 1:
+            reply.close_after()
+            raise Stopped(Problem(Reason.MalformedRequest, "this is neither HTTP/1.1 nor HTTP/1.0"))
         if request.version < HttpVersion11 and "Transfer-Encoding" in request.headers:
             reply.close_after()
             raise Stopped(Problem(Reason.MalformedRequest, "HTTP/1.0 has no Transfer-Encoding"))

@@ -21,11 +21,13 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+_OF_THE_MESSAGE = frozenset({b"content-encoding", b"content-length", b"content-type", b"host"})
+"""Not to be named by `Connection` (RFC 9110, 7.6.1): without them the next server would read another message."""
 _FORBIDDEN = frozenset(b"\r\n\0")
 
 
 def end_to_end(headers: Iterable[Header]) -> list[Header]:
-    """Without hop-by-hop headers and those that `Connection` names; duplicates and order stay."""
+    """Without hop-by-hop headers and those that `Connection` may name; duplicates and order stay."""
     kept = list(headers)
     named = {
         token.strip().lower()
@@ -33,7 +35,7 @@ def end_to_end(headers: Iterable[Header]) -> list[Header]:
         if name.lower() == b"connection"
         for token in value.split(b",")
     }
-    dropped = HOP_BY_HOP | named
+    dropped = HOP_BY_HOP | (named - _OF_THE_MESSAGE)
     return [header for header in kept if header[0].lower() not in dropped]
 
 
