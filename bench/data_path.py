@@ -152,8 +152,8 @@ async def load(port: int, path: str, connections: int, seconds: float) -> tuple[
 
 
 @contextmanager
-def sidecar(policies: Path, reverse: int) -> Iterator[int]:
-    """Its pid."""
+def sidecar(policies: Path, reverse: int, *more: str) -> Iterator[int]:
+    """Its pid. `more`: of its options."""
     command = Path(sys.executable).with_name("toolpolicy")
     addresses = [free_port(), free_port()]
     process = subprocess.Popen(
@@ -169,6 +169,7 @@ def sidecar(policies: Path, reverse: int) -> Iterator[int]:
                 "error",
             ),
             *("--admin", f"127.0.0.1:{addresses[0]}", "--metrics", f"127.0.0.1:{addresses[1]}"),
+            *more,
         ]
     )
     os.sched_setaffinity(process.pid, {0})

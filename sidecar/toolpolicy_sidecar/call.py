@@ -24,6 +24,7 @@ NOTED = frozenset(
         b"mcp-session-id",
         b"traceparent",
         b"tracestate",
+        b"upgrade",
         b"x-request-timeout-ms",
     }
 )
@@ -89,7 +90,9 @@ class Incoming(msgspec.Struct, frozen=True):
     """The agent wrote the server's own address: redirects stay as they are."""
 
     def text(self, name: bytes) -> str:
-        """One of NOTED, "" when it is missing."""
+        """One of NOTED, "" when it is missing; values that are given apart, as one list."""
+        if name in self.repeated:
+            return b", ".join(value for key, value in self.headers if key.lower() == name).decode("latin-1")
         return self.noted.get(name, b"").decode("latin-1")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from toolpolicy_sidecar.upstream.headers import Header
 
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _TEXT = ("text/", "application/xml", "application/yaml", "application/javascript", "application/x-ndjson")
+_QUOTED = re.compile(r'"[^"]*"')
 _FROM_AGENT = ("arguments", "inputResponses")
 _TO_AGENT = ("result", "error", "params")
 _OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
@@ -223,6 +225,8 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
     """By its declared type; what declares none is JSON when it reads as JSON, else text. Raises Unscannable."""
     if not body:
         return Redacted(body, {})
+    if "," in _QUOTED.sub("", content_type):
+        raise Unscannable("several content types")
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
     if kind == "application/json" or kind.endswith("+json"):

@@ -1,6 +1,7 @@
 """`toolpolicy sidecar`."""
 
 import asyncio
+import resource
 import sys
 
 
@@ -25,6 +26,7 @@ def run(argv: list[str]) -> int:
 
         configure(settings.log_level)
         sys.setswitchinterval(SWITCH_S)
+        take_all_files()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(settings, compiling))
     except files.BadPolicies as bad:
@@ -33,3 +35,9 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         print(f"toolpolicy sidecar: {error}", file=sys.stderr)  # noqa: T201 -- the same
         return 1
+
+
+def take_all_files() -> None:
+    """Two sockets for each stream: the soft limit of 1,024, kept for programs that still use select(), is soon over."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     BodyTooLarge = "BodyTooLarge"
     HeaderTooLarge = "HeaderTooLarge"
     UnsupportedEncoding = "UnsupportedEncoding"
+    UpgradeRefused = "UpgradeRefused"
     RequestUnscannable = "RequestUnscannable"
     RequestBlocked = "RequestBlocked"
     RequestTimeout = "RequestTimeout"
@@ -93,6 +94,7 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.BodyTooLarge: Meaning("refused", 413, "Body too large"),
     Reason.HeaderTooLarge: Meaning("refused", 431, "Header too large"),
     Reason.UnsupportedEncoding: Meaning("refused", 415, "Unsupported encoding"),
+    Reason.UpgradeRefused: Meaning("refused", 403, "Upgrade refused"),
     Reason.RequestUnscannable: Meaning("refused", 422, "Request cannot be scanned"),
     Reason.RequestBlocked: Meaning("refused", 403, "Request blocked"),
     Reason.RequestTimeout: Meaning("refused", 408, "Request timeout"),

@@ -39,8 +39,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes: int = 10 * 1024 * 1024
     """Of a request, and of an answer or event that must be read whole."""
     header_bytes: int = 64 * 1024
-    """Of the request line, and of each header."""
+    """Of the request line and all headers together."""
     header_count: int = 128
+    head_s: float = 10.0
+    """From the first byte of a request's line to the end of its headers."""
     request_s: float = 30.0
     """For the agent to send its whole request."""
     tunnels: int = 1024
@@ -50,7 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     handshake_s: float = 10.0
     """For the agent's TLS handshake, where it is intercepted."""
     keep_alive_s: float = 75.0
-    """For the next request of an agent to come, or the first one to be complete in its head."""
+    """For the next request of an agent to begin, or the first one."""
 
 
 class Runtime:

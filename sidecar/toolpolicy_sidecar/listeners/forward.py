@@ -19,6 +19,7 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.relay import unnamed
 from toolpolicy_sidecar.runtime import Current, Limits, Runtime
+from toolpolicy_sidecar.upstream.names import Names, SystemNames
 from toolpolicy_sidecar.upstream.origin import Origin
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -36,13 +37,15 @@ class ForwardListener(HttpListener):
         recorder: Recorder,
         *,
         own_ports: frozenset[int] = frozenset(),
+        names: Names | None = None,
     ) -> None:
-        """`own_ports`: of the sidecar's other listeners. Raises Unready."""
+        """`own_ports`: of the sidecar's other listeners. `names`: the system's by default. Raises Unready."""
         super().__init__(current, pipeline, limits, clock, recorder)
         self._own_ports = own_ports
-        self._pool = Pool(check=self._address_refusal)
+        names = names or SystemNames()
+        self._pool = Pool(check=self._address_refusal, names=names)
         self.interception = Interception(self._http, limits)
-        self.tunnels = Tunnels(limits, clock, recorder, self._address_refusal)
+        self.tunnels = Tunnels(limits, clock, recorder, names, self._address_refusal)
         current.on_install.append(self.tunnels.reconsider)
 
     async def start(self, host: str, port: int) -> int:

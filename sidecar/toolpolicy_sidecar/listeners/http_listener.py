@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from aiohttp import http_exceptions, http_parser, web
 from aiohttp.http import HttpVersion11
@@ -15,10 +15,10 @@ from toolpolicy_sidecar import render
 from toolpolicy_sidecar.call import NOTED, Incoming, ToolCall
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.listeners.http_body import HttpBody
-from toolpolicy_sidecar.listeners.http_reply import HttpReply
+from toolpolicy_sidecar.listeners.http_reply import HttpReply, last_words
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem, Stopped
-from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.reasons import MEANINGS, Reason
 from toolpolicy_sidecar.recognise import http as http_recogniser
 from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
 from toolpolicy_sidecar.record import Recorder, RefusedRequest
@@ -55,6 +55,7 @@ class HttpListener(ABC):
         self, current: Current, pipeline: Pipeline, limits: Limits, clock: Clock, recorder: Recorder
     ) -> None:
         """Raises Unready."""
+        self.head_s = limits.head_s
         if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
             raise Unready("aiohttp's C extensions are missing; install a wheel of it")
         self._current, self._pipeline = current, pipeline
@@ -167,11 +168,20 @@ class HttpListener(ABC):
 
     def _refuse_odd(self, request: web.BaseRequest, noted: dict[bytes, bytes], reply: HttpReply) -> None:
         """What aiohttp's parser lets pass and two servers could read in two ways. Raises Stopped."""
+        if request.version.major != 1:
+            reply.close_after()
+            raise Stopped(Problem(Reason.MalformedRequest, "this is neither HTTP/1.1 nor HTTP/1.0"))
         if request.version < HttpVersion11 and "Transfer-Encoding" in request.headers:
             reply.close_after()
             raise Stopped(Problem(Reason.MalformedRequest, "HTTP/1.0 has no Transfer-Encoding"))
         if not _HOST.fullmatch(noted.get(b"host", b"")):
             raise Stopped(Problem(Reason.MalformedRequest, "the Host header is no host and port"))
+        if cast("Connection", request.protocol).large and _head_bytes(request) > self._limits.header_bytes:
+            reply.close_after()
+            raise Stopped(self.head_too_large)
+        if b"websocket" in noted.get(b"upgrade", b"").lower():  # any other may be ignored (RFC 9110, 7.8)
+            reply.close_after()
+            raise Stopped(Problem(Reason.UpgradeRefused, _NO_WEBSOCKET))
 
     async def _refuse(self, reply: HttpReply, problem: Problem, destination: str | None = None) -> None:
         rendered = render.of_request(problem)
@@ -184,6 +194,19 @@ class HttpListener(ABC):
             reply.abort()
             return
         await reply.whole(rendered.status, rendered.headers, rendered.body)
+
+    @property
+    def head_too_large(self) -> Problem:
+        return Problem(Reason.HeaderTooLarge, f"its headers are over {self._limits.header_bytes} bytes")
+
+    def unheard(self, problem: Problem) -> bytes:
+        """The answer to a head that nobody waits for any more."""
+        self._recorder.refused(
+            RefusedRequest(
+                reason=problem.reason, status=MEANINGS[problem.reason].status, error=problem.detail
+            )
+        )
+        return last_words(render.of_request(problem))
 
     def unreadable(self, error: BaseException | None) -> web.StreamResponse:
         """The answer to what is no HTTP request."""
@@ -205,6 +228,7 @@ class HttpListener(ABC):
         return answer
 
 
+_NO_WEBSOCKET = "no limit and no redaction would apply to what is said in a WebSocket"
 _NO_POLICY = {
     "Deny": "no policy has reached this sidecar yet, so it lets nothing pass; is the operator running?",
     "Passthrough": (
@@ -212,6 +236,11 @@ _NO_POLICY = {
         " (coldStart Passthrough needs a listener that sees the address); is the operator running?"
     ),
 }
+
+
+def _head_bytes(request: web.BaseRequest) -> int:
+    lines = (len(name) + len(value) + len(b": \r\n") for name, value in request.raw_headers)
+    return len(request.raw_path) + sum(lines)
 
 
 def _noted(request: web.BaseRequest) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
@@ -235,6 +264,11 @@ class Connection(RequestHandler):
     """Where the tunnel leads whose inside this is."""
     lost: asyncio.Future[None] | None = None
     """Is done when the connection is gone, for who waits for that."""
+    large = False
+    """A head on it may be over the limit."""
+    _partial_bytes = 0
+    """What has come of a head that is not complete."""
+    _late: asyncio.TimerHandle | None = None
 
     def taken(self) -> bytes:
         """What came after CONNECT. The transport has another protocol from now on."""
@@ -248,16 +282,47 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self._complete()
         if self.lost is not None and not self.lost.done():
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """A body that turns out to be framed wrongly: aiohttp would tell only once its request is answered."""
+        requests = self._request_count
         super().data_received(data)
+        if self._request_count != requests:
+            if len(data) + self._partial_bytes > self.max_field_size:
+                self.large = True
+            if self._partial_bytes:
+                self._complete()
+        elif self._waiter is not None and not self._waiter.done():
+            self._incomplete(len(data))
         request = self._current_request
         if request is not None and self._messages and not request.content.is_eof():
             # No request can follow a body that has not ended: what is queued is the error.
             request.content.set_exception(web.RequestPayloadError("malformed body"))
+
+    def _incomplete(self, size_bytes: int) -> None:
+        """A head comes in pieces. aiohttp would wait for its end like for a request of which nothing has come yet."""
+        self._partial_bytes += size_bytes
+        if self._partial_bytes > self.max_field_size:
+            self._hang_up(self.listener.head_too_large)
+        elif self._late is None:
+            head_s = self.listener.head_s
+            late = Problem(Reason.RequestTimeout, f"its headers did not come within {head_s:g} s")
+            self._late = self._loop.call_later(head_s, self._hang_up, late)
+
+    def _complete(self) -> None:
+        self._partial_bytes = 0
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _hang_up(self, problem: Problem) -> None:
+        self._complete()
+        if self.transport is not None:
+            self.transport.write(self.listener.unheard(problem))
+        self.force_close()
 
     def handle_error(
         self,

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion11
 
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.headers import Header
 
 _CONTENT_LENGTH = b"content-length"
@@ -140,6 +141,14 @@ class HttpReply(web.StreamResponse):
 
     def __repr__(self) -> str:
         return f"<HttpReply {'finished' if self.finished else 'started' if self.started else 'new'}>"
+
+
+def last_words(rendered: Rendered) -> bytes:
+    """On a connection that is closed after it."""
+    lines = [b"HTTP/1.1 %d %b" % (rendered.status, _PHRASES.get(rendered.status, b""))]
+    lines += [b"%b: %b" % header for header in rendered.headers]
+    lines.append(b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(rendered.body))
+    return b"\r\n".join(lines) + rendered.body
 
 
 _PHRASES = {

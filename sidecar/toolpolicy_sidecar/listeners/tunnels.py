@@ -16,14 +16,16 @@ from toolpolicy_sidecar.relay.unnamed import CONNECT_S
 from toolpolicy_sidecar.runtime import Limits, Runtime
 from toolpolicy_sidecar.upstream.dial import Check, dial
 from toolpolicy_sidecar.upstream.failure import UpstreamFailure
+from toolpolicy_sidecar.upstream.names import Names
 from toolpolicy_sidecar.upstream.origin import Origin
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Tunnels:
-    def __init__(self, limits: Limits, clock: Clock, recorder: Recorder, check: Check) -> None:
-        self._limits, self._clock, self._recorder, self._check = limits, clock, recorder, check
+    def __init__(self, limits: Limits, clock: Clock, recorder: Recorder, names: Names, check: Check) -> None:
+        self._limits, self._clock, self._recorder = limits, clock, recorder
+        self._names, self._check = names, check
         self._open: dict[Tunnel, Origin] = {}
 
     @property
@@ -60,7 +62,7 @@ class Tunnels:
         cast("asyncio.Transport", asked.request.transport).pause_reading()
         try:
             async with asyncio.timeout(CONNECT_S):
-                await dial(origin, lambda: tunnel.far, tls=None, check=self._check)
+                await dial(origin, lambda: tunnel.far, self._names, tls=None, check=self._check)
         except TimeoutError:
             problem = Problem(Reason.ConnectTimeout, f"not connected within {CONNECT_S:.0f} s")
         except UpstreamFailure as error:

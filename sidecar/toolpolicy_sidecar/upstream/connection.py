@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._headers: list[Header] = []
         self._header_bytes = 0
+        self._quiet_bytes = 0
         self._reason = b""
         self._interim = 0
         self._complete = False
@@ -71,7 +72,11 @@ class Connection(asyncio.Protocol):
     # one exchange
     async def exchange(self, request: Request) -> Response:
         """The response's head; its body is pulled. Raises UpstreamFailure, UnsendableRequest."""
-        head = _head(request, self._authority)
+        try:
+            head = _head(request, self._authority)
+        except BaseException:
+            self.abort()  # else it would be neither idle nor in use
+            raise
         transport = self._transport
         if transport is None or not self.usable:
             raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
@@ -151,6 +156,12 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
+        """Whoever still reads is told."""
+        if self.busy and not self._complete:
+            started = self._head is not None and self._head.done()
+            self._fail(
+                ConnectionReset(self.origin, "closed by the sidecar", sent=True, response_started=started)
+            )
         self.busy = False
         if self._sending:
             self._sending.cancel()
@@ -167,6 +178,7 @@ class Connection(asyncio.Protocol):
         if not self.busy:  # nothing was asked: whatever this is, the next exchange must not see it
             self.abort()
             return
+        self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -180,6 +192,12 @@ class Connection(asyncio.Protocol):
             )
         except httptools.HttpParserError as error:
             self._fail(MalformedAnswer(self.origin, str(error), sent=True))
+        if (
+            self._quiet_bytes > HEADER_BYTES and not self._complete
+        ):  # a line that does not end: the parser keeps it
+            self._fail(
+                AnswerHeaderTooLarge(self.origin, f"no end of line in {HEADER_BYTES} bytes", sent=True)
+            )
 
     def eof_received(self) -> bool:
         return False
@@ -247,6 +265,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         if self._complete:
             return
+        self._quiet_bytes = 0
         self._pieces.append(body)
         self._buffered += len(body)
         if self._buffered > HIGH_WATER_BYTES and not self._paused and self._transport:

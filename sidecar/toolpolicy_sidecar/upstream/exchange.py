@@ -39,13 +39,18 @@ class Response:
         self.reason = reason
         self.headers = headers
         self._source = source
-        self._first: dict[bytes, bytes] | None = None
+        self._joined: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:
-        """The first of this (lower-case) name."""
-        if self._first is None:
-            self._first = {key.lower(): value for key, value in reversed(self.headers)}
-        return self._first.get(name)
+        """Of this (lower-case) name; values that are given apart, as one list (RFC 9110, 5.3). Who read the first alone
+        could be told one thing, and the agent another."""
+        if self._joined is None:
+            self._joined = {}
+            for key, value in self.headers:
+                lower = key.lower()
+                before = self._joined.get(lower)
+                self._joined[lower] = value if before is None else b"%b, %b" % (before, value)
+        return self._joined.get(name)
 
     def read(self) -> Awaitable[bytes]:
         """The next piece; b"" at the clean end. Raises UpstreamFailure."""

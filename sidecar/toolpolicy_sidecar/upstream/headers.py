@@ -21,9 +21,12 @@ HOP_BY_HOP = frozenset(
     }
 )
 
+_OF_THE_MESSAGE = frozenset({b"content-encoding", b"content-length", b"content-type", b"host"})
+"""Not to be named by `Connection` (RFC 9110, 7.6.1): without them the next server would read another message."""
+
 
 def end_to_end(headers: Iterable[Header]) -> list[Header]:
-    """Without hop-by-hop headers and those that `Connection` names; duplicates and order stay."""
+    """Without hop-by-hop headers and those that `Connection` may name; duplicates and order stay."""
     kept: list[Header] = []
     named: set[bytes] = set()
     for header in headers:
@@ -32,6 +35,7 @@ def end_to_end(headers: Iterable[Header]) -> list[Header]:
             kept.append(header)
         elif name == b"connection":
             named.update(token.strip().lower() for token in header[1].split(b","))
+    named -= _OF_THE_MESSAGE
     if named <= HOP_BY_HOP:
         return kept
     return [header for header in kept if header[0].lower() not in named]

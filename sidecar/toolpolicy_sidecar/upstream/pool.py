@@ -10,12 +10,14 @@ from typing import NamedTuple
 from toolpolicy_sidecar.upstream.connection import Connection
 from toolpolicy_sidecar.upstream.dial import Check, dial
 from toolpolicy_sidecar.upstream.exchange import Request, Response
-from toolpolicy_sidecar.upstream.failure import ConnectTimedOut
+from toolpolicy_sidecar.upstream.failure import ConnectionReset, ConnectTimedOut
+from toolpolicy_sidecar.upstream.names import Names, SystemNames
 from toolpolicy_sidecar.upstream.origin import Origin
 
 
 class PoolLimits(NamedTuple):
-    connections_per_origin: int = 256
+    connections_per_origin: int = 2048
+    """In use and idle. An event stream holds one for as long as it is open."""
     idle_per_origin: int = 64
     idle_s: float = 4.0
     """Below the 5 s after which uvicorn, the commonest tool server, closes: else we race with it."""
@@ -37,12 +39,15 @@ class Pool:
         *,
         tls: ssl.SSLContext | None = None,
         check: Check | None = None,
+        names: Names | None = None,
     ) -> None:
-        """`check`: asked of every address before it is dialled."""
+        """`check`: asked of every address before it is dialled. `names`: the system's by default."""
         self._limits = limits or PoolLimits()
         self._tls, self._check = tls, check
+        self._names = names or SystemNames()
         self._lanes: dict[Origin, _Lane] = {}
         self._connections: set[Connection] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -67,22 +72,33 @@ class Pool:
 
     async def close(self) -> None:
         self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         for connection in list(self._connections):
             connection.abort()
+        self._names.close()
 
     async def _connection(self, origin: Origin, timeout_s: float) -> Connection:
-        lane = self._lanes.setdefault(origin, _Lane())
+        full = False
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
+                    lane = self._lanes.setdefault(origin, _Lane())  # it may have been let go meanwhile
                     fresh = self._reusable(lane)
                     if fresh:
                         return fresh
                     if lane.open < self._limits.connections_per_origin:
+                        full = False
                         return await self._dial(origin, lane)
-                    await self._turn(lane)
+                    again, full = full, True
+                    await self._turn(lane, first=again)
         except TimeoutError:
-            raise ConnectTimedOut(origin, f"not connected within {timeout_s * 1000:.0f} ms") from None
+            what = (
+                f"all {self._limits.connections_per_origin} connections to it stayed in use for"
+                if full
+                else ("not connected within")
+            )
+            raise ConnectTimedOut(origin, f"{what} {timeout_s * 1000:.0f} ms") from None
 
     def _reusable(self, lane: _Lane) -> Connection | None:
         oldest = time.monotonic() - self._limits.idle_s
@@ -99,13 +115,16 @@ class Pool:
             _, connection = await dial(
                 origin,
                 lambda: Connection(origin, self._put_back, self._drop),
+                self._names,
                 tls=self._context() if origin.scheme == "https" else None,
                 check=self._check,
             )
         except BaseException:
-            lane.open -= 1
-            self._next(lane)
+            self._freed(origin, lane)
             raise
+        if not connection.usable:  # the server has hung up already, and `_drop` was not for us
+            self._freed(origin, lane)
+            raise ConnectionReset(origin, "closed before use", sent=False, response_started=False)
         self._connections.add(connection)
         return connection
 
@@ -116,9 +135,13 @@ class Pool:
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
 
-    async def _turn(self, lane: _Lane) -> None:
+    async def _turn(self, lane: _Lane, *, first: bool) -> None:
+        """`first`: before all others, since it was its turn and somebody new was faster."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        lane.waiting.append(waiting)
+        if first:
+            lane.waiting.appendleft(waiting)
+        else:
+            lane.waiting.append(waiting)
         try:
             await waiting
         except BaseException:
@@ -142,14 +165,36 @@ class Pool:
             return
         connection.idle_since = time.monotonic()
         lane.idle.append(connection)
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(self._limits.idle_s, self._sweep)
         self._next(lane)
+
+    def _sweep(self) -> None:
+        """Closes what nobody has used for too long, and comes again when the next one is due."""
+        self._sweeping = None
+        now = time.monotonic()
+        soonest = None
+        for lane in list(self._lanes.values()):
+            while lane.idle and lane.idle[0].idle_since <= now - self._limits.idle_s:
+                lane.idle.pop(0).abort()
+            if lane.idle and (soonest is None or lane.idle[0].idle_since < soonest):
+                soonest = lane.idle[0].idle_since
+        if soonest is not None:
+            due_s = soonest + self._limits.idle_s - now
+            self._sweeping = asyncio.get_running_loop().call_later(due_s, self._sweep)
 
     def _drop(self, connection: Connection) -> None:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
         lane = self._lanes[connection.origin]
-        lane.open -= 1
         if connection in lane.idle:
             lane.idle.remove(connection)
+        self._freed(connection.origin, lane)
+
+    def _freed(self, origin: Origin, lane: _Lane) -> None:
+        """One connection less. An origin that nobody uses is forgotten: a forward proxy meets many."""
+        lane.open -= 1
         self._next(lane)
+        if not lane.open and not lane.waiting:
+            del self._lanes[origin]

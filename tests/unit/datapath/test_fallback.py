@@ -64,6 +64,7 @@ NEVER = {
     "BodyTooLarge",
     "HeaderTooLarge",
     "UnsupportedEncoding",
+    "UpgradeRefused",
     "RequestUnscannable",
     "RequestTimeout",
     "Draining",

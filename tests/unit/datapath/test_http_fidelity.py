@@ -350,12 +350,27 @@ async def test_smuggling_reaches_nobody(w: World, raw: bytes) -> None:
     assert w.recorded.refusals or w.recorded.calls
 
 
-async def test_an_upgrade_is_declined(w: World) -> None:
+@pytest.mark.parametrize("body", [None, b"GET /base/evil HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_an_upgrade_to_what_nobody_speaks_is_ignored(w: World, body: bytes | None) -> None:
     agent = await w.agent()
-    headers = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "x")]
-    assert (await agent.request("GET", "/api/ws", headers=headers)).status == 200
-    assert w.tool.seen[0].header("Upgrade") is None
+    headers = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")]
+    assert (await agent.request("POST", "/api/x", body, headers)).status == 200
+    assert w.tool.seen[0].header("Upgrade") is w.tool.seen[0].header("HTTP2-Settings") is None
+    assert w.tool.seen[0].body == (body or b"")
     assert (await agent.request("GET", "/api/next")).status == 200
+    assert len(w.tool.seen) == 2
+
+
+@pytest.mark.parametrize("body", [None, b"GET /base/evil HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("name", ["websocket", "h2c, WebSocket"])
+async def test_a_websocket_is_refused(w: World, body: bytes | None, name: str) -> None:
+    agent = await w.agent()
+    headers = [("Connection", "Upgrade"), ("Upgrade", name), ("Sec-WebSocket-Key", "x")]
+    answer = await agent.request("GET", "/api/ws", body, headers)
+    assert (answer.status, answer.json["reason"]) == (403, "UpgradeRefused")
+    assert "redaction" in answer.json["detail"]
+    assert await agent.reader.read() == b""
+    assert not w.tool.seen
 
 
 @pytest.mark.parametrize(
@@ -440,6 +455,46 @@ async def test_redaction_of_answers(w: World, kind: str, body: bytes, clean: byt
     assert (answer.status, answer.body) == (404, clean)
     assert answer.header("Content-Encoding") is None
     assert (await w.recorded_call()).redacted_response == {"key": 1}
+
+
+STACKED = [
+    [("Content-Encoding", "identity"), ("Content-Encoding", "gzip")],
+    [("Content-Encoding", "gzip"), ("content-encoding", "gzip")],
+    [("Content-Encoding", "gzip, gzip")],
+    [("Content-Encoding", "br")],
+    [("Content-Encoding", "zstd")],
+    [("Content-Encoding", "snappy")],
+]
+TYPES = [
+    [("Content-Type", "image/png"), ("Content-Type", "text/plain")],
+    [("Content-Type", "text/plain; charset=iso-8859-1"), ("content-type", "application/json")],
+    [("Content-Type", "application/x-www-form-urlencoded, application/json")],
+]
+
+
+@pytest.mark.parametrize("headers", [*STACKED, *TYPES])
+async def test_a_body_that_is_declared_twice_is_not_vouched_for(
+    w: World, headers: list[tuple[str, str]]
+) -> None:
+    """Of two headers the scanner would read one and the other side the other: a way past it."""
+    secret = b'{"a":"\\u0073k-canary12345678"}'
+    latin = [("Content-Type", "text/plain; charset=iso-8859-1")] if headers in STACKED else []
+
+    async def says(exchange: Exchange) -> None:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in [*latin, *headers])
+        packed = gzip.compress(secret)
+        head = f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(packed)}\r\n\r\n"
+        await exchange.raw(head.encode() + packed)
+
+    w.tool.script = says
+    w.install(redaction=redaction())
+    agent = await w.agent()
+    answer = await agent.request("POST", TICKET, secret, [*latin, *headers])
+    assert answer.status in ({415} if headers in STACKED else {400, 422})
+    assert answer.json["reason"] in {"UnsupportedEncoding", "RequestUnscannable", "MalformedRequest"}
+    assert not w.tool.seen
+    answer = await (await w.agent()).request("GET", TICKET)
+    assert (answer.status, answer.json["reason"]) == (502, "AnswerUnscannable")
 
 
 async def test_what_cannot_be_scanned_passes_if_the_policy_says_so(w: World) -> None:

@@ -10,6 +10,7 @@ from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.interception.authority import Authority
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.upstream.names import Names
 
 WORLD_CA = Authority(SystemClock())
 """Plays the authority that signs the certificates of servers."""
@@ -51,13 +52,19 @@ class Proxied:
 
 
 @asynccontextmanager
-async def proxied(limits: Limits | None = None) -> AsyncIterator[Proxied]:
+async def proxied(limits: Limits | None = None, names: Names | None = None) -> AsyncIterator[Proxied]:
     limits = limits or Limits()
     other = Tool()
     await other.start()
     async with world(limits) as w:
         forward = ForwardListener(
-            w.current, w.pipeline, limits, SystemClock(), w.recorded, own_ports=frozenset({w.port})
+            w.current,
+            w.pipeline,
+            limits,
+            SystemClock(),
+            w.recorded,
+            own_ports=frozenset({w.port}),
+            names=names,
         )
         port = await forward.start("127.0.0.1", 0)
         try:

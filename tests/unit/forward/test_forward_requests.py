@@ -1,13 +1,13 @@
 """Requests in absolute form through the forward proxy: the policy's servers by their own addresses, and the rest."""
 
 import asyncio
-import socket
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.unit.datapath.loopback import MCP_HEADERS, Exchange, breaker, redaction, rules, tools_call, until
 from tests.unit.forward.proxied import Proxied, proxied
+from tests.unit.upstream.name_server import NameServer, name_server
 from toolpolicy_sidecar.destination import canonical_host
 from toolpolicy_sidecar.egress import is_metadata
 from toolpolicy_sidecar.runtime import Limits
@@ -271,46 +271,49 @@ async def test_unless_a_policy_names_the_host(p: Proxied) -> None:
     assert refusal("metadata.example.") is None
 
 
-class Names:
-    """A DNS of our own: the answers, one for each time it is asked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-        self.asked: list[str] = []
-        self._answers = list(answers)
-        real = asyncio.get_running_loop().getaddrinfo
-
-        async def getaddrinfo(host: str, port: int, **more: Any) -> Any:
-            if host.endswith(".example"):
-                self.asked.append(host)
-                addresses = self._answers.pop(0)
-                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
-            return await real(host, port, **more)
-
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+@pytest.fixture
+async def named() -> AsyncIterator[tuple[Proxied, NameServer]]:
+    """With a DNS of its own."""
+    async with name_server() as (dns, names), proxied(names=names) as p:
+        yield p, dns
 
 
-async def test_the_checked_address_is_the_dialled_one(p: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_checked_address_is_the_dialled_one(named: tuple[Proxied, NameServer]) -> None:
     """A name that leads somewhere else when it is asked for again."""
-    names = Names(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
+    p, dns = named
+    dns.zone["rebinding.example"] = (0, ["127.0.0.1"])
+    dns.then["rebinding.example"] = (0, ["169.254.169.254"])
     agent = await p.agent()
     assert (await agent.request("GET", f"http://rebinding.example:{p.other.port}/x")).status == 200
     assert p.other.seen[0].header("Host") == f"rebinding.example:{p.other.port}"
-    assert names.asked == ["rebinding.example"]
+    assert dns.names() == ["rebinding.example"]
 
 
-@pytest.mark.parametrize("addresses", [["169.254.169.254"], ["127.0.0.1", "169.254.169.254"]])
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["169.254.169.254"],
+        ["127.0.0.1", "169.254.169.254"],
+        ["::ffff:169.254.169.254"],
+        ["127.0.0.1", "fe80::1"],
+    ],
+)
 async def test_a_name_that_leads_to_a_metadata_address_is_refused(
-    p: Proxied, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+    named: tuple[Proxied, NameServer], addresses: list[str]
 ) -> None:
-    Names(monkeypatch, addresses)
+    p, dns = named
+    dns.zone["innocent.example"] = (60, addresses)
     agent = await p.agent()
     answer = await agent.request("GET", f"http://innocent.example:{p.other.port}/x")
     assert (answer.status, answer.json["reason"]) == (403, "EgressDenied")
     assert p.other.connections == 0
+    await agent.raw(b"CONNECT innocent.example:443 HTTP/1.1\r\nHost: innocent.example:443\r\n\r\n")
+    assert (await agent.answer()).status == 403
 
 
-async def test_the_next_address_is_tried(p: Proxied, monkeypatch: pytest.MonkeyPatch) -> None:
-    Names(monkeypatch, ["127.0.0.2", "127.0.0.1"])  # the server listens at the second one only
+async def test_the_next_address_is_tried(named: tuple[Proxied, NameServer]) -> None:
+    p, dns = named
+    dns.zone["two.example"] = (60, ["127.0.0.2", "127.0.0.1"])  # the server listens at the second one only
     agent = await p.agent()
     assert (await agent.request("GET", f"http://two.example:{p.other.port}/x")).status == 200
 
