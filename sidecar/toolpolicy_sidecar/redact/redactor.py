@@ -1,17 +1,15 @@
 """A policy's redaction, compiled: texts, JSON, forms, query strings and paths."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
-import re2
-
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document, wrapped
+from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import Scanner
+from toolpolicy_sidecar.redact.scanner import NOWHERE, Scanner
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
@@ -21,9 +19,8 @@ NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
 
-_DISGUISE = re2.compile(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
+_DISGUISE = Expression(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
 _PASSES = 4
-_NOWHERE = (sys.maxsize, sys.maxsize)
 
 
 class Redactor:
@@ -134,45 +131,52 @@ class Redactor:
 
         This and what follows return their very argument when nothing is hit.
         """
-        if not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+        scanner = self._scanner
+        if not scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
             return data
-        suspects = self._scanner.suspects(data)
-        begin, end = next(suspects, _NOWHERE)
-        disguise = _disguised(data, 0)
+        tokens, patience = document.Tokens(data), scanner.patience(len(data))
+        clean: set[bytes] = set()
         pieces: list[bytes] = []
-        at = 0
-        key, value_at = b"", -1
-        for match in document.TOKEN.finditer(data):
-            start, stop = match.span()
-            if begin >= stop and disguise >= stop and start != value_at:
-                continue
-            while end <= start:
-                begin, end = next(suspects, _NOWHERE)
+        at = put = end = disguise = 0
+        begin, value_at, key = NOWHERE[0], -1, b""
+        while True:
+            if end <= at:
+                patience.spend()
+                begin, end = scanner.suspect(data, at)
+            if disguise < at:
+                disguise = _disguised(data, at)
+            place = value_at if key else min(max(begin, at), disguise)
+            match = tokens.reaching(place) if place < len(data) else None
+            if match is None:
+                break
+            start, at = match.span()
+            token = match.group()
+            if start != value_at:
+                key = b""
             if disguise < start:
                 disguise = _disguised(data, start)
-            if start != value_at:
-                if begin >= stop and disguise >= stop:
-                    continue
-                key = b""
-            token = match.group()
             if token[:1] == b'"':
-                text = document.string_value(token)
-                value = self._value(text, depth, hits, key)
-                named = document.NAMED.match(data, stop) if self._scanner.keyed else None
+                plain = at <= disguise
+                text = token[1:-1] if plain else document.string_value(token)
+                if not key and text in clean:
+                    value = text
+                else:
+                    value = self._value(text, depth, hits, key, plain=plain)
+                    if plain and not key and value is text:
+                        clean.add(text)
+                named = document.NAMED.match(data, at) if scanner.keyed else None
                 key, value_at = (text, named.end()) if named else (b"", -1)
             else:
                 text = token
                 value = self._number(token, hits, key)
+                key = b""
             if value is not text:
-                pieces += [data[at:start], document.string_token(value)]
-                at = stop
-        if not pieces:
-            return data
-        pieces.append(data[at:])
-        return b"".join(pieces)
+                pieces += [data[put:start], document.string_token(value)]
+                put = at
+        return b"".join([*pieces, data[put:]]) if pieces else data
 
     def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
-        untouched = self._scanner.redact(token, Counter(), key) is token
+        untouched = not self._scanner.regions(token, key, plain=True)
         value = token if untouched else self._value(token, 0, hits, key)
         written_out = document.written_out(token) if value is token else None
         if written_out is not None:
@@ -180,17 +184,18 @@ class Redactor:
             return token if found is written_out else found
         return value
 
-    def _value(self, text: bytes, depth: int, hits: Counter[str], key: bytes = b"") -> bytes:
+    def _value(
+        self, text: bytes, depth: int, hits: Counter[str], key: bytes = b"", *, plain: bool = False
+    ) -> bytes:
         """One text: opened if it is JSON, then scanned as it is, and with its key. Again until nothing is hit,
-        since what is left may come together anew; a text that never comes to rest is masked whole."""
+        since what is left may come together anew; a text that never comes to rest is masked whole. `plain`: it reads
+        in no other way."""
+        if plain and not document.looks_like_one(text) and not self._scanner.regions(text, key, plain=True):
+            return text
         name = ""
         for _ in range(_PASSES):
-            structured = self._scanner.anchored and document.looks_like_one(text)
-            if not structured and not key and not self._may_hit(text, NESTED + 1 - depth):
-                return text
             found = Counter[str]()
-            left = self._scanner.redact(self._opened(text, depth, found), found, key)
-            left = self._unwrapped(left, depth, found)
+            left = self._once(text, depth, found, key)
             if left is text:
                 return text
             hits.update(found)
@@ -198,14 +203,18 @@ class Redactor:
         hits[name] += 1
         return mask(name)
 
-    def _opened(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
-        if not document.is_one(text):
-            return text
-        if depth < NESTED:
-            return self._document(text, depth + 1, hits)
-        if b"\\" in text:
-            raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
-        return text
+    def _once(self, text: bytes, depth: int, hits: Counter[str], key: bytes) -> bytes:
+        opened = document.is_one(text)
+        if opened and depth == NESTED:
+            if b"\\" in text:
+                raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
+            opened = False
+        if opened:
+            text = self._document(text, depth + 1, hits)
+        regions = self._scanner.regions(text, key, opened=opened)
+        if regions:
+            text = self._scanner.redacted(text, regions, hits)
+        return text if opened else self._unwrapped(text, depth, hits)
 
     def _unwrapped(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
         """What stands in it in base64 and hexadecimal is redacted, and written in the same way again."""
@@ -251,8 +260,7 @@ class Redactor:
 
 def _disguised(data: bytes, start: int) -> int:
     """Where something begins that reads otherwise when it is decoded."""
-    match = _DISGUISE.search(data, start)
-    return match.start() if match else sys.maxsize
+    return (_DISGUISE.first(data, start) or NOWHERE)[0]
 
 
 def _percent_decoded(text: str) -> bytes:

@@ -5,9 +5,10 @@ together the longest, of those the first in the policy's order.
 """
 
 import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import compiled, options
+from toolpolicy_sidecar.redact.expression import Bounds, Expression, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
@@ -28,7 +29,9 @@ BUDGET_S_PER_BYTE = 5e-6
 LEAST_BUDGET_S = 0.1
 """Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
 CHECKED_MATCHES = 16
-
+SHORT_BYTES = 1024
+"""In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
+NOWHERE = (sys.maxsize, sys.maxsize)
 
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
@@ -40,7 +43,7 @@ class Rule(NamedTuple):
 
     name: str
     sign: str
-    expression: Callable[[], re2._Regexp]
+    expression: Callable[[], Expression]
     replacement: bytes | None
     anchored: bool = False
     validator: Validator | None = None
@@ -53,6 +56,10 @@ class Span(NamedTuple):
     start: int
     minus_end: int
     order: int
+
+
+Region = tuple[int, int, int]
+"""Start, end, and the order of the rule that gives it its name."""
 
 
 class Scanner:
@@ -104,27 +111,48 @@ class Scanner:
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
         between quotes or separators (to RE2 these are no part of a word, like the end of the text)."""
-        if self._union is None or self._union.search(text) is not None:
+        if self._union is None or self._union.first(text) is not None:
             return True
-        return any(expression.search(text) is not None for expression in self._anchored)
+        return any(expression.first(text) is not None for expression in self._anchored)
 
-    def suspects(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Spans, in order, that touch every string and number of a JSON document that a rule may hit,
-        except those with escapes. A match may reach over several of them, and none begins unseen: a match
-        found in its stead would cover its first byte."""
+    def suspect(self, data: bytes, at: int) -> Bounds:
+        """The first span from `at` on that touches strings and numbers of a JSON document that a rule may hit, except
+        those with escapes. A match may reach over several of them, and none begins unseen: a match found in its
+        stead would cover its first byte."""
         if self._union is None or self.anchored:
-            yield 0, len(data)
-        else:
-            for match in self._in_time(self._union.finditer(data), len(data)):
-                start, end = match.span()
-                yield start, max(end, start + 1)  # an empty match may stand before another rule's hit
+            return at, len(data)
+        start, end = self._union.first(data, at) or NOWHERE
+        return start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
-    def redact(self, text: bytes, hits: Counter[str], key: bytes = b"") -> bytes:
-        """One pass: every region replaced, and counted under its name in `hits`. `key`: the name under which
-        the text stands, in JSON."""
-        regions = self._regions(text, key)
-        if not regions:
-            return text
+    def regions(
+        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
+    ) -> list[Region]:
+        """What is hit, in order, none overlapping. `key`: the name under which the text stands, in JSON. `opened`: it
+        is a document that was redacted value by value, and only what looks at it as a whole is left. `plain`: it
+        reads in no other way."""
+        whole = self._patterns if opened else None
+        spans = self._found(text, self._suspected(text) if whole is None else whole)
+        if key:
+            spans += self._under_key(text, key)
+        if not plain and (whole is None or whole):
+            for view in views(text):
+                orders = self._suspected(view.text) if whole is None else whole
+                for start, minus_end, order in self._found(view.text, orders):
+                    begin, end = view.source_span(start, -minus_end)
+                    spans.append(Span(begin, -end, order))
+        if not spans:
+            return []
+        regions: list[Region] = []
+        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
+            if regions and start < regions[-1][1]:
+                begin, end, first = regions[-1]
+                regions[-1] = (begin, max(end, -minus_end), first)
+            else:
+                regions.append((start, -minus_end, order))
+        return regions
+
+    def redacted(self, text: bytes, regions: list[Region], hits: Counter[str]) -> bytes:
+        """Every region replaced, and counted under its name in `hits`."""
         pieces, at = [], 0
         for start, end, order in regions:
             rule = self._rules[order]
@@ -134,68 +162,55 @@ class Scanner:
         pieces.append(text[at:])
         return b"".join(pieces)
 
+    def patience(self, size_bytes: int) -> "Patience":
+        """For the work on a text of this size."""
+        return Patience(self._cpu_s, size_bytes)
+
     def _replacement(self, rule: Rule, value: bytes) -> bytes:
         if rule.replacement is not None:
             return rule.replacement
         return self.placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
 
-    def _regions(self, text: bytes, key: bytes) -> list[tuple[int, int, int]]:
-        spans = list(self._spans(text, self._suspected(text)))
-        if key:
-            spans += self._under_key(text, key)
-        for view in views(text):
-            for span in self._spans(view.text, self._suspected(view.text)):
-                start, end = view.source_span(span.start, -span.minus_end)
-                spans.append(Span(start, -end, span.order))
-        if not spans:
-            return []
-        regions: list[tuple[int, int, int]] = []
-        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
-            if regions and start < regions[-1][1]:
-                begin, end, first = regions[-1]
-                regions[-1] = (begin, max(end, -minus_end), first)
-            else:
-                regions.append((start, -minus_end, order))
-        return regions
-
-    def _suspected(self, text: bytes) -> list[int]:
+    def _suspected(self, text: bytes) -> Sequence[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
+        if self._signs is None:
+            return self._patterns
+        if len(text) > SHORT_BYTES and self._union is not None and self._union.first(text) is None:
+            return self._patterns if self.anchored else ()
         orders = [*self._patterns]
-        for index in (self._signs.Match(text) or ()) if self._signs else ():
+        for index in self._signs.Match(text) or ():
             orders += self._of_signs[index]
         return orders
 
-    def _under_key(self, text: bytes, key: bytes) -> Iterator[Span]:
+    def _under_key(self, text: bytes, key: bytes) -> list[Span]:
         """What rules find that look for a name and its value, read as `key="text"`."""
         before = len(key) + 2
         joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
-        for start, minus_end, order in self._spans(joined, self._keyed.intersection(self._suspected(joined))):
-            if start >= before:
-                yield Span(start - before, max(minus_end + before, -len(text)), order)
+        orders = self._keyed.intersection(self._suspected(joined))
+        return [
+            Span(start - before, max(minus_end + before, -len(text)), order)
+            for start, minus_end, order in self._found(joined, orders)
+            if start >= before
+        ]
 
-    def _spans(self, text: bytes, orders: Iterable[int]) -> Iterator[Span]:
+    def _found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
+        spans: list[Span] = []
         for order in orders:
             rule = self._rules[order]
-            matches = rule.expression().finditer(text)
-            for match in self._in_time(matches, len(text)) if order in self._patterns else matches:
-                start, end = match.span(match.lastindex or 0)
+            matches = rule.expression().each(text)
+            for start, end in self._in_time(matches, len(text)) if order in self._patterns else matches:
                 if start == end:
                     continue
-                found = rule.validator(text, start, end) if rule.validator else ((start, end),)
-                for begin, stop in found:
+                for begin, stop in rule.validator(text, start, end) if rule.validator else ((start, end),):
                     if self._allowed and text[begin:stop] in self._allowed:
                         continue
-                    yield Span(*_whole_characters(text, begin, stop), order)
+                    spans.append(Span(*_whole_characters(text, begin, stop), order))
+        return spans
 
-    def _in_time(self, matches: Iterator[re2._Match], size_bytes: int) -> Iterator[re2._Match]:
-        """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches.
-        Raises Unscannable."""
-        ends_s = 0.0
-        for count, match in enumerate(matches, 1):
-            if count == CHECKED_MATCHES:
-                ends_s = self._cpu_s() + min(BUDGET_S, LEAST_BUDGET_S + size_bytes * BUDGET_S_PER_BYTE)
-            elif count % CHECKED_MATCHES == 0 and self._cpu_s() > ends_s:
-                raise Unscannable("the policy's patterns take too long on it")
+    def _in_time(self, matches: Iterator[Bounds], size_bytes: int) -> Iterator[Bounds]:
+        patience = self.patience(size_bytes)
+        for match in matches:
+            patience.spend()
             yield match
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
@@ -210,6 +225,25 @@ class Scanner:
                 if start <= span.start and -span.minus_end <= end:
                     continue
             yield span
+
+
+class Patience:
+    """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches."""
+
+    __slots__ = ("_count", "_cpu_s", "_ends_s", "_size_bytes")
+
+    def __init__(self, cpu_s: Callable[[], float], size_bytes: int) -> None:
+        self._cpu_s, self._size_bytes = cpu_s, size_bytes
+        self._count, self._ends_s = 0, 0.0
+
+    def spend(self) -> None:
+        """A search more. Raises Unscannable."""
+        self._count += 1
+        if self._count == CHECKED_MATCHES:
+            granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
+            self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
+        elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
+            raise Unscannable("the policy's patterns take too long on it")
 
 
 def is_anchored(expression: str) -> bool:
@@ -229,7 +263,7 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     return start, -end
 
 
-def _pattern(pattern: snapshot.Pattern, expression: re2._Regexp) -> Rule:
+def _pattern(pattern: snapshot.Pattern, expression: Expression) -> Rule:
     replacement = None if pattern.replace is None else pattern.replace.encode()
     anchored = is_anchored(pattern.regex)
     return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
@@ -247,18 +281,16 @@ def _rule(detector: Detector, action: snapshot.Action) -> Rule:
 
 
 @cache
-def _expression(expression: str) -> re2._Regexp:
+def _expression(expression: str) -> Expression:
     """A detector's, compiled when its trigger is first met: most never are."""
-    return re2.compile(expression, options(captures="(" in expression.replace("(?", "")))
+    return Expression(expression, captures="(" in expression.replace("(?", ""))
 
 
-def _union(expressions: Iterable[str]) -> re2._Regexp | None:
+def _union(expressions: Iterable[str]) -> Expression | None:
     """What stands in everything that any rule hits, and what must be written out to see whether one does. None
     when it would be too large: then every text may hit."""
     try:
-        return re2.compile(
-            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), options()
-        )
+        return Expression("|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]))
     except re2.error:
         return None
 
