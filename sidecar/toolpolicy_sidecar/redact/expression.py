@@ -10,7 +10,6 @@ from toolpolicy_sidecar.redact.verdict import InvalidPattern
 Bounds = tuple[int, int]
 
 _UNANCHORED = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001 -- see Expression
-_START = re2._re2.RE2.Anchor.ANCHOR_START  # noqa: SLF001
 _WHOLE = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001
 _NOWHERE = (-1, -1)
 _END = itemgetter(1)
@@ -40,11 +39,6 @@ class Expression:
                 return
             yield found if len(spans) == 1 else max(spans[1:], key=_END)
             at = found[1] if found[1] > at else at + 1
-
-    def starts(self, text: bytes, at: int) -> Bounds | None:
-        """The match that begins there."""
-        found: Bounds = self._match(_START, text, at, len(text))[0]
-        return None if found == _NOWHERE else found
 
     def covers(self, text: bytes) -> bool:
         """Whether the whole text matches."""

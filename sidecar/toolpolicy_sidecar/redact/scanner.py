@@ -197,21 +197,21 @@ class Scanner:
         spans: list[Span] = []
         for order in orders:
             rule = self._rules[order]
-            matches = rule.expression().each(text)
-            for start, end in self._in_time(matches, len(text)) if order in self._patterns else matches:
+            expression = rule.expression()
+            if expression.first(text) is None:
+                continue
+            validator, allowed = rule.validator, self._allowed
+            patience = self.patience(len(text)) if order in self._patterns else None
+            for start, end in expression.each(text):
+                if patience:
+                    patience.spend()
                 if start == end:
                     continue
-                for begin, stop in rule.validator(text, start, end) if rule.validator else ((start, end),):
-                    if self._allowed and text[begin:stop] in self._allowed:
+                for begin, stop in validator(text, start, end) if validator else ((start, end),):
+                    if allowed and text[begin:stop] in allowed:
                         continue
                     spans.append(Span(*_whole_characters(text, begin, stop), order))
         return spans
-
-    def _in_time(self, matches: Iterator[Bounds], size_bytes: int) -> Iterator[Bounds]:
-        patience = self.patience(size_bytes)
-        for match in matches:
-            patience.spend()
-            yield match
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""

@@ -4,6 +4,7 @@ are passed over at the speed of the search.
 """
 
 import base64
+import binascii
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -29,7 +30,7 @@ _HEX = "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){10,}"
 
 EXPRESSION = f"{_BASE64}|{_HEX}"
 """RE2: what looks like one."""
-_base64, _hex, _any = map(Expression, (_BASE64, _HEX, EXPRESSION))
+_any = Expression(EXPRESSION)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _WORD = re.compile(rb"[A-Za-z0-9+/_-]")
 
@@ -44,7 +45,7 @@ class Run(NamedTuple):
 
     def wrap(self, content: bytes) -> bytes:
         written = self.text[self.start : self.end]
-        if _hex.covers(written):
+        if written[:1].isdigit():
             return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
         if _WORD.match(self.text, self.end):  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
@@ -59,10 +60,10 @@ def runs(text: bytes) -> Iterator[Run]:
     at = 0
     while found := _any.first(text, at):
         start, end = found
-        run = _run(text, start)
-        if run is not None:
-            yield run
-            at = run.end
+        content = _decoded(text[start:end])
+        if _is_text(content):
+            yield Run(start, end, content, text)
+            at = end
         else:
             at = start + 1 if end - start <= _SHORT else end
 
@@ -72,25 +73,11 @@ def contents(text: bytes) -> bytes:
     return b"\n".join(run.content for run in runs(text))
 
 
-def _run(text: bytes, start: int) -> Run | None:
-    for expression, decoded in _DECODED:
-        if found := expression.starts(text, start):
-            content = decoded(text[start : found[1]])
-            if _is_text(content):
-                return Run(start, found[1], content, text)
-    return None
-
-
-def _of_base64(written: bytes) -> bytes:
+def _decoded(written: bytes) -> bytes:
+    if written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
+        return bytes.fromhex(written.decode())
     bare = written.translate(_STANDARD, b"=\r\n")
-    return base64.b64decode(bare + b"=" * (-len(bare) % 4))
-
-
-def _of_hex(written: bytes) -> bytes:
-    return bytes.fromhex(written.decode())
-
-
-_DECODED = ((_base64, _of_base64), (_hex, _of_hex))
+    return binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
 
 
 def _is_text(content: bytes) -> bool:

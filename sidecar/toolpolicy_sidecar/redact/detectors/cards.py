@@ -38,15 +38,15 @@ CARD_ISSUERS: tuple[tuple[str, int, int, frozenset[int]], ...] = (
 )
 
 
-def _by_prefix() -> dict[bytes, frozenset[int]]:
-    """First four digits → lengths."""
+def _by_prefix() -> dict[bytes, tuple[int, ...]]:
+    """First four digits → lengths, the longest first."""
     table: dict[bytes, frozenset[int]] = {}
     for _, low, high, lengths in CARD_ISSUERS:
         scale = 10 ** (4 - len(str(low)))
         for prefix in range(low * scale, (high + 1) * scale):
             key = b"%d" % prefix
             table[key] = table.get(key, frozenset()) | lengths
-    return table
+    return {key: tuple(sorted(lengths, reverse=True)) for key, lengths in table.items()}
 
 
 _LENGTHS = _by_prefix()
@@ -54,7 +54,6 @@ _GROUP = re.compile(rb"[0-9]+")
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _NO_CARD_AFTER = _LETTERS | frozenset(b"+")  # a plus begins a telephone number
 _DIGITS = frozenset(b"0123456789")
-_NO_LENGTHS: frozenset[int] = frozenset()
 
 
 def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -79,7 +78,7 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     at = 0
     for begin, stop in groups:
         if not (tainted and at == 0):
-            for length in sorted(_LENGTHS.get(digits[at : at + 4], _NO_LENGTHS), reverse=True):
+            for length in _LENGTHS.get(digits[at : at + 4], ()):
                 if at + length in ends and _is_card(digits[at : at + length]):
                     yield begin, ends[at + length]
                     break
