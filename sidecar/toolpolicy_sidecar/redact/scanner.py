@@ -50,13 +50,8 @@ class Rule(NamedTuple):
     keyed: bool = False
 
 
-class Span(NamedTuple):
-    """Orders as regions are named."""
-
-    start: int
-    minus_end: int
-    order: int
-
+Span = tuple[int, int, int]
+"""Start, end as a negative number, order of the rule: orders as regions are named."""
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
@@ -139,7 +134,7 @@ class Scanner:
                 orders = self._suspected(view.text) if whole is None else whole
                 for start, minus_end, order in self._found(view.text, orders):
                     begin, end = view.source_span(start, -minus_end)
-                    spans.append(Span(begin, -end, order))
+                    spans.append((begin, -end, order))
         if not spans:
             return []
         regions: list[Region] = []
@@ -188,7 +183,7 @@ class Scanner:
         joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
         orders = self._keyed.intersection(self._suspected(joined))
         return [
-            Span(start - before, max(minus_end + before, -len(text)), order)
+            (start - before, max(minus_end + before, -len(text)), order)
             for start, minus_end, order in self._found(joined, orders)
             if start >= before
         ]
@@ -200,7 +195,7 @@ class Scanner:
             expression = rule.expression()
             if expression.first(text) is None:
                 continue
-            validator, allowed = rule.validator, self._allowed
+            validator, allowed = rule.validator, self._allowed or None
             patience = self.patience(len(text)) if order in self._patterns else None
             for start, end in expression.each(text):
                 if patience:
@@ -208,9 +203,11 @@ class Scanner:
                 if start == end:
                     continue
                 for begin, stop in validator(text, start, end) if validator else ((start, end),):
-                    if allowed and text[begin:stop] in allowed:
+                    if allowed is not None and text[begin:stop] in allowed:
                         continue
-                    spans.append(Span(*_whole_characters(text, begin, stop), order))
+                    if patience:
+                        begin, stop = _whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
+                    spans.append((begin, -stop, order))
         return spans
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
@@ -218,11 +215,11 @@ class Scanner:
         placeholders = self.placeholders.spans(text)
         index = 0
         for span in spans:
-            while index < len(placeholders) and placeholders[index][1] <= span.start:
+            while index < len(placeholders) and placeholders[index][1] <= span[0]:
                 index += 1
             if index < len(placeholders):
                 start, end = placeholders[index]
-                if start <= span.start and -span.minus_end <= end:
+                if start <= span[0] and -span[1] <= end:
                     continue
             yield span
 
@@ -260,7 +257,7 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
         start -= 1
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
-    return start, -end
+    return start, end
 
 
 def _pattern(pattern: snapshot.Pattern, expression: Expression) -> Rule:
