@@ -32,7 +32,7 @@ class Redactor:
         self.on_request = redaction.apply in {"Request", "Both"}
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
-        self._blocks = redaction.action == "Block"
+        self.blocks = redaction.action == "Block"
         self._fields = Fields(redaction.fields, scanner.placeholders)
 
     @classmethod
@@ -41,7 +41,7 @@ class Redactor:
         return cls(Scanner.compile(redaction, key), redaction)
 
     def _verdict(self, raw: T, value: T, hits: Counter[str]) -> Redacted[T]:
-        if hits and self._blocks:
+        if hits and self.blocks:
             raise Blocked(hits)
         return Redacted(value if hits else raw, hits)
 
