@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
@@ -10,6 +11,7 @@ from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import NOWHERE, Scanner
+from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
@@ -39,6 +41,14 @@ class Redactor:
     def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
         """`key`: the secret behind the placeholders of the action Hash. Raises InvalidPattern."""
         return cls(Scanner.compile(redaction, key), redaction)
+
+    def of(self, session: Session | None) -> "Redactor":
+        """The same for one conversation, where it matters: the action Tokenize."""
+        if not self._scanner.tokenizes:
+            return self
+        redactor = copy(self)
+        redactor._scanner = self._scanner.of(session)  # noqa: SLF001 -- our own
+        return redactor
 
     def _verdict(self, raw: T, value: T, hits: Counter[str]) -> Redacted[T]:
         if hits and self.blocks:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
 from toolpolicy_sidecar.redact.expression import Bounds, Expression, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
+from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
 
@@ -68,8 +70,12 @@ class Scanner:
         allowed: Allowed,
         key: bytes,
         cpu_s: Callable[[], float],
+        *,
+        tokenizes: bool,
     ) -> None:
         self._cpu_s, self._allowed = cpu_s, allowed
+        self.tokenizes = tokenizes
+        self._session: Session | None = None
         self._rules = rules = patterns + detectors
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
@@ -101,7 +107,14 @@ class Scanner:
         except LookupError as error:
             raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
         rules = [_rule(detector, redaction.action) for detector in detectors]
-        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s)
+        tokenizes = redaction.action == "Tokenize"
+        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s, tokenizes=tokenizes)
+
+    def of(self, session: Session | None) -> "Scanner":
+        """The same, with tokens of this session; None: nobody could put them back, so it masks."""
+        scanner = copy(self)
+        scanner._session = session  # noqa: SLF001 -- our own
+        return scanner
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -164,7 +177,14 @@ class Scanner:
     def _replacement(self, rule: Rule, value: bytes) -> bytes:
         if rule.replacement is not None:
             return rule.replacement
-        return self.placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
+        value = unescape(value) if b"\\" in value else value
+        if not self.tokenizes:
+            return self.placeholders.keyed(rule.name, value)
+        if self._session is None:
+            return mask(rule.name)
+        token = self.placeholders.keyed(rule.name, value, self._session.salt)
+        self._session.keep(token, value)
+        return token
 
     def _suspected(self, text: bytes) -> Sequence[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
@@ -271,7 +291,7 @@ def _rule(detector: Detector, action: snapshot.Action) -> Rule:
         detector.name,
         detector.trigger,
         partial(_expression, detector.expression),
-        {"Hash": None, "Drop": b""}.get(action, mask(detector.name)),
+        {"Hash": None, "Tokenize": None, "Drop": b""}.get(action, mask(detector.name)),
         validator=detector.validator,
         keyed=detector.keyed,
     )

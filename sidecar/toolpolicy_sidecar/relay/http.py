@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
 
-from toolpolicy_sidecar import classify, cleanse
+from toolpolicy_sidecar import classify, cleanse, entrust
 from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
@@ -40,31 +40,40 @@ class HttpRelay:
         path, query, headers = incoming.path, incoming.query, incoming.headers
         body: bytes | AsyncIterator[bytes] | None = None
         if incoming.body.length != 0:
-            redacting = tool.on_request is not None
+            redacting = tool.on_request is not None or tool.trusted
             if redacting or (incoming.body.length or self._limit_bytes) <= READ_FIRST_BYTES:
                 body = self._said = await self._read()
             else:
                 body = self._counted(incoming.body.pieces())
-        if tool.on_request is not None:
-            encoding = incoming.text(b"content-encoding")
-            whole_body = body if isinstance(body, bytes) else b""
+        encoding, kind = incoming.text(b"content-encoding"), incoming.text(b"content-type")
+        whole_body = body if isinstance(body, bytes) else b""
+        redactor, session = self._call.on_request, self._call.put_back
+        if redactor is not None:
             clean = await aside(
                 None if encoding and whole_body else len(whole_body),
                 partial(
                     cleanse.http_request,
-                    tool.on_request,
+                    redactor,
                     path,
                     query,
                     headers,
                     whole_body,
-                    incoming.text(b"content-type"),
+                    kind,
                     encoding,
                     self._limit_bytes,
                 ),
             )
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
-            body = clean.body if isinstance(body, bytes) else None
+            if clean.body is not whole_body:
+                encoding = ""
+            whole_body = clean.body
+            body = whole_body if isinstance(body, bytes) else None
+        if session is not None:
+            parts = entrust.HttpParts(path, query, headers, whole_body)
+            work = partial(entrust.http_request, session, parts, kind, encoding, self._limit_bytes)
+            path, query, headers, whole_body = await aside(None if encoding else len(whole_body), work)
+            body = whole_body if isinstance(body, bytes) else None
         if tool.on_response is not None or tool.keeps_answers:
             headers = cleanse.asking_for_plain(headers)
         server = self._call.server
@@ -98,12 +107,13 @@ class HttpRelay:
         if 300 <= status < 400:
             headers = inward(headers, self._call.incoming, self._call.server)
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
-        if tool.on_response is None or bodiless:
+        redactor = None if bodiless else self._call.on_response
+        if redactor is None:
             await self._stream(response, headers, watch)
         elif (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
-            await self._events(response, headers, watch, tool.on_response)
+            await self._events(response, headers, watch, redactor)
         else:
-            await self._redacted(response, headers, watch, tool.on_response)
+            await self._redacted(response, headers, watch, redactor)
 
     @property
     def open(self) -> bool:
