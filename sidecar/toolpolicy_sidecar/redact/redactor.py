@@ -200,18 +200,15 @@ class Redactor:
         """One text: opened if it is JSON, then scanned as it is, and with its key. Again until nothing is hit,
         since what is left may come together anew; a text that never comes to rest is masked whole. `plain`: it reads
         in no other way."""
-        regions = None
+        name = ""
         if plain and not document.looks_like_one(text):
             regions = self._scanner.regions(text, key, plain=True)
             if not regions:
                 return text
-        name = ""
+            text = self._scanner.redacted(text, regions, hits)
         for _ in range(_PASSES):
             found = Counter[str]()
-            if regions:
-                left, regions = self._scanner.redacted(text, regions, found), None
-            else:
-                left = self._once(text, depth, found, key)
+            left = self._once(text, depth, found, key)
             if left is text:
                 return text
             hits.update(found)

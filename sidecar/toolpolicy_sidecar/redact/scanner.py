@@ -73,7 +73,7 @@ class Scanner:
         *,
         tokenizes: bool,
     ) -> None:
-        self._cpu_s, self._allowed = cpu_s, allowed
+        self._cpu_s, self._allowed = cpu_s, allowed or None
         self.tokenizes = tokenizes
         self._session: Session | None = None
         self._rules = rules = patterns + detectors
@@ -212,12 +212,9 @@ class Scanner:
         spans: list[Span] = []
         for order in orders:
             rule = self._rules[order]
-            expression = rule.expression()
-            if expression.first(text) is None:
-                continue
-            validator, allowed = rule.validator, self._allowed or None
+            validator, allowed = rule.validator, self._allowed
             patience = self.patience(len(text)) if order in self._patterns else None
-            for start, end in expression.each(text):
+            for start, end in rule.expression().each(text):
                 if patience:
                     patience.spend()
                 if start == end:
