@@ -474,6 +474,7 @@ def _redaction(spec: written.Spec) -> Iterator[Finding]:
                 known = ", ".join(sorted(listed)) or "none"
                 field = f"spec.redaction.exempt[{index}]"
                 yield Finding(field, f"no tool {name!r} in spec.tools; known: {known}")
+        yield from _tokens(spec, spec.redaction)
     for index, tool in enumerate(spec.tools):
         field, own = f"spec.tools[{index}].redaction", tool.redaction
         if own is None:
@@ -487,6 +488,20 @@ def _redaction(spec: written.Spec) -> Iterator[Finding]:
         chosen = (own.detectors, own.patterns, own.fields)
         if not (found.detectors or found.patterns or found.fields) and chosen == (None, None, None):
             yield Finding(field, "there is nothing to look for; set detectors, patterns or fields")
+
+
+def _tokens(spec: written.Spec, redaction: written.Redaction) -> Iterator[Finding]:
+    own = {tool.redaction.action for tool in spec.tools if tool.redaction}
+    if redaction.tokens is None:
+        return
+    if "Tokenize" not in own | {redaction.action}:
+        yield Finding("spec.redaction.tokens", "no action is Tokenize; set spec.redaction.action")
+    listed = {tool.name for tool in spec.tools}
+    for index, name in enumerate(redaction.tokens.trusted_tools):
+        if name not in listed:
+            known = ", ".join(sorted(listed)) or "none"
+            field = f"spec.redaction.tokens.trustedTools[{index}]"
+            yield Finding(field, f"no tool {name!r} in spec.tools; known: {known}")
 
 
 def _fields(fields: list[written.FieldRule], path: str) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ MINIMUM_CALLS = 10
 SLOW_CALL_WINDOW = 20
 """Calls, for a slowCall without a failureRate. Not a time: a slow tool answers few calls in any."""
 OPEN_FOR_MS = 30_000
+KEEP_TOKENS_MS = 3_600_000
 HALF_OPEN_CALLS = 1
 ATTEMPTS = 3
 BACKOFF_BASE_MS = 100
@@ -213,6 +214,13 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         on_unscannable=redaction.on_unscannable,
         allow=tuple(compiled.Allowed(item.text, item.regex) for item in redaction.allow),
         fields=tuple(compiled.FieldRule(field.path, field.action) for field in redaction.fields),
+        tokens=_tokens(redaction.tokens or written.Tokens()),
+    )
+
+
+def _tokens(tokens: written.Tokens) -> compiled.Tokens:
+    return compiled.Tokens(
+        tuple(tokens.trusted_tools), tokens.session_header, _ms(tokens.keep_for, KEEP_TOKENS_MS)
     )
 
 
@@ -233,7 +241,7 @@ def _tool_redaction(tool: written.Tool, default: written.Redaction | None) -> co
 def _replacement(pattern: written.Pattern, action: compiled.Action) -> str | None:
     if pattern.replace is not None:
         return pattern.replace
-    return {"Hash": None, "Drop": ""}.get(action, f"[redacted:{pattern.name}]")
+    return {"Hash": None, "Tokenize": None, "Drop": ""}.get(action, f"[redacted:{pattern.name}]")
 
 
 def _selector(selector: written.Selector) -> compiled.Selector:

@@ -492,6 +492,32 @@ class FieldRule(Model):
     action: Literal["Mask", "Hash", "Drop", "Block"]
 
 
+class Tokens(Model):
+    """Of the action Tokenize: which tools get the values for which the tokens stand."""
+
+    trusted_tools: Annotated[
+        list[ToolName],
+        Field(
+            description="Tools of spec.tools that are called with the values.",
+            max_length=256,
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = []
+    session_header: Annotated[
+        str | None,
+        Field(
+            description="The request header that says which conversation a call belongs to. Default: all calls of a pod"
+            " are one.",
+            pattern=r"^[A-Za-z0-9-]+$",
+            min_length=1,
+            max_length=64,
+        ),
+    ] = None
+    keep_for: Annotated[
+        Duration | None, Field(description="How long after it was last made a token has a value. Default 1h.")
+    ] = None
+
+
 class Redaction(Model):
     """What must not reach the tool, and what must not reach the model."""
 
@@ -526,16 +552,18 @@ class Redaction(Model):
         Literal["Request", "Response", "Both"], Field(description="Which way. Default Both.")
     ] = "Both"
     action: Annotated[
-        Literal["Mask", "Hash", "Drop", "Block"],
+        Literal["Mask", "Hash", "Tokenize", "Drop", "Block"],
         Field(
             description="Mask puts the detector's name in its place, Hash also a code that is the same for the same"
-            " value, Drop nothing. Block lets the call not pass. Default Mask."
+            " value, Tokenize one that is put back for trusted tools, Drop nothing. Block lets the call not pass."
+            " Default Mask."
         ),
     ] = "Mask"
     on_unscannable: Annotated[
         Literal["Refuse", "Pass"],
         Field(description="What to do with a body that cannot be read: unknown encoding, malformed, binary."),
     ] = "Refuse"
+    tokens: Annotated[Tokens | None, Field(description="Of the action Tokenize.")] = None
 
 
 class Egress(Model):
@@ -561,7 +589,7 @@ class ToolRedaction(Model):
     fields: Annotated[list[FieldRule] | None, Field(max_length=64)] = None
     allow: Annotated[list[Allowed] | None, Field(max_length=64)] = None
     apply: Literal["Request", "Response", "Both"] | None = None
-    action: Literal["Mask", "Hash", "Drop", "Block"] | None = None
+    action: Literal["Mask", "Hash", "Tokenize", "Drop", "Block"] | None = None
     on_unscannable: Literal["Refuse", "Pass"] | None = None
 
 

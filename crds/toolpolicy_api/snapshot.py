@@ -141,7 +141,8 @@ class HttpMatch(Frozen, frozen=True, tag="http"):
     methods: tuple[str, ...] = ()
 
 
-Action = Literal["Mask", "Hash", "Drop", "Block"]
+FieldAction = Literal["Mask", "Hash", "Drop", "Block"]
+Action = Literal["Mask", "Hash", "Tokenize", "Drop", "Block"]
 
 
 class Pattern(Frozen, frozen=True):
@@ -163,7 +164,16 @@ class FieldRule(Frozen, frozen=True):
     """`path` as `jsonpath` reads it."""
 
     path: str
-    action: Action
+    action: FieldAction
+
+
+class Tokens(Frozen, frozen=True):
+    """Of the action Tokenize. `trusted`: names of tools that get the values. `session_header` None: all calls of a
+    sidecar are one session."""
+
+    trusted: tuple[str, ...] = ()
+    session_header: str | None = None
+    keep_ms: int = 3_600_000
 
 
 class Redaction(Frozen, frozen=True):
@@ -178,6 +188,7 @@ class Redaction(Frozen, frozen=True):
     on_unscannable: Literal["Refuse", "Pass"] = "Refuse"
     allow: tuple[Allowed, ...] = ()
     fields: tuple[FieldRule, ...] = ()
+    tokens: Tokens = Tokens()
 
     @property
     def idle(self) -> bool:

@@ -6,6 +6,8 @@ from typing import Protocol
 import msgspec
 
 from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.tool import ServerState, ToolState
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -118,6 +120,29 @@ class ToolCall(msgspec.Struct, frozen=True):
     allow: tuple[str, ...] = ()
     stands_for: str | None = None
 
+    @property
+    def session(self) -> Session | None:
+        """Whose tokens are made and put back; None: of nobody."""
+        vault = self.tool.vault
+        return None if vault is None else vault.session(self.incoming.headers)
+
+    @property
+    def on_request(self) -> Redactor | None:
+        """Of the tool, for this conversation."""
+        redactor = self.tool.on_request
+        return redactor if redactor is None or self.tool.vault is None else redactor.of(self.session)
+
+    @property
+    def on_response(self) -> Redactor | None:
+        """Of the tool, for this conversation."""
+        redactor = self.tool.on_response
+        return redactor if redactor is None or self.tool.vault is None else redactor.of(self.session)
+
+    @property
+    def put_back(self) -> Session | None:
+        """The conversation whose values the tool is trusted with."""
+        return self.session if self.tool.trusted else None
+
 
 class Passing(msgspec.Struct, frozen=True):
     """No tool call: goes through untouched, without a total timeout. `pushes`: an event stream of the server,
@@ -130,6 +155,14 @@ class Passing(msgspec.Struct, frozen=True):
     pushes: bool = False
     lists: bool = False
     reads: bool = False
+
+    @property
+    def on_response(self) -> Redactor | None:
+        """Of the server, for this conversation."""
+        tool = self.server.unlisted
+        if tool.on_response is None or tool.vault is None:
+            return tool.on_response
+        return tool.on_response.of(tool.vault.session(self.incoming.headers))
 
 
 ARGUMENT_KEYS = 32

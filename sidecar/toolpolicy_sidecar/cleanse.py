@@ -17,6 +17,7 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.encoding import TooLarge, decode
 from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
+from toolpolicy_sidecar.redact.stream import EventStream, TextStream
 from toolpolicy_sidecar.upstream.headers import Header
 
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
@@ -145,6 +146,38 @@ def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
 def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
     """An event's data from an HTTP tool: JSON if it reads as JSON, else text. Raises Stopped."""
     return _or_stopped(redactor, data, lambda: _body(redactor, data, ""))
+
+
+def http_text(
+    redactor: Redactor, kind: str, encoding: str, first: bytes, limit_bytes: int
+) -> TextStream | None:
+    """For a text that is redacted as it comes; None: it must be seen as a whole. `first`: how it begins."""
+    kind, _, parameters = kind.lower().partition(";")
+    kind, charset = kind.strip(), parameters.replace('"', "").replace(" ", "")
+    if not kind.startswith(_TEXT) or charset not in {"", "charset=utf-8", "charset=us-ascii"}:
+        return None
+    whole = redactor.blocks or encoding.strip().lower() not in {"", "identity"}
+    if whole or first.lstrip(b" \t\r\n")[:1] in {b"", b"{", b"[", b'"'}:  # it may be one document
+        return None
+    return TextStream(redactor, limit_bytes)
+
+
+def http_events(redactor: Redactor, limit_bytes: int) -> EventStream:
+    return EventStream(redactor, partial(http_event, redactor), limit_bytes)
+
+
+def step(
+    redactor: Redactor, stream: TextStream | EventStream, scan: Callable[[], Redacted[bytes]]
+) -> Redacted[bytes]:
+    """What may go on. Raises Stopped; what cannot be read goes on as it came where the policy says so."""
+    try:
+        return scan()
+    except Blocked as blocked:
+        raise Stopped(Problem(Reason.AnswerBlocked, f"it holds {blocked}")) from None
+    except Unscannable as error:
+        if redactor.on_unscannable == "Refuse":
+            raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
+        return Redacted(stream.given_up(), {})
 
 
 def _or_stopped(redactor: Redactor, data: bytes, scan: Callable[[], Redacted[bytes]]) -> Redacted[bytes]:

@@ -16,6 +16,7 @@ from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
+from toolpolicy_sidecar.redact.tokens import Vault
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 from toolpolicy_sidecar.tool import HttpTools, McpTools, Other, ServerState, ToolState, path_segments
@@ -71,6 +72,8 @@ class Runtime:
         self.retry_budgets: dict[tuple[Origin, snapshot.Mode], RetryBudget] = {}
         """By mode: retries that nobody makes take nothing from those that are made."""
         self.slots: dict[SlotsKey, Slots] = {}
+        self.vaults: dict[str, Vault] = {}
+        """By policy."""
         self.egress = Egress((), {})
 
     @classmethod
@@ -118,6 +121,10 @@ class Runtime:
 
         states: dict[str, ToolState] = {}
         for p, policy in enumerate(value.policies):
+            tokens = _tokens(policy)
+            vault = _vault(tokens, previous.vaults.get(policy.key) if previous else None, clock)
+            if vault is not None:
+                runtime.vaults[policy.key] = vault
             for server in policy.servers:
                 place = plan.places[server.name]
                 tools = {}
@@ -130,6 +137,8 @@ class Runtime:
                         slots(SlotsKey(policy.key, server.name, name, place), policy, rules.concurrency),
                         redactor=plan.redactor(p, name),
                         mode=policy.mode,
+                        vault=vault,
+                        trusted=tokens is not None and name in tokens.trusted,
                     )
                 states |= tools
                 found = _matching(policy, server, tools)
@@ -323,6 +332,24 @@ def _schemas(
 
 def _address(key: ToolKey) -> str:
     return f"{key.server}/{key.tool}" if key.tool == snapshot.UNLISTED else key.tool
+
+
+def _tokens(policy: snapshot.Policy) -> snapshot.Tokens | None:
+    """None: nothing becomes a token."""
+    if policy.mode != "Enforce":
+        return None
+    redactions = (policy.redaction, *(tool.redaction for tool in policy.tools))
+    return next((each.tokens for each in redactions if each is not None and each.action == "Tokenize"), None)
+
+
+def _vault(tokens: snapshot.Tokens | None, before: Vault | None, clock: Clock) -> Vault | None:
+    """The one that is: conversations go on."""
+    if tokens is None:
+        return None
+    if before is None:
+        return Vault(tokens, clock)
+    before.reload(tokens)
+    return before
 
 
 def _redactor(

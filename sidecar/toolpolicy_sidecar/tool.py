@@ -10,6 +10,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.redact.tokens import Vault
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.target import canonical
@@ -23,7 +24,8 @@ _GLOB = frozenset("*?[")
 
 class ToolState:
     """A tool under the snapshot in force. `on_request`, `on_response` and `fallback` are what is done to calls: None
-    unless `enforced`. What the policy says is in `mode`, `redactor` and `rules`. Times in seconds."""
+    unless `enforced`. `vault` is the policy's, where values become tokens; a tool that is `trusted` gets them back.
+    What the policy says is in `mode`, `redactor` and `rules`. Times in seconds."""
 
     __slots__ = (
         "attempt_s",
@@ -42,6 +44,8 @@ class ToolState:
         "rules",
         "slots",
         "total_s",
+        "trusted",
+        "vault",
     )
 
     def __init__(
@@ -53,10 +57,13 @@ class ToolState:
         *,
         redactor: Redactor | None,
         mode: snapshot.Mode,
+        vault: Vault | None = None,
+        trusted: bool = False,
     ) -> None:
         self.name, self.rules, self.circuit, self.slots = name, rules, circuit, slots
         self.mode, self.redactor = mode, redactor
         self.enforced = mode == "Enforce"
+        self.vault, self.trusted = vault, trusted
         self.on_request = redactor if redactor and redactor.on_request and self.enforced else None
         self.on_response = redactor if redactor and redactor.on_response and self.enforced else None
         self.fallback = rules.fallback if self.enforced else None

@@ -528,6 +528,30 @@ BAD = [
         None,
     ),
     Bad(
+        "a tool trusted with tokens that is not listed",
+        lambda spec: (
+            put("redaction.action", "Tokenize")(spec),
+            put("redaction.tokens", {"trustedTools": ["search", "other"]})(spec),
+        )[0],
+        "spec.redaction.tokens.trustedTools[1]",
+        None,
+    ),
+    Bad(
+        "tokens that nothing makes",
+        put("redaction.tokens", {"trustedTools": ["search"]}),
+        "spec.redaction.tokens",
+        None,
+    ),
+    Bad(
+        "a header of sessions that is none",
+        lambda spec: (
+            put("redaction.action", "Tokenize")(spec),
+            put("redaction.tokens", {"sessionHeader": "X Session"})(spec),
+        )[0],
+        "spec.redaction.tokens.sessionHeader",
+        "spec.redaction.tokens.sessionHeader",
+    ),
+    Bad(
         "a tool exempt from redaction that is not listed",
         put("redaction.exempt", ["search", "other"]),
         "spec.redaction.exempt[1]",

@@ -152,7 +152,7 @@ def _refuse_misfit(result: dict[str, Any], known: Known | UnsetType) -> None:
 
 def _redacted(call: ToolCall, good: Whole, progress: Progress) -> Whole:
     """By the rules in force now: they may have become stricter since it was kept. Raises Missed."""
-    redactor = call.tool.on_response
+    redactor = call.on_response
     if redactor is None:
         return good
     try:

@@ -23,5 +23,5 @@ class Allowed:
     def __contains__(self, hit: bytes) -> bool:
         """Whether the whole of it is allowed."""
         return comparable(hit) in self._texts or any(
-            expression.fullmatch(hit) is not None for expression in self._expressions
+            expression.covers(hit) for expression in self._expressions
         )

@@ -27,6 +27,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw)
 _string = msgspec.json.Decoder(str)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
+_OF_NUMBER = frozenset(b"0123456789.eE+-")
 _STEPS = 16 * 1024
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
@@ -41,8 +42,7 @@ def check(data: bytes) -> None:
     if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
         raise Unscannable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
-        if not data.isascii():
-            data.decode()
+        data.decode()
         _skip.decode(data)
     except UnicodeDecodeError:
         raise Unscannable("JSON that is not UTF-8") from None
@@ -52,15 +52,8 @@ def check(data: bytes) -> None:
         if any(match[1] for match in _HALF_PAIR.finditer(data)):
             raise Unscannable("JSON with half a surrogate pair") from None
         raise Unscannable(f"malformed JSON ({_place(error)})") from None
-    if too_deep(data):
+    if _too_deep(data):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
-
-
-def token_at(data: bytes, position: int) -> int:
-    """Where the string or number begins, or something before it that is outside of strings. Of valid JSON without
-    backslashes."""
-    quote = data.rfind(b'"', 0, position)
-    return quote if data.count(b'"', 0, position) % 2 else quote + 1
 
 
 def looks_like_one(text: bytes) -> bool:
@@ -79,9 +72,34 @@ def is_one(text: bytes) -> bool:
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
         return False
-    if too_deep(text):
+    if _too_deep(text):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
     return True
+
+
+class Tokens:
+    """The strings and numbers of a valid document, from place to place in it, at the speed of a search for quotes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._quoted = data.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in data else data
+        """Where a quote begins or ends a string, at the same place."""
+        self._at = 0
+
+    def reaching(self, place: int) -> re.Match[bytes] | None:
+        """The first, after the last one, that ends behind this place."""
+        start = self._at
+        if place > start:
+            if self._quoted.count(b'"', start, place) % 2:
+                start = self._quoted.rfind(b'"', start, place)
+            else:
+                while place > start and self._data[place - 1] in _OF_NUMBER:
+                    place -= 1
+                start = place
+        match = TOKEN.search(self._data, start)
+        if match:
+            self._at = match.end()
+        return match
 
 
 def string_value(token: bytes) -> bytes:
@@ -100,8 +118,7 @@ def written_out(number: bytes) -> bytes | None:
     return None if abs(value.adjusted()) > _LONGEST_EXPANSION else format(value, "f").encode()
 
 
-def too_deep(data: bytes) -> bool:
-    """Deeper than is read."""
+def _too_deep(data: bytes) -> bool:
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
     outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])

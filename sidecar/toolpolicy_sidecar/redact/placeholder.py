@@ -11,7 +11,7 @@ _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 """Letters only: a placeholder must not look like a number that may be a card."""
 _VALUE_BYTES = 6
 _PROOF_BYTES = 3
-_KEYED = rb":[a-p]{%d}" % (2 * (_VALUE_BYTES + _PROOF_BYTES))
+KEYED = rb":[a-p]{%d}" % (2 * (_VALUE_BYTES + _PROOF_BYTES))
 _NUMBER = re.compile(rb"\+?[0-9(][0-9 .()/-]+")
 
 
@@ -35,12 +35,13 @@ class Placeholders:
         self._key = key
         longest_first = sorted(set(literals) - {b""}, key=lambda literal: (-len(literal), literal))
         either = "|".join(sorted(map(re.escape, names), key=len, reverse=True)).encode()
-        own = rb"\[redacted:(?:%b)(%b)?\]" % (either, _KEYED)
+        own = rb"\[redacted:(?:%b)(%b)?\]" % (either, KEYED)
         self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
 
-    def keyed(self, name: str, value: bytes) -> bytes:
-        """The same for the same value, whatever it was found as; a number may be written with other separators."""
-        tag = self._hash(comparable(value), _VALUE_BYTES)
+    def keyed(self, name: str, value: bytes, salt: bytes = b"") -> bytes:
+        """The same for the same value, whatever it was found as; a number may be written with other separators.
+        Values under different salts, of 16 bytes at most, cannot be compared."""
+        tag = self._hash(comparable(value), _VALUE_BYTES, salt)
         return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
 
     def spans(self, text: bytes) -> list[tuple[int, int]]:
@@ -53,6 +54,6 @@ class Placeholders:
         tag, proof = keyed[1 : 1 + 2 * _VALUE_BYTES], keyed[1 + 2 * _VALUE_BYTES :]
         return self._hash(tag, _PROOF_BYTES) == proof
 
-    def _hash(self, value: bytes, size_bytes: int) -> bytes:
-        digest = hashlib.blake2b(value, digest_size=size_bytes, key=self._key)
+    def _hash(self, value: bytes, size_bytes: int, salt: bytes = b"") -> bytes:
+        digest = hashlib.blake2b(value, digest_size=size_bytes, key=self._key, salt=salt)
         return digest.hexdigest().encode().translate(_LETTERS)

@@ -1,17 +1,17 @@
 """A policy's redaction, compiled: texts, JSON, forms, query strings and paths."""
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from copy import copy
 from urllib.parse import quote, quote_plus, unquote_to_bytes
-
-import re2
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document, wrapped
+from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import DISGUISE, Scanner
+from toolpolicy_sidecar.redact.scanner import NOWHERE, Scanner
+from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
@@ -21,10 +21,8 @@ NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
 
-_DISGUISE = re2.compile(DISGUISE)
+_DISGUISE = Expression(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
 _PASSES = 4
-_NO_HITS: Mapping[str, int] = {}
-_NOWHERE = (sys.maxsize, sys.maxsize)
 
 
 class Redactor:
@@ -36,7 +34,7 @@ class Redactor:
         self.on_request = redaction.apply in {"Request", "Both"}
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
-        self._blocks = redaction.action == "Block"
+        self.blocks = redaction.action == "Block"
         self._fields = Fields(redaction.fields, scanner.placeholders)
 
     @classmethod
@@ -44,14 +42,18 @@ class Redactor:
         """`key`: the secret behind the placeholders of the action Hash. Raises InvalidPattern."""
         return cls(Scanner.compile(redaction, key), redaction)
 
+    def of(self, session: Session | None) -> "Redactor":
+        """The same for one conversation, where it matters: the action Tokenize."""
+        if not self._scanner.tokenizes:
+            return self
+        redactor = copy(self)
+        redactor._scanner = self._scanner.of(session)  # noqa: SLF001 -- our own
+        return redactor
+
     def _verdict(self, raw: T, value: T, hits: Counter[str]) -> Redacted[T]:
-        if hits and self._blocks:
+        if hits and self.blocks:
             raise Blocked(hits)
         return Redacted(value if hits else raw, hits)
-
-    def unremarkable(self, message: bytes) -> bool:
-        """True: whatever part of this JSON is looked at, it can be read, and nothing is to be taken out of it."""
-        return not self._fields and self._scanner.unremarkable(message) and not document.too_deep(message)
 
     def text(self, text: str) -> Redacted[str]:
         """A text of any kind; one that is a JSON document is opened."""
@@ -59,16 +61,14 @@ class Redactor:
             data = text.encode()
         except UnicodeEncodeError:
             raise Unscannable("text with half a surrogate pair") from None
-        hits: Counter[str] = Counter()
+        hits = Counter[str]()
         value = self._value(data, 0, hits)
         return self._verdict(text, value.decode(), hits)
 
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
         document.check(data)
-        if self._scanner.unremarkable(data):
-            return Redacted(data, _NO_HITS)
-        hits: Counter[str] = Counter()
+        hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
     def document(self, data: bytes) -> Redacted[bytes]:
@@ -95,14 +95,14 @@ class Redactor:
         redact: Callable[[bytes, Counter[str]], bytes],
         rest: Callable[[bytes], Redacted[bytes]] | None = None,
     ) -> Redacted[bytes]:
-        hits: Counter[str] = Counter()
+        hits = Counter[str]()
         left = redact(data, hits)
         found = (rest or self.json)(left)
         return Redacted(found.value, hits + Counter(found.hits)) if hits else found
 
     def query(self, raw: str) -> Redacted[str]:
         """`a=b&c=d` as sent: each name, each value, and both together."""
-        hits: Counter[str] = Counter()
+        hits = Counter[str]()
         value = "&".join([self._pair(pair, hits) for pair in raw.split("&")])
         return self._verdict(raw, value, hits)
 
@@ -117,9 +117,7 @@ class Redactor:
     def path(self, raw: str) -> Redacted[str]:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
-        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
-            return Redacted(raw, _NO_HITS)
-        hits: Counter[str] = Counter()
+        hits = Counter[str]()
         segments: list[str] = []
         plain: list[bytes] = []
         for segment in raw.split("/"):
@@ -143,61 +141,52 @@ class Redactor:
 
         This and what follows return their very argument when nothing is hit.
         """
-        disguise = _disguised(data, 0)
-        plain = disguise == sys.maxsize and data.isascii()
-        if not plain and not self._scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+        scanner = self._scanner
+        if not scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
             return data
-        suspects = self._scanner.suspects(data)
-        begin, end = next(suspects, _NOWHERE)
+        tokens, patience = document.Tokens(data), scanner.patience(len(data))
+        clean: set[bytes] = set()
         pieces: list[bytes] = []
-        at = 0
-        key, value_at = b"", -1
-        first = document.token_at(data, begin) if plain and not self._scanner.keyed else 0
-        for match in document.TOKEN.finditer(data, first):
-            start, stop = match.span()
-            if plain and begin == sys.maxsize and start != value_at:
+        at = put = end = disguise = 0
+        begin, value_at, key = NOWHERE[0], -1, b""
+        while True:
+            if end <= at:
+                patience.spend()
+                begin, end = scanner.suspect(data, at)
+            if disguise < at:
+                disguise = _disguised(data, at)
+            place = value_at if key else min(max(begin, at), disguise)
+            match = tokens.reaching(place) if place < len(data) else None
+            if match is None:
                 break
-            if begin >= stop and disguise >= stop and start != value_at:
-                continue
-            while end <= start:
-                begin, end = next(suspects, _NOWHERE)
+            start, at = match.span()
+            token = match.group()
+            if start != value_at:
+                key = b""
             if disguise < start:
                 disguise = _disguised(data, start)
-            if start != value_at:
-                if begin >= stop and disguise >= stop:
-                    continue
-                key = b""
-            token = match.group()
             if token[:1] == b'"':
-                text = document.string_value(token)
-                if plain and not key and not document.looks_like_one(text):
-                    value = self._plain_value(text, depth, hits)
+                plain = at <= disguise
+                text = token[1:-1] if plain else document.string_value(token)
+                if not key and text in clean:
+                    value = text
                 else:
-                    value = self._value(text, depth, hits, key)
-                named = document.NAMED.match(data, stop) if self._scanner.keyed else None
+                    value = self._value(text, depth, hits, key, plain=plain)
+                    if plain and not key and value is text:
+                        clean.add(text)
+                named = document.NAMED.match(data, at) if scanner.keyed else None
                 key, value_at = (text, named.end()) if named else (b"", -1)
             else:
                 text = token
                 value = self._number(token, hits, key)
+                key = b""
             if value is not text:
-                pieces += [data[at:start], document.string_token(value)]
-                at = stop
-        if not pieces:
-            return data
-        pieces.append(data[at:])
-        return b"".join(pieces)
-
-    def _plain_value(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
-        """A text that can be read in one way only, and is no document."""
-        found: Counter[str] = Counter()
-        left = self._scanner.redact(text, found, plain=True)
-        if left is text:
-            return text
-        hits.update(found)
-        return left if self._scanner.unremarkable(left) else self._value(left, depth, hits)
+                pieces += [data[put:start], document.string_token(value)]
+                put = at
+        return b"".join([*pieces, data[put:]]) if pieces else data
 
     def _number(self, token: bytes, hits: Counter[str], key: bytes) -> bytes:
-        untouched = self._scanner.redact(token, Counter(), key) is token
+        untouched = not self._scanner.regions(token, key, plain=True)
         value = token if untouched else self._value(token, 0, hits, key)
         written_out = document.written_out(token) if value is token else None
         if written_out is not None:
@@ -205,17 +194,21 @@ class Redactor:
             return token if found is written_out else found
         return value
 
-    def _value(self, text: bytes, depth: int, hits: Counter[str], key: bytes = b"") -> bytes:
+    def _value(
+        self, text: bytes, depth: int, hits: Counter[str], key: bytes = b"", *, plain: bool = False
+    ) -> bytes:
         """One text: opened if it is JSON, then scanned as it is, and with its key. Again until nothing is hit,
-        since what is left may come together anew; a text that never comes to rest is masked whole."""
+        since what is left may come together anew; a text that never comes to rest is masked whole. `plain`: it reads
+        in no other way."""
         name = ""
-        for _ in range(_PASSES):
-            structured = self._scanner.anchored and document.looks_like_one(text)
-            if not structured and not key and not self._may_hit(text, NESTED + 1 - depth):
+        if plain and not document.looks_like_one(text):
+            regions = self._scanner.regions(text, key, plain=True)
+            if not regions:
                 return text
-            found: Counter[str] = Counter()
-            left = self._scanner.redact(self._opened(text, depth, found), found, key)
-            left = self._unwrapped(left, depth, found)
+            text = self._scanner.redacted(text, regions, hits)
+        for _ in range(_PASSES):
+            found = Counter[str]()
+            left = self._once(text, depth, found, key)
             if left is text:
                 return text
             hits.update(found)
@@ -223,14 +216,18 @@ class Redactor:
         hits[name] += 1
         return mask(name)
 
-    def _opened(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
-        if not document.is_one(text):
-            return text
-        if depth < NESTED:
-            return self._document(text, depth + 1, hits)
-        if b"\\" in text:
-            raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
-        return text
+    def _once(self, text: bytes, depth: int, hits: Counter[str], key: bytes) -> bytes:
+        opened = document.is_one(text)
+        if opened and depth == NESTED:
+            if b"\\" in text:
+                raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
+            opened = False
+        if opened:
+            text = self._document(text, depth + 1, hits)
+        regions = self._scanner.regions(text, key, opened=opened)
+        if regions:
+            text = self._scanner.redacted(text, regions, hits)
+        return text if opened else self._unwrapped(text, depth, hits)
 
     def _unwrapped(self, text: bytes, depth: int, hits: Counter[str]) -> bytes:
         """What stands in it in base64 and hexadecimal is redacted, and written in the same way again."""
@@ -248,8 +245,6 @@ class Redactor:
     def _may_hit(self, text: bytes, readings: int) -> bool:
         """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in
         one of its readings, between quotes."""
-        if self._scanner.unremarkable(text):
-            return False
         for _ in range(readings):
             if self._scanner.may_hit(text) or any(map(self._scanner.may_hit, rereadings(text))):
                 return True
@@ -262,8 +257,6 @@ class Redactor:
         return True
 
     def _pair(self, raw: str, hits: Counter[str]) -> str:
-        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
-            return raw
         words: list[str] = []
         plain: list[bytes] = []
         for word in raw.split("=", 1):
@@ -280,8 +273,7 @@ class Redactor:
 
 def _disguised(data: bytes, start: int) -> int:
     """Where something begins that reads otherwise when it is decoded."""
-    match = _DISGUISE.search(data, start)
-    return match.start() if match else sys.maxsize
+    return (_DISGUISE.first(data, start) or NOWHERE)[0]
 
 
 def _percent_decoded(text: str) -> bytes:

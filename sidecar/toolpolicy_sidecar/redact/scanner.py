@@ -5,22 +5,24 @@ together the longest, of those the first in the policy's order.
 """
 
 import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from functools import cache, partial
 from typing import NamedTuple
 
 import re2
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import compiled, occurs, options
+from toolpolicy_sidecar.redact.expression import Bounds, Expression, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
+from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
 
@@ -29,11 +31,9 @@ BUDGET_S_PER_BYTE = 5e-6
 LEAST_BUDGET_S = 0.1
 """Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
 CHECKED_MATCHES = 16
-SMALL_BYTES = 4 * 1024
-"""Beyond, two searches with an automaton each are better than one with the product of both."""
-DISGUISE = rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
-"""RE2: what begins where a text reads otherwise when it is decoded."""
-
+SHORT_BYTES = 1024
+"""In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
+NOWHERE = (sys.maxsize, sys.maxsize)
 
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
@@ -45,19 +45,18 @@ class Rule(NamedTuple):
 
     name: str
     sign: str
-    expression: Callable[[], re2._Regexp]
+    expression: Callable[[], Expression]
     replacement: bytes | None
     anchored: bool = False
     validator: Validator | None = None
     keyed: bool = False
 
 
-class Span(NamedTuple):
-    """Orders as regions are named."""
+Span = tuple[int, int, int]
+"""Start, end as a negative number, order of the rule: orders as regions are named."""
 
-    start: int
-    minus_end: int
-    order: int
+Region = tuple[int, int, int]
+"""Start, end, and the order of the rule that gives it its name."""
 
 
 class Scanner:
@@ -71,16 +70,18 @@ class Scanner:
         allowed: Allowed,
         key: bytes,
         cpu_s: Callable[[], float],
+        *,
+        tokenizes: bool,
     ) -> None:
-        self._cpu_s, self._allowed = cpu_s, allowed
+        self._cpu_s, self._allowed = cpu_s, allowed or None
+        self.tokenizes = tokenizes
+        self._session: Session | None = None
         self._rules = rules = patterns + detectors
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
         self.keyed = any(rule.keyed for rule in rules)
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
-        signs = dict.fromkeys(rule.sign for rule in rules if not rule.anchored)
-        self._union = _union(signs)
-        self._remarkable = None if self.anchored else _union([*signs, DISGUISE])
+        self._union = _union(dict.fromkeys(rule.sign for rule in rules if not rule.anchored))
         by_sign: dict[str, list[int]] = {}
         for order, rule in enumerate(detectors, len(patterns)):
             by_sign.setdefault(rule.sign, []).append(order)
@@ -106,42 +107,60 @@ class Scanner:
         except LookupError as error:
             raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
         rules = [_rule(detector, redaction.action) for detector in detectors]
-        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s)
+        tokenizes = redaction.action == "Tokenize"
+        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s, tokenizes=tokenizes)
 
-    def unremarkable(self, text: bytes) -> bool:
-        """True: nothing is hit in this text or in a part of it that stands between quotes or separators, and nothing
-        in it reads otherwise when it is decoded. One search, for the many small texts of which that is true."""
-        return (
-            len(text) <= SMALL_BYTES
-            and text.isascii()
-            and self._remarkable is not None
-            and not occurs(self._remarkable, text)
-        )
+    def of(self, session: Session | None) -> "Scanner":
+        """The same, with tokens of this session; None: nobody could put them back, so it masks."""
+        scanner = copy(self)
+        scanner._session = session  # noqa: SLF001 -- our own
+        return scanner
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
         between quotes or separators (to RE2 these are no part of a word, like the end of the text)."""
-        if self._union is None or occurs(self._union, text):
+        if self._union is None or self._union.first(text) is not None:
             return True
-        return any(occurs(expression, text) for expression in self._anchored)
+        return any(expression.first(text) is not None for expression in self._anchored)
 
-    def suspects(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Spans, in order, that touch every string and number of a JSON document that a rule may hit,
-        except those with escapes. A match may reach over several of them, and none begins unseen: a match
-        found in its stead would cover its first byte."""
+    def suspect(self, data: bytes, at: int) -> Bounds:
+        """The first span from `at` on that touches strings and numbers of a JSON document that a rule may hit, except
+        those with escapes. A match may reach over several of them, and none begins unseen: a match found in its
+        stead would cover its first byte."""
         if self._union is None or self.anchored:
-            yield 0, len(data)
-        else:
-            for match in self._in_time(self._union.finditer(data), len(data)):
-                start, end = match.span()
-                yield start, max(end, start + 1)  # an empty match may stand before another rule's hit
+            return at, len(data)
+        start, end = self._union.first(data, at) or NOWHERE
+        return start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
-    def redact(self, text: bytes, hits: Counter[str], key: bytes = b"", *, plain: bool = False) -> bytes:
-        """One pass: every region replaced, and counted under its name in `hits`. `key`: the name under which
-        the text stands, in JSON. `plain`: there is one way to read it."""
-        regions = self._regions(text, key, plain=plain)
-        if not regions:
-            return text
+    def regions(
+        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
+    ) -> list[Region]:
+        """What is hit, in order, none overlapping. `key`: the name under which the text stands, in JSON. `opened`: it
+        is a document that was redacted value by value, and only what looks at it as a whole is left. `plain`: it
+        reads in no other way."""
+        whole = self._patterns if opened else None
+        spans = self._found(text, self._suspected(text) if whole is None else whole)
+        if key:
+            spans += self._under_key(text, key)
+        if not plain and (whole is None or whole):
+            for view in views(text):
+                orders = self._suspected(view.text) if whole is None else whole
+                for start, minus_end, order in self._found(view.text, orders):
+                    begin, end = view.source_span(start, -minus_end)
+                    spans.append((begin, -end, order))
+        if not spans:
+            return []
+        regions: list[Region] = []
+        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
+            if regions and start < regions[-1][1]:
+                begin, end, first = regions[-1]
+                regions[-1] = (begin, max(end, -minus_end), first)
+            else:
+                regions.append((start, -minus_end, order))
+        return regions
+
+    def redacted(self, text: bytes, regions: list[Region], hits: Counter[str]) -> bytes:
+        """Every region replaced, and counted under its name in `hits`."""
         pieces, at = [], 0
         for start, end, order in regions:
             rule = self._rules[order]
@@ -151,82 +170,94 @@ class Scanner:
         pieces.append(text[at:])
         return b"".join(pieces)
 
+    def patience(self, size_bytes: int) -> "Patience":
+        """For the work on a text of this size."""
+        return Patience(self._cpu_s, size_bytes)
+
     def _replacement(self, rule: Rule, value: bytes) -> bytes:
         if rule.replacement is not None:
             return rule.replacement
-        return self.placeholders.keyed(rule.name, unescape(value) if b"\\" in value else value)
+        value = unescape(value) if b"\\" in value else value
+        if not self.tokenizes:
+            return self.placeholders.keyed(rule.name, value)
+        if self._session is None:
+            return mask(rule.name)
+        token = self.placeholders.keyed(rule.name, value, self._session.salt)
+        self._session.keep(token, value)
+        return token
 
-    def _regions(self, text: bytes, key: bytes, *, plain: bool) -> list[tuple[int, int, int]]:
-        spans = list(self._spans(text, self._suspected(text)))
-        if key:
-            spans += self._under_key(text, key)
-        for view in () if plain else views(text):
-            for span in self._spans(view.text, self._suspected(view.text)):
-                start, end = view.source_span(span.start, -span.minus_end)
-                spans.append(Span(start, -end, span.order))
-        if not spans:
-            return []
-        regions: list[tuple[int, int, int]] = []
-        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
-            if regions and start < regions[-1][1]:
-                begin, end, first = regions[-1]
-                regions[-1] = (begin, max(end, -minus_end), first)
-            else:
-                regions.append((start, -minus_end, order))
-        return regions
-
-    def _suspected(self, text: bytes) -> list[int]:
+    def _suspected(self, text: bytes) -> Sequence[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
+        if self._signs is None:
+            return self._patterns
+        if len(text) > SHORT_BYTES and self._union is not None and self._union.first(text) is None:
+            return self._patterns if self.anchored else ()
         orders = [*self._patterns]
-        for index in (self._signs.Match(text) or ()) if self._signs else ():
+        for index in self._signs.Match(text) or ():
             orders += self._of_signs[index]
         return orders
 
-    def _under_key(self, text: bytes, key: bytes) -> Iterator[Span]:
+    def _under_key(self, text: bytes, key: bytes) -> list[Span]:
         """What rules find that look for a name and its value, read as `key="text"`."""
         before = len(key) + 2
         joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
-        for start, minus_end, order in self._spans(joined, self._keyed.intersection(self._suspected(joined))):
-            if start >= before:
-                yield Span(start - before, max(minus_end + before, -len(text)), order)
+        orders = self._keyed.intersection(self._suspected(joined))
+        return [
+            (start - before, max(minus_end + before, -len(text)), order)
+            for start, minus_end, order in self._found(joined, orders)
+            if start >= before
+        ]
 
-    def _spans(self, text: bytes, orders: Iterable[int]) -> Iterator[Span]:
+    def _found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
+        spans: list[Span] = []
         for order in orders:
             rule = self._rules[order]
-            matches = rule.expression().finditer(text)
-            for match in self._in_time(matches, len(text)) if order in self._patterns else matches:
-                start, end = match.span(match.lastindex or 0)
+            validator, allowed = rule.validator, self._allowed
+            patience = self.patience(len(text)) if order in self._patterns else None
+            for start, end in rule.expression().each(text):
+                if patience:
+                    patience.spend()
                 if start == end:
                     continue
-                found = rule.validator(text, start, end) if rule.validator else ((start, end),)
-                for begin, stop in found:
-                    if self._allowed and text[begin:stop] in self._allowed:
+                for begin, stop in validator(text, start, end) if validator else ((start, end),):
+                    if allowed is not None and text[begin:stop] in allowed:
                         continue
-                    yield Span(*_whole_characters(text, begin, stop), order)
-
-    def _in_time(self, matches: Iterator[re2._Match], size_bytes: int) -> Iterator[re2._Match]:
-        """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches.
-        Raises Unscannable."""
-        ends_s = 0.0
-        for count, match in enumerate(matches, 1):
-            if count == CHECKED_MATCHES:
-                ends_s = self._cpu_s() + min(BUDGET_S, LEAST_BUDGET_S + size_bytes * BUDGET_S_PER_BYTE)
-            elif count % CHECKED_MATCHES == 0 and self._cpu_s() > ends_s:
-                raise Unscannable("the policy's patterns take too long on it")
-            yield match
+                    if patience:
+                        begin, stop = _whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
+                    spans.append((begin, -stop, order))
+        return spans
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
         placeholders = self.placeholders.spans(text)
         index = 0
         for span in spans:
-            while index < len(placeholders) and placeholders[index][1] <= span.start:
+            while index < len(placeholders) and placeholders[index][1] <= span[0]:
                 index += 1
             if index < len(placeholders):
                 start, end = placeholders[index]
-                if start <= span.start and -span.minus_end <= end:
+                if start <= span[0] and -span[1] <= end:
                     continue
             yield span
+
+
+class Patience:
+    """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches."""
+
+    __slots__ = ("_count", "_cpu_s", "_ends_s", "_size_bytes")
+
+    def __init__(self, cpu_s: Callable[[], float], size_bytes: int) -> None:
+        self._cpu_s, self._size_bytes = cpu_s, size_bytes
+        self._count, self._ends_s = 0, 0.0
+
+    def spend(self) -> None:
+        """A search more. Raises Unscannable."""
+        self._count += 1
+        if self._count == CHECKED_MATCHES:
+            granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
+            self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
+        elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
+            raise Unscannable("the policy's patterns take too long on it")
 
 
 def is_anchored(expression: str) -> bool:
@@ -243,10 +274,10 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
         start -= 1
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
-    return start, -end
+    return start, end
 
 
-def _pattern(pattern: snapshot.Pattern, expression: re2._Regexp) -> Rule:
+def _pattern(pattern: snapshot.Pattern, expression: Expression) -> Rule:
     replacement = None if pattern.replace is None else pattern.replace.encode()
     anchored = is_anchored(pattern.regex)
     return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
@@ -257,25 +288,23 @@ def _rule(detector: Detector, action: snapshot.Action) -> Rule:
         detector.name,
         detector.trigger,
         partial(_expression, detector.expression),
-        {"Hash": None, "Drop": b""}.get(action, mask(detector.name)),
+        {"Hash": None, "Tokenize": None, "Drop": b""}.get(action, mask(detector.name)),
         validator=detector.validator,
         keyed=detector.keyed,
     )
 
 
 @cache
-def _expression(expression: str) -> re2._Regexp:
+def _expression(expression: str) -> Expression:
     """A detector's, compiled when its trigger is first met: most never are."""
-    return re2.compile(expression, options(captures="(" in expression.replace("(?", "")))
+    return Expression(expression, captures="(" in expression.replace("(?", ""))
 
 
-def _union(expressions: Iterable[str]) -> re2._Regexp | None:
+def _union(expressions: Iterable[str]) -> Expression | None:
     """What stands in everything that any rule hits, and what must be written out to see whether one does. None
     when it would be too large: then every text may hit."""
     try:
-        return re2.compile(
-            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), options()
-        )
+        return Expression("|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]))
     except re2.error:
         return None
 

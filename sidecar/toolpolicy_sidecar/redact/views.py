@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import pairwise
 
-import re2
-
+from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
 
 PASSES = 3
@@ -28,10 +27,10 @@ _ESCAPE = re.compile(
 _ENCODED = re.compile(
     rb"(?:%[0-9a-fA-F]{2})+|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
 )
-_encoded = re2.compile(_ENCODED.pattern)  # faster where there is none
+_encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
 _ENCODED_OR_FOREIGN = re.compile(_ENCODED.pattern + rb"|[\xc2-\xf4][\x80-\xbf]+")
 _FOREIGN = re.compile(rb"[\x80-\xff]+")
-_alike = re2.compile(f"[{LOOKALIKES}]")
+_alike = Expression(f"[{LOOKALIKES}]")
 _OF_FORM = re.compile(rb"=[^\s\"=&+]*\+[^\s\"=&]*")
 _SHORT = {
     b'\\"': b'"',
@@ -44,6 +43,9 @@ _SHORT = {
     b"\\t": b"\t",
 }
 _lenient = json.JSONDecoder(strict=False)  # control characters may stand in a string as they are
+
+_NO_QUOTE = b"\x01"
+"""In the place of a quote, of which a document has so many that to escape them costs more than all else."""
 
 Decoded = Callable[[bytes], bytes]
 
@@ -123,9 +125,9 @@ def rereadings(text: bytes) -> Iterator[bytes]:
 
 def _reread(text: bytes) -> bytes:
     text = _with_spaces(text)
-    if (b"%" in text or b"&" in text) and _encoded.search(text):
-        text = _ENCODED.sub(_referred, text)
-    return text if text.isascii() or not _alike.search(text) else _FOREIGN.sub(_plain, text)
+    if (b"%" in text or b"&" in text) and _encoded.first(text):
+        text = _ENCODED.sub(_Once(_referred).of, text)
+    return text if text.isascii() or not _alike.first(text) else _FOREIGN.sub(_Once(_plain).of, text)
 
 
 def _with_spaces(text: bytes) -> bytes:
@@ -134,15 +136,29 @@ def _with_spaces(text: bytes) -> bytes:
     return _OF_FORM.sub(lambda match: match[0].replace(b"+", b" "), text)
 
 
-def _referred(match: re.Match[bytes]) -> bytes:
-    encoded = match[0]
+class _Once(dict[bytes, bytes]):
+    """The same escape comes again and again: it is decoded once."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        super().__init__()
+        self._decoded = decoded
+
+    def __missing__(self, escape: bytes) -> bytes:
+        found = self[escape] = self._decoded(escape)
+        return found
+
+    def of(self, match: re.Match[bytes]) -> bytes:
+        return self[match[0]]
+
+
+def _referred(encoded: bytes) -> bytes:
     if encoded.startswith(b"%"):
         return bytes.fromhex(encoded.replace(b"%", b"").decode()).decode(errors="replace").encode()
     return html.unescape(encoded.decode()).encode(errors="replace")
 
 
-def _plain(match: re.Match[bytes]) -> bytes:
-    return plain(match[0].decode()).encode()
+def _plain(foreign: bytes) -> bytes:
+    return plain(foreign.decode()).encode()
 
 
 def _decoded(escape: bytes) -> bytes:
@@ -157,8 +173,11 @@ def _decoded(escape: bytes) -> bytes:
 
 def unescape(text: bytes) -> bytes:
     """The text of the view of escapes, many times faster, without the way back."""
-    quotable = text.replace(b"\\\\", b"\\u005c").replace(b'\\"', b"\\u0022").replace(b'"', b"\\u0022")
+    quotable = text.replace(b"\\\\", b"\\u005c").replace(b'\\"', b"\\u0022")
+    stand_in = _NO_QUOTE not in text and b"u0001" not in text
+    quotable = quotable.replace(b'"', _NO_QUOTE if stand_in else b"\\u0022")
     try:
-        return str(_lenient.decode(f'"{quotable.decode()}"')).encode()
+        found = str(_lenient.decode(f'"{quotable.decode()}"')).encode()
     except ValueError:  # a backslash that begins no escape, as in C:\\users, or half a surrogate pair
-        return _ESCAPE.sub(lambda match: _decoded(match[0]), text)
+        return _ESCAPE.sub(_Once(_decoded).of, text)
+    return found.replace(_NO_QUOTE, b'"') if stand_in else found

@@ -4,13 +4,12 @@ are passed over at the speed of the search.
 """
 
 import base64
+import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import re2
-
-from toolpolicy_sidecar.redact.expression import options
+from toolpolicy_sidecar.redact.expression import Expression
 
 _SHORT = 64
 """Characters: in so short a run a wrong beginning is tried again one character later."""
@@ -31,7 +30,7 @@ _HEX = "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){10,}"
 
 EXPRESSION = f"{_BASE64}|{_HEX}"
 """RE2: what looks like one."""
-_base64, _hex, _any = (re2.compile(expression, options()) for expression in (_BASE64, _HEX, EXPRESSION))
+_any = Expression(EXPRESSION)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _WORD = re.compile(rb"[A-Za-z0-9+/_-]")
 
@@ -42,18 +41,29 @@ class Run(NamedTuple):
     start: int
     end: int
     content: bytes
-    wrap: Callable[[bytes], bytes]
+    text: bytes
+
+    def wrap(self, content: bytes) -> bytes:
+        written = self.text[self.start : self.end]
+        if written[:1].isdigit():
+            return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
+        if _WORD.match(self.text, self.end):  # more of the same word: it must begin with a new group of four
+            content += b" " * (-len(content) % 3)
+        urlsafe = b"-" in written or b"_" in written
+        encoded = base64.urlsafe_b64encode(content) if urlsafe else base64.b64encode(content)
+        padded = len(written.translate(None, b"=\r\n")) % 4 == 0 or written.endswith(b"=")
+        return encoded if padded else encoded.rstrip(b"=")
 
 
 def runs(text: bytes) -> Iterator[Run]:
     """In order, none inside of another."""
     at = 0
-    while match := _any.search(text, at):
-        start, end = match.span()
-        run = _base64_run(text, start) or _hex_run(text, start)
-        if run is not None:
-            yield run
-            at = run.end
+    while found := _any.first(text, at):
+        start, end = found
+        content = _decoded(text[start:end])
+        if _is_text(content):
+            yield Run(start, end, content, text)
+            at = end
         else:
             at = start + 1 if end - start <= _SHORT else end
 
@@ -63,42 +73,11 @@ def contents(text: bytes) -> bytes:
     return b"\n".join(run.content for run in runs(text))
 
 
-def _base64_run(text: bytes, start: int) -> Run | None:
-    match = _base64.match(text, start)
-    if match is None:
-        return None
-    written = match.group()
+def _decoded(written: bytes) -> bytes:
+    if written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
+        return bytes.fromhex(written.decode())
     bare = written.translate(_STANDARD, b"=\r\n")
-    content = base64.b64decode(bare + b"=" * (-len(bare) % 4))
-    if not _is_text(content):
-        return None
-    urlsafe = written.translate(None, b"-_") != written
-    inside = _WORD.match(text, match.end()) is not None
-    padded = len(bare) % 4 == 0 or written.endswith(b"=")
-
-    def wrap(content: bytes) -> bytes:
-        if inside:  # more of the same word follows: it must begin with a new group of four characters
-            content += b" " * (-len(content) % 3)
-        encoded = base64.urlsafe_b64encode(content) if urlsafe else base64.b64encode(content)
-        return encoded if padded else encoded.rstrip(b"=")
-
-    return Run(start, match.end(), content, wrap)
-
-
-def _hex_run(text: bytes, start: int) -> Run | None:
-    match = _hex.match(text, start)
-    if match is None:
-        return None
-    written = match.group()
-    content = bytes.fromhex(written.decode())
-    if not _is_text(content):
-        return None
-    lower = written == written.lower()
-
-    def wrap(content: bytes) -> bytes:
-        return content.hex().encode() if lower else content.hex().upper().encode()
-
-    return Run(start, match.end(), content, wrap)
+    return binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
 
 
 def _is_text(content: bytes) -> bool:

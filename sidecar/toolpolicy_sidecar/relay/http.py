@@ -1,10 +1,10 @@
 """A call of a plain HTTP tool."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from functools import partial
 
-from toolpolicy_sidecar import classify, cleanse
+from toolpolicy_sidecar import classify, cleanse, entrust
 from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
@@ -14,8 +14,10 @@ from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
+from toolpolicy_sidecar.redact.stream import HELD_S, EventStream, TextStream
 from toolpolicy_sidecar.relay.location import inward
+from toolpolicy_sidecar.relay.paced import paced
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header
@@ -38,31 +40,40 @@ class HttpRelay:
         path, query, headers = incoming.path, incoming.query, incoming.headers
         body: bytes | AsyncIterator[bytes] | None = None
         if incoming.body.length != 0:
-            redacting = tool.on_request is not None
+            redacting = tool.on_request is not None or tool.trusted
             if redacting or (incoming.body.length or self._limit_bytes) <= READ_FIRST_BYTES:
                 body = self._said = await self._read()
             else:
                 body = self._counted(incoming.body.pieces())
-        if tool.on_request is not None:
-            encoding = incoming.text(b"content-encoding")
-            whole_body = body if isinstance(body, bytes) else b""
+        encoding, kind = incoming.text(b"content-encoding"), incoming.text(b"content-type")
+        whole_body = body if isinstance(body, bytes) else b""
+        redactor, session = self._call.on_request, self._call.put_back
+        if redactor is not None:
             clean = await aside(
                 None if encoding and whole_body else len(whole_body),
                 partial(
                     cleanse.http_request,
-                    tool.on_request,
+                    redactor,
                     path,
                     query,
                     headers,
                     whole_body,
-                    incoming.text(b"content-type"),
+                    kind,
                     encoding,
                     self._limit_bytes,
                 ),
             )
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
-            body = clean.body if isinstance(body, bytes) else None
+            if clean.body is not whole_body:
+                encoding = ""
+            whole_body = clean.body
+            body = whole_body if isinstance(body, bytes) else None
+        if session is not None:
+            parts = entrust.HttpParts(path, query, headers, whole_body)
+            work = partial(entrust.http_request, session, parts, kind, encoding, self._limit_bytes)
+            path, query, headers, whole_body = await aside(None if encoding else len(whole_body), work)
+            body = whole_body if isinstance(body, bytes) else None
         if tool.on_response is not None or tool.keeps_answers:
             headers = cleanse.asking_for_plain(headers)
         server = self._call.server
@@ -96,12 +107,13 @@ class HttpRelay:
         if 300 <= status < 400:
             headers = inward(headers, self._call.incoming, self._call.server)
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
-        if tool.on_response is None or bodiless:
+        redactor = None if bodiless else self._call.on_response
+        if redactor is None:
             await self._stream(response, headers, watch)
         elif (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
-            await self._events(response, headers, watch, tool.on_response)
+            await self._events(response, headers, watch, redactor)
         else:
-            await self._redacted(response, headers, watch, tool.on_response)
+            await self._redacted(response, headers, watch, redactor)
 
     @property
     def open(self) -> bool:
@@ -140,15 +152,20 @@ class HttpRelay:
     async def _redacted(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
     ) -> None:
-        body = await whole(response, watch, self._limit_bytes)
+        first = await next_piece(response, watch)
+        kind = (response.header(b"content-type") or b"").decode("latin-1")
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+        if content_length(response) is None and not self._call.tool.keeps_answers:
+            text = cleanse.http_text(redactor, kind, encoding, first, self._limit_bytes)
+            if text is not None:
+                await self._texts(response, first, headers, watch, redactor, text)
+                return
+        body = await whole(response, watch, self._limit_bytes, first) if first else b""
         plain = await plainly(body, encoding, self._limit_bytes)
         if plain is None:
             if redactor.on_unscannable == "Refuse":
-                text = "its Content-Encoding cannot be decoded"
-                raise Stopped(Problem(Reason.AnswerUnscannable, text))
+                raise Stopped(Problem(Reason.AnswerUnscannable, "its Content-Encoding cannot be decoded"))
         elif plain:
-            kind = (response.header(b"content-type") or b"").decode("latin-1")
             found = await aside(len(plain), partial(cleanse.http_answer, redactor, plain, kind))
             self._progress.hit(found.hits)
             if found.hits:
@@ -166,28 +183,56 @@ class HttpRelay:
         if encoding in {"", "identity"} and not _forbids_storing(response.headers):
             self._progress.answered(Whole(body, response.header(b"content-type") or b""))
 
+    async def _texts(  # noqa: PLR0917 -- the parts of an answer
+        self,
+        response: Response,
+        first: bytes,
+        headers: tuple[Header, ...],
+        watch: Watch,
+        redactor: Redactor,
+        text: TextStream,
+    ) -> None:
+        """A text as it comes, but for its end, in which a hit may begin."""
+        await self._begin(response, cleanse.of_changed_body(headers))
+        async with aclosing(paced(_pieces(first, response, watch), lambda: text.holds, HELD_S)) as pieces:
+            async for piece in pieces:
+                step = text.pause if piece is None else partial(text.feed, piece)
+                await self._go_on(redactor, text, step, len(piece or b""))
+        await self._go_on(redactor, text, text.end)
+        await self._reply.finish()
+
     async def _events(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
     ) -> None:
         headers = cleanse.of_changed_body(headers)
-        async for event in events_of(response, watch, self._limit_bytes):
-            if not self._reply.started:
-                await self._begin_events(response, headers)
-            await self._reply.write(await self._event(event, redactor))
+        stream = cleanse.http_events(redactor, self._limit_bytes)
+        events = events_of(response, watch, self._limit_bytes)
+        async with aclosing(paced(events, lambda: stream.holds, HELD_S)) as pace:
+            async for event in pace:
+                if not self._reply.started:
+                    await self._begin(response, headers)
+                step = stream.pause if event is None else partial(stream.feed, event)
+                await self._go_on(redactor, stream, step, len(event.raw) if event else 0)
         if not self._reply.started:
-            await self._begin_events(response, headers)
+            await self._begin(response, headers)
+        await self._go_on(redactor, stream, stream.end)
         await self._reply.finish()
 
-    async def _begin_events(self, response: Response, headers: tuple[Header, ...]) -> None:
+    async def _begin(self, response: Response, headers: tuple[Header, ...]) -> None:
         self._progress.status = response.status
         await self._reply.start(response.status, response.reason, headers, None)
 
-    async def _event(self, event: sse.Event, redactor: Redactor) -> bytes:
-        if not event.data:
-            return event.raw
-        found = await aside(len(event.data), partial(cleanse.http_event, redactor, event.data))
+    async def _go_on(
+        self,
+        redactor: Redactor,
+        stream: TextStream | EventStream,
+        step: Callable[[], Redacted[bytes]],
+        come_bytes: int = 0,
+    ) -> None:
+        found = await aside(stream.held_bytes + come_bytes, partial(cleanse.step, redactor, stream, step))
         self._progress.hit(found.hits)
-        return sse.replaced(event, found.value) if found.hits else event.raw
+        if found.value:
+            await self._reply.write(found.value)
 
     async def _counted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for piece in pieces:
@@ -206,12 +251,12 @@ async def plainly(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
     return await aside(None, partial(cleanse.plain, body, encoding, limit_bytes))
 
 
-async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:
-    """Raises Stopped beyond the limit."""
-    pieces, size = [], 0
+async def whole(response: Response, watch: Watch, limit_bytes: int, first: bytes = b"") -> bytes:
+    """With what was already read of it. Raises Stopped beyond the limit."""
+    pieces, size = ([first], len(first)) if first else ([], 0)
     length = content_length(response)
     over = Problem(Reason.AnswerTooLarge, f"it is over {limit_bytes} bytes")
-    if length is not None and length > limit_bytes:
+    if (length or size) > limit_bytes:
         raise Stopped(over)
     while piece := await next_piece(response, watch):
         size += len(piece)
@@ -219,6 +264,13 @@ async def whole(response: Response, watch: Watch, limit_bytes: int) -> bytes:
             raise Stopped(over)
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _pieces(first: bytes, response: Response, watch: Watch) -> AsyncIterator[bytes]:
+    piece = first
+    while piece:
+        yield piece
+        piece = await next_piece(response, watch)
 
 
 async def next_piece(response: Response, watch: Watch) -> bytes:

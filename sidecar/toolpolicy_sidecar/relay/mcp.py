@@ -4,7 +4,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from toolpolicy_sidecar import classify, cleanse, render
+from toolpolicy_sidecar import classify, cleanse, entrust, render
 from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import McpCall, Reply, ToolCall
 from toolpolicy_sidecar.deadline import Watch
@@ -46,10 +46,13 @@ class McpRelay:
         self._progress.request_bytes = len(body)
         if b"content-encoding" in incoming.noted:
             headers = cleanse.without(headers, b"content-encoding")
-        if tool.on_request is not None:
-            work = partial(cleanse.mcp_request, tool.on_request, body, headers)
+        redactor, session = self._call.on_request, self._call.put_back
+        if redactor is not None:
+            work = partial(cleanse.mcp_request, redactor, body, headers)
             body, headers, hits = await aside(len(body), work)
             self._progress.redacted_request = hits
+        if session is not None:
+            body, headers = await aside(len(body), partial(entrust.mcp_request, session, body, headers))
         if tool.enforced:
             headers = cleanse.asking_for_plain(headers)
         target = server.target(incoming.path, incoming.query)
@@ -156,7 +159,7 @@ class McpRelay:
 
     async def _for_agent(self, message: bytes) -> bytes:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
-        redactor = self._call.tool.on_response
+        redactor = self._call.on_response
         if redactor is not None:
             found = await aside(len(message), partial(cleanse.mcp_message, redactor, message))
             self._progress.hit(found.hits)

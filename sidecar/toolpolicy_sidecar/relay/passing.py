@@ -27,7 +27,7 @@ async def relay(
 ) -> Problem | None:
     """Only connecting has a time limit. None: the server answered; else what the agent was told instead."""
     incoming, server = passing.incoming, passing.server
-    redactor = server.unlisted.on_response if passing.pushes or passing.body is not None else None
+    redactor = passing.on_response if passing.pushes or passing.body is not None else None
     headers = incoming.headers
     if passing.body is not None and b"content-encoding" in incoming.noted:
         headers = cleanse.without(headers, b"content-encoding")

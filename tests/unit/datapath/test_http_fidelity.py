@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import tracemalloc
 from collections.abc import AsyncIterator
 
@@ -525,6 +526,56 @@ async def test_event_streams_of_http_tools_are_redacted_event_by_event(w: World)
     assert b"data: [key] and\ndata: {}" in first
     go_on.set()
     assert b'id: 7\ndata: {"k":"[key]"}\n\n' in await agent.reader.readuntil(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+async def test_texts_that_come_in_pieces_are_redacted_as_a_whole(w: World, size: int) -> None:
+    text = b"lorem ipsum sk-canary12345678, dolor " * 20
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+
+    async def says(exchange: Exchange) -> None:
+        if exchange.seen.target.endswith("deltas"):
+            await exchange.events(*(b'data: {"delta": "%b"}\n\n' % piece for piece in pieces))
+        else:
+            await exchange.raw(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            await exchange.chunks(*pieces)
+        await exchange.end()
+
+    w.tool.script = says
+    w.install(redaction=redaction())
+    agent = await w.agent()
+    await agent.send("GET", f"{TICKET}?deltas")
+    answer = await agent.answer()
+    told = "".join(json.loads(event[6:])["delta"] for event in answer.body.decode().split("\n\n") if event)
+    assert told.encode() == text.replace(b"sk-canary12345678", b"[key]")
+    await agent.send("GET", TICKET)
+    assert (await agent.answer()).body == text.replace(b"sk-canary12345678", b"[key]")
+    assert [dict(call.redacted_response) for call in w.recorded.calls[:1]] == [{"key": 20}]
+
+
+async def test_a_silence_ends_what_is_held_back(w: World) -> None:
+    go_on = asyncio.Event()
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.raw(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        await exchange.chunks(b"the first\n\n")
+        await go_on.wait()
+        await exchange.chunks(b"the second\n\n")
+        await exchange.end()
+
+    w.tool.script = says
+    w.install(redaction=redaction())
+    agent = await w.agent()
+    await agent.send("GET", TICKET)
+    await agent.head()
+    first = await asyncio.wait_for(agent.reader.readuntil(b"\n\n"), 10)
+    assert b"the first" in first
+    go_on.set()
+    assert b"the second\n\n" in await agent.reader.readuntil(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("target", [TICKET, "/kb"])

@@ -19,12 +19,12 @@ from toolpolicy_sidecar.redact.placeholder import Placeholders
 from toolpolicy_sidecar.redact.redactor import Blocked, InvalidPattern, Redactor
 
 
-def redactor(*fields: tuple[str, snapshot.Action], detectors: tuple[str, ...] = ()) -> Redactor:
+def redactor(*fields: tuple[str, snapshot.FieldAction], detectors: tuple[str, ...] = ()) -> Redactor:
     rules = tuple(snapshot.FieldRule(path, action) for path, action in fields)
     return Redactor.compile(snapshot.Redaction(fields=rules, detectors=detectors), b"a key")
 
 
-def fields(*rules: tuple[str, snapshot.Action]) -> Fields:
+def fields(*rules: tuple[str, snapshot.FieldAction]) -> Fields:
     return Fields([snapshot.FieldRule(*rule) for rule in rules], Placeholders(b"a key", ["field"], []))
 
 
@@ -96,7 +96,7 @@ DOCUMENT = (
         ),
     ],
 )
-def test_everything_else_stays_as_it_is_written(path: str, action: snapshot.Action, left: bytes) -> None:
+def test_everything_else_stays_as_it_is_written(path: str, action: snapshot.FieldAction, left: bytes) -> None:
     found = redactor((path, action)).document(DOCUMENT)
     assert json.loads(found.value) == json.loads(left)
     assert found.value.translate(None, b" ") == left.translate(None, b" ")
@@ -105,7 +105,7 @@ def test_everything_else_stays_as_it_is_written(path: str, action: snapshot.Acti
 
 @pytest.mark.parametrize("gone", [set(bits) for size in range(5) for bits in combinations(range(4), size)])
 def test_commas_go_along_with_what_is_dropped(gone: set[int]) -> None:
-    rules: list[tuple[str, snapshot.Action]] = [
+    rules: list[tuple[str, snapshot.FieldAction]] = [
         (f"$[{index}]", "Drop" if index in gone else "Mask") for index in range(3)
     ]
     rules += [("$[3]", "Drop")] if 3 in gone else []
@@ -256,5 +256,5 @@ def test_drop_leaves_what_the_path_does_not_name(
 
 @given(VALUES, st.lists(st.tuples(PATHS.map(spelled), st.sampled_from(["Mask", "Drop", "Hash"])), max_size=3))
 @settings(max_examples=200, deadline=None)
-def test_rules_together_leave_a_document(value: Any, rules: list[tuple[str, snapshot.Action]]) -> None:
+def test_rules_together_leave_a_document(value: Any, rules: list[tuple[str, snapshot.FieldAction]]) -> None:
     json.loads(fields(*rules).redact(json.dumps(value).encode(), Counter()))

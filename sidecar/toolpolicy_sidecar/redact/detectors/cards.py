@@ -1,6 +1,5 @@
 """Payment cards in runs of digits."""
 
-import re
 from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
@@ -38,23 +37,21 @@ CARD_ISSUERS: tuple[tuple[str, int, int, frozenset[int]], ...] = (
 )
 
 
-def _by_prefix() -> dict[bytes, frozenset[int]]:
-    """First four digits → lengths."""
+def _by_prefix() -> dict[bytes, tuple[int, ...]]:
+    """First four digits → lengths, the longest first."""
     table: dict[bytes, frozenset[int]] = {}
     for _, low, high, lengths in CARD_ISSUERS:
         scale = 10 ** (4 - len(str(low)))
         for prefix in range(low * scale, (high + 1) * scale):
             key = b"%d" % prefix
             table[key] = table.get(key, frozenset()) | lengths
-    return table
+    return {key: tuple(sorted(lengths, reverse=True)) for key, lengths in table.items()}
 
 
 _LENGTHS = _by_prefix()
-_GROUP = re.compile(rb"[0-9]+")
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _NO_CARD_AFTER = _LETTERS | frozenset(b"+")  # a plus begins a telephone number
 _DIGITS = frozenset(b"0123456789")
-_NO_LENGTHS: frozenset[int] = frozenset()
 
 
 def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -66,24 +63,25 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     """
     while start and text[start - 1] in _DIGITS:
         start -= 1
-    digits = text[start:end].translate(None, b" -")
-    groups = [match.span() for match in _GROUP.finditer(text, start, end)]
+    groups = text[start:end].replace(b"-", b" ").split(b" ")
+    digits = b"".join(groups)
+    begins: list[tuple[int, int]] = []  # of each group: index in digits, position in the text
     ends: dict[int, int] = {}  # index in digits after a group → position in the text after it
-    size = 0
-    for begin, stop in groups:
-        size += stop - begin
-        ends[size] = stop
+    size, at = 0, start
+    for group in groups:
+        begins.append((size, at))
+        size += len(group)
+        ends[size] = at + len(group)
+        at += len(group) + 1
     if end < len(text) and text[end] in _LETTERS:
         del ends[size]
-    tainted = start > 0 and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start))
-    at = 0
-    for begin, stop in groups:
-        if not (tainted and at == 0):
-            for length in sorted(_LENGTHS.get(digits[at : at + 4], _NO_LENGTHS), reverse=True):
-                if at + length in ends and _is_card(digits[at : at + length]):
-                    yield begin, ends[at + length]
-                    break
-        at += stop - begin
+    if start > 0 and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
+        del begins[0]
+    for index, begin in begins:
+        for length in _LENGTHS.get(digits[index : index + 4], ()):
+            if index + length in ends and _is_card(digits[index : index + length]):
+                yield begin, ends[index + length]
+                break
 
 
 def _is_card(digits: bytes) -> bool:

@@ -3,7 +3,7 @@
 Each is named after its rule; `identity.py` says which number has which, and where that is written.
 """
 
-from itertools import cycle
+from itertools import accumulate, cycle
 
 
 def luhn(digits: bytes) -> bool:
@@ -27,17 +27,24 @@ _STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 def verhoeff(digits: bytes) -> bool:
     """Verhoeff's scheme over the dihedral group of ten elements: Aadhaar."""
     check = 0
-    powers = [tuple(range(10))]
-    for _ in range(7):
-        powers.append(tuple(_STEP[value] for value in powers[-1]))
-    for index, digit in enumerate(reversed(values(digits))):
-        check = _DIHEDRAL[check][powers[index % 8][digit]]
+    for power, digit in zip(cycle(_POWERS), reversed(values(digits)), strict=False):
+        check = _DIHEDRAL[check][power[digit]]
     return check == 0
 
 
-def values(text: bytes) -> list[int]:
+_POWERS = tuple(
+    accumulate(range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10)))
+)
+
+
+def values(text: bytes) -> bytes:
     """Digits as they are, letters from A = 10."""
-    return [int(chr(character), 36) for character in text]
+    return text.translate(_VALUES)
+
+
+_VALUES = bytes.maketrans(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", bytes([*range(36), *range(10, 36)])
+)
 
 
 def weighted(digits: bytes, *weights: int) -> int:

@@ -19,7 +19,8 @@ class Detector(NamedTuple):
 
     `trigger` is RE2 too, and stands in every match: one search for all triggers rules a whole document out at
     the speed of memory. For that it is short, of bounded length and without anchors, and its automaton stays
-    small: neighbours are of the same class (`[0-9]{9}`, not `[2-6][0-9]{8}`), nothing is optional that need not be.
+    small: nothing is optional that need not be. What is met in every document, such as a time in milliseconds, it
+    should pass over.
     `keyed`: part of the match is a telling name, which in JSON is the key before the value. Each of `examples`
     must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from.
     """

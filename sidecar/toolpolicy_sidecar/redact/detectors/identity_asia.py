@@ -97,7 +97,7 @@ ASIA: tuple[Detector, ...] = (
         national.south_african_id,
         ("7503305044089",),
         ("7503305044088", "1700000000000"),
-        trigger="[0-9]{13}",
+        trigger=r"\b[0-9]{2}[01][0-9][0-3][0-9]{8}",
     ),
     row(
         "SingaporeNRIC",

@@ -50,7 +50,7 @@ MONEY: tuple[Detector, ...] = (
         description="Payment card numbers: issuer's range, length and check digit, spaces or dashes between.",
         source="ISO/IEC 7812; the issuers' public ranges",
         confidence="High",
-        trigger="[0-9](?:[ -]?[0-9]){11}",
+        trigger=r"(?:\b|_)(?:[2-6]|1800)(?:[ -]?[0-9]){11}",
         expression=r"(?:[2-6]|1800)(?:[ -]?[0-9]){11,}",
         examples=(
             "4111111111111111",

@@ -18,7 +18,7 @@ def ssn(digits: bytes) -> bool:
 def cpf(digits: bytes) -> bool:
     first = weighted(digits[:9], *range(10, 1, -1)) * 10 % 11 % 10
     second = weighted(digits[:10], *range(11, 1, -1)) * 10 % 11 % 10
-    return len(set(digits)) > 1 and values(digits[9:]) == [first, second]
+    return len(set(digits)) > 1 and values(digits[9:]) == bytes((first, second))
 
 
 def rut(text: bytes) -> bool:
@@ -144,7 +144,7 @@ def nric(text: bytes) -> bool:
 
 
 def hkid(text: bytes) -> bool:
-    padded = values(text[:-1])
+    padded = list(values(text[:-1]))
     total = sum(
         value * weight
         for value, weight in zip([36] * (8 - len(padded)) + padded, range(9, 1, -1), strict=True)
