@@ -96,7 +96,8 @@ class Attempts:
         try:
             problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
             while problem is not None and self._delay_s is not None:
-                await asyncio.sleep(self._delay_s)
+                async with self._means.canceller.waiting(call):
+                    await asyncio.sleep(self._delay_s)
                 now = self._clock.monotonic()
                 until = deadline.of_attempt(self._total, call.tool.attempt_s, now)
                 # What is true of the tool may have changed since the last attempt.
@@ -108,7 +109,7 @@ class Attempts:
                 request = self._renewed(request)
                 problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
         finally:
-            if call.mcp is not None and self._live.mcp is not call.mcp:
+            if call.mcp is not None and progress.attempts > 1:
                 self._means.canceller.forget(call, call.mcp.identifier)
         return problem
 
@@ -176,7 +177,11 @@ class Attempts:
         second = self._second = SecondAttempt(self._call, self._relay, self._progress, request, until)
 
         def make() -> Request | None:
-            return second.made(self._clock, self._means.rng)
+            made, call = second.made(self._clock, self._means.rng), self._call
+            if call.mcp is not None and second.live is not None and second.live.mcp is not None:
+                first = call.mcp.identifier
+                self._means.canceller.rename(call, first, first, second.live.mcp.identifier)
+            return made
 
         def won() -> None:
             """The two change places: what follows is about the attempt whose answer counts."""

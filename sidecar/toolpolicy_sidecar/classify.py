@@ -47,6 +47,8 @@ def of_tool_error(rules: Rules) -> Class:
 def of_reason(reason: Reason, *, agent_waited_for: bool = False) -> Class:
     """A call that we refused or that failed without an answer. `agent_waited_for`: time ran out while the agent
     was slow to send or to read, which is not the tool's fault."""
+    if reason is Reason.ClientGone:
+        return CLIENT_GONE
     if MEANINGS[reason].kind == "refused":
         return Class("refused", Outcome.NEUTRAL, reason)
     neutral = agent_waited_for or reason in _OURS

@@ -1,7 +1,5 @@
 """Redaction of a call's request and of its answer. Pure; the policy says what to do with what cannot be read."""
 
-import base64
-import binascii
 import re
 import zlib
 from collections import Counter
@@ -11,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.mcp import jsonrpc, mirror
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.encoding import TooLarge, decode
@@ -301,28 +299,24 @@ def _mirrors(
     headers: tuple[Header, ...], redactor: Redactor, values: frozenset[bytes], hits: Counter[str]
 ) -> tuple[Header, ...]:
     """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there. `values`: of fields."""
-    if not any(name[:10].lower() == b"mcp-param-" for name, _ in headers):
+    if not any(mirror.of_argument(name) for name, _ in headers):
         return headers
     return tuple(
-        (name, _mirror(value, redactor, values, hits))
-        if name[:10].lower() == b"mcp-param-"
-        else (name, value)
+        (name, _mirror(value, redactor, values, hits)) if mirror.of_argument(name) else (name, value)
         for name, value in headers
     )
 
 
 def _mirror(value: bytes, redactor: Redactor, values: frozenset[bytes], hits: Counter[str]) -> bytes:
-    wrapped = value.startswith(b"=?base64?") and value.endswith(b"?=")
-    try:
-        text = base64.b64decode(value[9:-2], validate=True).decode() if wrapped else value.decode("latin-1")
-    except (binascii.Error, UnicodeDecodeError):
-        raise Unscannable("a Mcp-Param header that cannot be decoded") from None
+    text = mirror.decoded(value)
+    if text is None:
+        raise Unscannable("a Mcp-Param header that cannot be decoded")
     if text.encode() in values:
         return mask(FIELD)
     found = redactor.text(text)
     if not found.hits:
         return value
     hits.update(found.hits)
-    if wrapped or not (found.value.isascii() and found.value.isprintable()):
-        return b"=?base64?" + base64.b64encode(found.value.encode()) + b"?="
+    if mirror.wrapped(value) or not (found.value.isascii() and found.value.isprintable()):
+        return mirror.wrap(found.value)
     return found.value.encode("ascii")

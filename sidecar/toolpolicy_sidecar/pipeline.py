@@ -87,7 +87,7 @@ class Pipeline:
             self._record(call, reply, progress)
 
     async def passing(self, passing: Passing, reply: Reply) -> None:
-        passing = self._canceller.redirected(passing)
+        passing = self._canceller.heard(passing)
         problem = await passing_relay.relay(passing, reply, self._pool, self._clock, self._limits.body_bytes)
         if problem is not None:
             status = MEANINGS[problem.reason].status
@@ -106,7 +106,8 @@ class Pipeline:
             try:
                 request = await relay.request()
                 if not admission.enter(self._clock.monotonic()):
-                    await admission.wait()
+                    async with self._canceller.waiting(call):
+                        await admission.wait()
                     refused = decide(call, self._clock.monotonic())  # it may be switched off by now
                 if refused is None:
                     attempts = Attempts(call, relay, reply, progress, self._means, total=total)

@@ -46,6 +46,7 @@ _WORDS: dict[Reason, str] = {
     Reason.AnswerUnscannable: "The answer of the tool {tool} was withheld, since it cannot be checked: {detail}.",
     Reason.AnswerBlocked: "The answer of the tool {tool} was withheld, as the policy demands: {detail}.",
     Reason.ServerError: "The tool {tool} failed: {detail}.",
+    Reason.ClientGone: "The tool {tool} was not called: {detail}.",
     Reason.InternalError: "The tool {tool} could not be used: {detail}.",
 }
 

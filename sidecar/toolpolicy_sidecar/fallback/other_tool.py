@@ -3,7 +3,6 @@
 What goes along: the arguments that the policy maps, and the headers. To another server goes no header that may hold a
 credential: it was given to the agent for the first one."""
 
-import base64
 from collections.abc import Mapping
 
 import msgspec
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Incoming, McpCall, ToolCall, argument_keys
 from toolpolicy_sidecar.fallback.held import ReadBody
-from toolpolicy_sidecar.mcp import jsonrpc, sse
+from toolpolicy_sidecar.mcp import jsonrpc, mirror, sse
 from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.tool import Other
 from toolpolicy_sidecar.upstream.headers import Header
@@ -105,7 +104,7 @@ def _header_value(name: str) -> bytes:
     """As MCP writes what no header can hold."""
     if name.isascii() and name.isprintable() and name == name.strip():
         return name.encode()
-    return b"=?base64?" + base64.b64encode(name.encode()) + b"?="
+    return mirror.wrap(name)
 
 
 def _http(call: ToolCall, other: Other, body: bytes | None) -> ToolCall | None:
@@ -184,6 +183,6 @@ def _headers(incoming: Incoming, *, keep: frozenset[bytes] | None) -> tuple[Head
         header
         for header in incoming.headers
         if (name := header[0].lower()) not in _OF_THE_FIRST
-        and not name.startswith(b"mcp-param-")
+        and not mirror.of_argument(name)
         and (keep is None or name in keep)
     )

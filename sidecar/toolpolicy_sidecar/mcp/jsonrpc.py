@@ -1,6 +1,5 @@
 """Just enough of JSON-RPC 2.0 to know a tool call from everything else, and its answer from a notification."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -195,17 +194,29 @@ def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
     return msgspec.json.encode(members)
 
 
-def redirected(data: bytes, renamed: Mapping[bytes, bytes]) -> bytes:
-    """A cancellation of one of these ids (raw JSON), about the id it has now; any other message as it is."""
+def taken_back(data: bytes) -> bytes | None:
+    """The id that a cancellation is about, as `plain` writes it; None: this is none. `data` was
+    read already."""
     if CANCELLED.encode() not in data:
-        return data
+        return None
+    message = read(data)
+    params = members_of(message.params) or {}
+    return plain(params["requestId"]) if message.method == CANCELLED and "requestId" in params else None
+
+
+def plain(identifier: Raw | bytes) -> bytes:
+    """The one way to write this id: the same string may come with other escapes. What is no id stays as it is."""
+    try:
+        return msgspec.json.encode(_identifier.decode(identifier))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return bytes(identifier)
+
+
+def redirected(data: bytes, identifier: bytes) -> bytes:
+    """A cancellation, about this id instead. `data` was read by `taken_back`."""
     members = members_of(data) or {}
     params = members_of(members.get("params", UNSET)) or {}
-    theirs = bytes(params.get("requestId", b""))
-    now = next((now for was, now in renamed.items() if _same(was, theirs)), None)
-    if now is None:
-        return data
-    params["requestId"] = Raw(now)
+    params["requestId"] = Raw(identifier)
     members["params"] = Raw(msgspec.json.encode(params))
     return msgspec.json.encode(members)
 

@@ -1,12 +1,9 @@
 """MCP: `tools/call` is a tool call, decided from the body alone; everything else passes."""
 
-import base64
-import binascii
-
 from msgspec import UnsetType
 
 from toolpolicy_sidecar.call import Incoming, McpCall, Passing, ToolCall, argument_keys
-from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.mcp import jsonrpc, mirror
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.encoding import TooLarge, decode
@@ -80,20 +77,14 @@ def _refuse_mismatch(incoming: Incoming, message: jsonrpc.Message) -> None:
     method, name = noted.get(b"mcp-method"), noted.get(b"mcp-name")
     if method is not None and method.decode("latin-1") != message.method:
         _mismatch(message, "Mcp-Method does not agree with the method in the body")
-    if name is not None and message.method == TOOLS_CALL and _header_value(name) != jsonrpc.name_of(message):
+    if name is not None and message.method == TOOLS_CALL and mirror.decoded(name) != jsonrpc.name_of(message):
         _mismatch(message, "Mcp-Name does not agree with the name in the body")
+    if message.method == TOOLS_CALL and any(
+        mirror.of_argument(each) and mirror.decoded(value) is None for each, value in incoming.headers
+    ):
+        _mismatch(message, "a Mcp-Param header is no base64, although it says so")
 
 
 def _mismatch(message: jsonrpc.Message, text: str) -> None:
     identifier = b"null" if isinstance(message.id, UnsetType) else bytes(message.id)
     raise Stopped(Problem(Reason.HeaderMismatch, text, code=jsonrpc.HEADER_MISMATCH, identifier=identifier))
-
-
-def _header_value(value: bytes) -> str | None:
-    """`=?base64?…?=` is how values that no header can hold are written."""
-    if value.startswith(b"=?base64?") and value.endswith(b"?="):
-        try:
-            return base64.b64decode(value[9:-2], validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-    return value.decode("latin-1")

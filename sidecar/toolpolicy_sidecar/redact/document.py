@@ -42,7 +42,8 @@ def check(data: bytes) -> None:
     if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
         raise Unscannable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
-        data.decode()
+        if not data.isascii():
+            data.decode()
         _skip.decode(data)
     except UnicodeDecodeError:
         raise Unscannable("JSON that is not UTF-8") from None
@@ -52,7 +53,7 @@ def check(data: bytes) -> None:
         if any(match[1] for match in _HALF_PAIR.finditer(data)):
             raise Unscannable("JSON with half a surrogate pair") from None
         raise Unscannable(f"malformed JSON ({_place(error)})") from None
-    if _too_deep(data):
+    if too_deep(data):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
 
 
@@ -72,7 +73,7 @@ def is_one(text: bytes) -> bool:
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
         return False
-    if _too_deep(text):
+    if too_deep(text):
         raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
     return True
 
@@ -118,7 +119,8 @@ def written_out(number: bytes) -> bytes | None:
     return None if abs(value.adjusted()) > _LONGEST_EXPANSION else format(value, "f").encode()
 
 
-def _too_deep(data: bytes) -> bool:
+def too_deep(data: bytes) -> bool:
+    """Deeper than is read."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
     outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])

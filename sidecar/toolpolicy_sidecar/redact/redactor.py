@@ -1,7 +1,7 @@
 """A policy's redaction, compiled: texts, JSON, forms, query strings and paths."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
@@ -10,7 +10,7 @@ from toolpolicy_sidecar.redact import document, wrapped
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import NOWHERE, Scanner
+from toolpolicy_sidecar.redact.scanner import DISGUISE, NOWHERE, Scanner
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
@@ -21,7 +21,8 @@ NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
 
-_DISGUISE = Expression(rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}")
+_DISGUISE = Expression(DISGUISE)
+_NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
 
 
@@ -55,6 +56,10 @@ class Redactor:
             raise Blocked(hits)
         return Redacted(value if hits else raw, hits)
 
+    def unremarkable(self, message: bytes) -> bool:
+        """True: whatever part of this JSON is looked at, it can be read, and nothing is to be taken out of it."""
+        return not self._fields and self._scanner.unremarkable(message) and not document.too_deep(message)
+
     def text(self, text: str) -> Redacted[str]:
         """A text of any kind; one that is a JSON document is opened."""
         try:
@@ -68,6 +73,8 @@ class Redactor:
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
         document.check(data)
+        if self._scanner.unremarkable(data):
+            return Redacted(data, _NO_HITS)
         hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
@@ -117,6 +124,8 @@ class Redactor:
     def path(self, raw: str) -> Redacted[str]:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
+        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+            return Redacted(raw, _NO_HITS)
         hits = Counter[str]()
         segments: list[str] = []
         plain: list[bytes] = []
@@ -257,6 +266,8 @@ class Redactor:
         return True
 
     def _pair(self, raw: str, hits: Counter[str]) -> str:
+        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+            return raw
         words: list[str] = []
         plain: list[bytes] = []
         for word in raw.split("=", 1):

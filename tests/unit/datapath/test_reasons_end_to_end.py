@@ -197,6 +197,8 @@ async def test_batch_refused(w: World) -> None:
         [("Mcp-Name", "other")],
         [("Mcp-Name", "=?base64?b3RoZXI=?=")],
         [("Mcp-Name", "search"), ("mcp-name", "search")],
+        [("Mcp-Param-Q", "=?base64?SGVsbG8?=")],
+        [("Mcp-Param-Q", "=?base64?SGVs!!!bG8=?=")],
     ],
 )
 async def test_header_mismatch(w: World, headers: list[tuple[str, str]]) -> None:
