@@ -39,6 +39,8 @@ class Egress:
             self._at.setdefault(_canonical(server.place.origin), []).append(server)
         for found in self._at.values():
             found.sort(key=lambda server: len(server.place.prefix), reverse=True)
+        self.intercepts = any(origin.scheme == "https" for origin in self._at)
+        """Some server is reached by TLS."""
         self._hosts = frozenset(origin.host for origin in self._at)
 
     def named(self, origin: Origin) -> bool:

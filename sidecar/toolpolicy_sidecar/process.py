@@ -12,7 +12,7 @@ from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.health import Health
-from toolpolicy_sidecar.interception import trust_bundle
+from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.log import LogRecorder
@@ -22,6 +22,7 @@ from toolpolicy_sidecar.recorders import Recorders, TransitionsOnly
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address, Settings
 from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 if TYPE_CHECKING:
     from toolpolicy_sidecar.interception.authority import Authority
@@ -44,12 +45,14 @@ class Sidecar:
         self.current = Current(recorder=recorders, clock=clock, cold_start=settings.cold_start)
         self.metrics = Metrics(self.current)
         self.health = Health(self.metrics)
-        self.pool = Pool()
+        self._extra_roots = trust_bundle.extra_roots(settings.extra_roots) if settings.extra_roots else b""
+        tls = Contexts(self._extra_roots.decode())
+        self.pool = Pool(tls=tls)
         self.pipeline = Pipeline(self.pool, limits, clock, recorders)
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
         own_ports = frozenset({settings.reverse.port, settings.admin.port, settings.metrics.port})
         self.forward = ForwardListener(
-            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports
+            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports, tls=tls
         )
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
         self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
@@ -78,14 +81,14 @@ class Sidecar:
         log.info("serving", extra=listening)
 
     async def _intercept(self, bundle: Path) -> None:
-        """Raises OSError."""
-
-        made = await asyncio.to_thread(_authority)
+        """The agent reads the bundle when it starts: it is there before, and holds the authority also if no policy
+        needs one yet. Raises OSError."""
+        born = await found.find(self.settings.authority_dir, self.settings.intercept_domains)
         roots = trust_bundle.system_roots()
         if not roots:
-            log.warning("this system has no trusted certificates; the bundle has ours alone")
-        trust_bundle.write(bundle, made.certificate, roots)
-        self.forward.interception.authority = made
+            log.warning("this system has no trusted certificates; the bundle has none but ours")
+        trust_bundle.write(bundle, found.certificate(born), roots.rstrip() + b"\n" + self._extra_roots)
+        self.forward.interception.found(lambda: _authority(born), self.current.runtime)
 
     async def stop(self) -> None:
         self.health.draining = True
@@ -206,11 +209,10 @@ class Sidecar:
                 self._install(*fallback)
 
 
-def _authority() -> "Authority":
-    """Loading cryptography takes half a second and 10 MB: only where it is used, and not on the loop."""
-    from toolpolicy_sidecar.interception import authority  # noqa: PLC0415 -- see above
+def _authority(born: bytes) -> "Authority":
+    from toolpolicy_sidecar.interception import authority  # noqa: PLC0415 -- cryptography: only where it is used
 
-    return authority.Authority(SystemClock())
+    return authority.Authority(SystemClock(), born)
 
 
 async def serve(settings: Settings) -> int:

@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+_DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 class Address(NamedTuple):
@@ -24,6 +27,9 @@ class Settings(NamedTuple):
     reverse: Address
     forward: Address | None
     trust_bundle: Path | None
+    authority_dir: Path | None
+    intercept_domains: tuple[str, ...]
+    extra_roots: Path | None
     admin: Address
     metrics: Address
     cold_start: Literal["Deny"]
@@ -57,6 +63,16 @@ def parse(argv: list[str]) -> Settings:
     option("reverse", "where the agent's calls come in", "127.0.0.1:19001")
     option("forward", "where the agent's HTTP_PROXY leads, such as 127.0.0.1:19002; by default nowhere")
     option("trust-bundle", "with --forward: file to write, by which the agent trusts intercepted TLS")
+    option(
+        "authority-dir", "folder in memory (tmpfs) that keeps the authority of intercepted TLS over a restart"
+    )
+    option(
+        "intercept-domains", "the only domains whose TLS is looked into, with commas between; default: any"
+    )
+    option(
+        "extra-roots",
+        "file, or folder of files, with more certificates to trust, of servers and for the agent",
+    )
     option("admin", "where the admin API answers; loopback only", "127.0.0.1:19000")
     option("metrics", "where metrics and probes answer", "127.0.0.1:19090")
     option("cold-start", "without any configuration: Deny refuses calls", "Deny")
@@ -74,6 +90,7 @@ def parse(argv: list[str]) -> Settings:
     try:
         forward = _address(given.forward) if given.forward else None
         addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
+        domains = tuple(_domain(text) for text in given.intercept_domains.split(",") if text.strip())
         max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
     except ValueError as wrong:
         parser.error(str(wrong))
@@ -96,6 +113,9 @@ def parse(argv: list[str]) -> Settings:
         reverse=addresses[0],
         forward=forward,
         trust_bundle=_path(given.trust_bundle),
+        authority_dir=_path(given.authority_dir),
+        intercept_domains=domains,
+        extra_roots=_path(given.extra_roots),
         admin=addresses[1],
         metrics=addresses[2],
         cold_start="Deny",
@@ -103,6 +123,14 @@ def parse(argv: list[str]) -> Settings:
         drain_s=drain_s,
         log_level=given.log_level,
     )
+
+
+def _domain(text: str) -> str:
+    """Raises ValueError."""
+    name = text.strip().lower()
+    if not _DOMAIN.fullmatch(name):
+        raise ValueError(f"--intercept-domains: {text!r} is no domain, such as corp.example")
+    return name
 
 
 def _path(text: str) -> Path | None:

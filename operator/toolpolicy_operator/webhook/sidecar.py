@@ -1,4 +1,4 @@
-"""The container that is put into agents' pods, and its two volumes. Pure."""
+"""The container that is put into agents' pods, and its volumes. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,18 +9,33 @@ from toolpolicy_operator.bootstrap import NAME as BOOTSTRAP
 CONTAINER = "toolpolicy"
 VOLUME, STATE_VOLUME = "toolpolicy", "toolpolicy-state"
 MOUNT, STATE_MOUNT = "/var/run/toolpolicy", "/var/lib/toolpolicy"
+TRUST_VOLUME, AUTHORITY_VOLUME, ROOTS_VOLUME = "toolpolicy-trust", "toolpolicy-authority", "toolpolicy-roots"
+TRUST_MOUNT, AUTHORITY_MOUNT, ROOTS_MOUNT = (
+    "/var/run/toolpolicy-trust",
+    "/var/run/toolpolicy-authority",
+    "/var/run/toolpolicy-roots",
+)
+VOLUMES = frozenset({VOLUME, STATE_VOLUME, TRUST_VOLUME, AUTHORITY_VOLUME, ROOTS_VOLUME})
+BUNDLE = f"{TRUST_MOUNT}/bundle.pem"
 API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 -- a path
 USER = 65532
 TOKEN_LIFE_S = 3600
-ADMIN_PORT, REVERSE_PORT, METRICS_PORT = 19000, 19001, 19090
+ADMIN_PORT, REVERSE_PORT, FORWARD_PORT, METRICS_PORT = 19000, 19001, 19002, 19090
+PORTS = frozenset({ADMIN_PORT, REVERSE_PORT, FORWARD_PORT, METRICS_PORT})
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Sidecar(NamedTuple):
-    """What every injected sidecar of this release has in common."""
+    """What every injected sidecar of this release has in common. `forward`: agents' environment leads to it.
+    `no_proxy`: hosts that they reach past it. `domains`: the only ones whose TLS it may look into; none: any that a
+    policy names. `extra_roots`: a ConfigMap of the pod's namespace with more certificates to trust."""
 
     image: str
     operator: str
+    forward: bool = True
+    no_proxy: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    extra_roots: str = ""
     cold_start: str = "Deny"
     log_level: str = "info"
     pull_policy: str = "IfNotPresent"
@@ -29,16 +44,25 @@ class Sidecar(NamedTuple):
     version: str = ""
 
 
-def volumes() -> list[dict[str, Any]]:
+def volumes(sidecar: Sidecar) -> list[dict[str, Any]]:
     sources = [
         {"serviceAccountToken": {"audience": AUDIENCE, "expirationSeconds": TOKEN_LIFE_S, "path": "token"}},
         {"configMap": {"name": BOOTSTRAP, "optional": True}},
         {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
     ]
-    return [
+    found: list[dict[str, Any]] = [
         {"name": VOLUME, "projected": {"sources": sources}},
         {"name": STATE_VOLUME, "emptyDir": {"sizeLimit": "16Mi"}},
     ]
+    if sidecar.forward:
+        found += [
+            {"name": TRUST_VOLUME, "emptyDir": {"sizeLimit": "16Mi"}},
+            # The authority's key outlives a restart of the container, never the pod, and is on no disk.
+            {"name": AUTHORITY_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        ]
+    if sidecar.extra_roots:
+        found.append({"name": ROOTS_VOLUME, "configMap": {"name": sidecar.extra_roots, "optional": True}})
+    return found
 
 
 def container(sidecar: Sidecar) -> dict[str, Any]:
@@ -56,6 +80,27 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
         "TOOLPOLICY_MAX_BODY_BYTES": str(sidecar.max_body_bytes),
         "TOOLPOLICY_LOG_LEVEL": sidecar.log_level,
     }
+    mounts: list[dict[str, Any]] = [
+        {"name": VOLUME, "mountPath": MOUNT, "readOnly": True},
+        {"name": STATE_VOLUME, "mountPath": STATE_MOUNT},
+        # Else the API server mounts the agent's API token here. The sidecar never calls the API server.
+        {"name": STATE_VOLUME, "mountPath": API_TOKEN_MOUNT, "readOnly": True},
+    ]
+    if sidecar.forward:
+        environment |= {
+            "TOOLPOLICY_FORWARD": f"127.0.0.1:{FORWARD_PORT}",
+            "TOOLPOLICY_TRUST_BUNDLE": BUNDLE,
+            "TOOLPOLICY_AUTHORITY_DIR": AUTHORITY_MOUNT,
+        }
+        if sidecar.domains:
+            environment["TOOLPOLICY_INTERCEPT_DOMAINS"] = ",".join(sidecar.domains)
+        mounts += [
+            {"name": TRUST_VOLUME, "mountPath": TRUST_MOUNT},
+            {"name": AUTHORITY_VOLUME, "mountPath": AUTHORITY_MOUNT},
+        ]
+    if sidecar.extra_roots:
+        environment["TOOLPOLICY_EXTRA_ROOTS"] = ROOTS_MOUNT
+        mounts.append({"name": ROOTS_VOLUME, "mountPath": ROOTS_MOUNT, "readOnly": True})
     return {
         "name": CONTAINER,
         "image": sidecar.image,
@@ -81,12 +126,7 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": VOLUME, "mountPath": MOUNT, "readOnly": True},
-            {"name": STATE_VOLUME, "mountPath": STATE_MOUNT},
-            # Else the API server mounts the agent's API token here. The sidecar never calls the API server.
-            {"name": STATE_VOLUME, "mountPath": API_TOKEN_MOUNT, "readOnly": True},
-        ],
+        "volumeMounts": mounts,
     }
 
 

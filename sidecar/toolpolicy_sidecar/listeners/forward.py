@@ -19,6 +19,7 @@ from toolpolicy_sidecar.relay import unnamed
 from toolpolicy_sidecar.runtime import Current, Limits, Runtime
 from toolpolicy_sidecar.upstream.origin import Origin
 from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 _UPLOAD_S = 24 * 3600.0
 """For an agent to send its body to a host that no policy names: it is not ours to hurry it."""
@@ -34,14 +35,15 @@ class ForwardListener(HttpListener):
         recorder: Recorder,
         *,
         own_ports: frozenset[int] = frozenset(),
+        tls: Contexts | None = None,
     ) -> None:
         """`own_ports`: of the sidecar's other listeners. Raises Unready."""
         super().__init__(current, pipeline, limits, clock, recorder)
         self._own_ports = own_ports
-        self._pool = Pool(check=self._address_refusal)
+        self._pool = Pool(check=self._address_refusal, tls=tls)
         self.interception = Interception(self._http, limits)
         self.tunnels = Tunnels(limits, clock, recorder, self._address_refusal)
-        current.on_install.append(self.tunnels.reconsider)
+        current.on_install += [self.tunnels.reconsider, self.interception.prepare]
 
     async def start(self, host: str, port: int) -> int:
         bound = await super().start(host, port)

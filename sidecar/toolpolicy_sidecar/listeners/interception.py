@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from toolpolicy_sidecar.destination import shown
@@ -10,7 +11,7 @@ from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, Connec
 from toolpolicy_sidecar.listeners.tunnels import ESTABLISHED
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.runtime import Limits, Runtime
 from toolpolicy_sidecar.upstream.origin import Origin
 
 if TYPE_CHECKING:
@@ -30,17 +31,35 @@ class Interception:
     def __init__(self, connections: Connections, limits: Limits) -> None:
         self._connections, self._limits = connections, limits
         self.authority: Authority | None = None
+        self._load: Callable[[], Authority] | None = None
+        self._loading: asyncio.Future[Authority] | None = None
         self.opened = self.handshakes_failed = 0
+
+    def found(self, load: Callable[[], "Authority"], runtime: Runtime | None) -> None:
+        """There is an authority. Loading it takes 15 MiB and 0.2 s: not before a policy has an https server."""
+        self._load = load
+        if runtime is not None:
+            self.prepare(runtime)
+
+    def prepare(self, runtime: Runtime) -> None:
+        if runtime.egress.intercepts and self._load is not None and self._loading is None:
+            self._loading = asyncio.ensure_future(asyncio.to_thread(self._load))
 
     async def secured(self, asked: Asked, origin: Origin) -> None:
         """With TLS around it. Raises Stopped."""
+        if self.authority is None and self._loading is not None:
+            self.authority = await asyncio.shield(self._loading)
         if self.authority is None:
             text = "a policy names this host, and without --trust-bundle its TLS cannot be looked into"
             raise Stopped(Problem(Reason.EgressDenied, text))
         connection = cast("Connection", asked.request.protocol)
         if connection.taken():
             raise Stopped(Problem(Reason.MalformedRequest, "TLS must not begin before CONNECT is answered"))
-        context = self.authority.context(origin.host.rstrip("."))
+        host = origin.host.rstrip(".")
+        if not self.authority.vouches_for(host):
+            text = "a policy names this host, and it is outside of the domains whose TLS may be looked into"
+            raise Stopped(Problem(Reason.EgressDenied, f"{text} (--intercept-domains)"))
+        context = self.authority.context(host)
         transport = asked.reply.hand_over()
         transport.write(ESTABLISHED)
         between = _Between()

@@ -1,7 +1,6 @@
 """Connections to every origin: kept while they are fresh, bounded in number, first come first served."""
 
 import asyncio
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from toolpolicy_sidecar.upstream.dial import Check, dial
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.failure import ConnectTimedOut
 from toolpolicy_sidecar.upstream.origin import Origin
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 
 class PoolLimits(NamedTuple):
@@ -35,12 +35,12 @@ class Pool:
         self,
         limits: PoolLimits | None = None,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: Contexts | None = None,
         check: Check | None = None,
     ) -> None:
         """`check`: asked of every address before it is dialled."""
         self._limits = limits or PoolLimits()
-        self._tls, self._check = tls, check
+        self.tls, self._check = tls or Contexts(), check
         self._lanes: dict[Origin, _Lane] = {}
         self._connections: set[Connection] = set()
         self._closed = False
@@ -96,7 +96,7 @@ class Pool:
             _, connection = await dial(
                 origin,
                 lambda: Connection(origin, self._put_back, self._drop),
-                tls=self._context() if origin.scheme == "https" else None,
+                tls=self.tls.context() if origin.scheme == "https" else None,
                 check=self._check,
             )
         except BaseException:
@@ -105,13 +105,6 @@ class Pool:
             raise
         self._connections.add(connection)
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        """Made when it is first needed: loading the system's roots takes time and memory."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
 
     async def _turn(self, lane: _Lane) -> None:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()

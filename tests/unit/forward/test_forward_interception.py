@@ -1,7 +1,6 @@
 """TLS to the policies' servers, ended in the sidecar: with real clients, and what each side must never accept."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import ssl
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from tests.unit.datapath.loopback import MCP_HEADERS, Exchange, redaction, tools_call, until
-from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, trusting
+from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, handshake, trusting
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.interception import authority as module
 from toolpolicy_sidecar.interception import trust_bundle
@@ -38,7 +37,7 @@ async def s(p: Proxied) -> AsyncIterator[Secured]:
     await tool.stop()
     tool.tls = WORLD_CA.context("localhost")
     await tool.start()
-    p.w.pool._tls = p.forward._pool._tls = trusting(WORLD_CA.certificate)
+    p.w.pool.tls.default = p.forward._pool.tls.default = trusting(WORLD_CA.certificate)
     p.forward.interception.authority = SIDECAR_CA
     p.w.install(scheme="https", host="localhost", redaction=redaction())
     yield Secured(p, f"https://localhost:{tool.port}", f"http://127.0.0.1:{p.port}")
@@ -122,7 +121,7 @@ async def test_an_agent_that_does_not_trust_us_is_told_by_tls(
 
 
 async def test_a_server_that_nobody_vouches_for_is_not_called(s: Secured) -> None:
-    s.p.w.pool._tls = trusting(SIDECAR_CA.certificate)
+    s.p.w.pool.tls.default = trusting(SIDECAR_CA.certificate)
     async with s.client() as client:
         answer = await client.get(f"{s.url}/base/v1/tickets/1")
     assert (answer.status_code, answer.json()["reason"]) == (502, "TlsFailed")
@@ -241,17 +240,6 @@ class Days:
 
     def unix_ms(self) -> int:
         return SystemClock().unix_ms()
-
-
-def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> str | None:
-    """The TLS version. Raises ssl.SSLCertVerificationError."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    accepted = server.wrap_bio(there, back, server_side=True)
-    made = client.wrap_bio(back, there, server_hostname=host)
-    for side in (made, accepted, made, accepted):
-        with contextlib.suppress(ssl.SSLWantReadError):
-            side.do_handshake()
-    return made.version()
 
 
 @pytest.mark.parametrize("host", ["kb.internal", "127.0.0.1", "::1", "a_b.svc"])
