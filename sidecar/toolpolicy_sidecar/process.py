@@ -55,6 +55,7 @@ class Sidecar:
             self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports, tls=tls
         )
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
+        self.metrics.unpoliced.set_function(lambda: self.forward.unpoliced)
         self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
         self.metrics.handshakes_failed.set_function(lambda: self.forward.interception.handshakes_failed)
         recorders.all += [LogRecorder(), self.metrics]

@@ -32,7 +32,7 @@ class Settings(NamedTuple):
     extra_roots: Path | None
     admin: Address
     metrics: Address
-    cold_start: Literal["Deny"]
+    cold_start: Literal["Deny", "Passthrough"]
     max_body_bytes: int
     drain_s: float
     log_level: str
@@ -75,16 +75,22 @@ def parse(argv: list[str]) -> Settings:
     )
     option("admin", "where the admin API answers; loopback only", "127.0.0.1:19000")
     option("metrics", "where metrics and probes answer", "127.0.0.1:19090")
-    option("cold-start", "without any configuration: Deny refuses calls", "Deny")
+    option(
+        "cold-start",
+        "without any configuration: Deny refuses all, Passthrough lets pass what comes to --forward",
+        "Deny",
+    )
     option("max-body-bytes", "largest body that is read whole", str(10 * 1024 * 1024))
     option("drain-seconds", "on TERM, how long calls in flight may take to end", "5")
     option("log-level", "debug, info, warning or error", "info")
     given = parser.parse_args(argv)
     if bool(given.policies) == bool(given.operator):
         parser.error("give either --policies (standalone) or --operator (in a cluster)")
-    if given.cold_start != "Deny":
-        # Without a policy the reverse listener knows no destination that it could let a call pass to.
-        parser.error(f"--cold-start {given.cold_start!r} is not supported yet; the one value is Deny")
+    if given.cold_start not in {"Deny", "Passthrough"}:
+        parser.error(f"--cold-start is Deny or Passthrough, not {given.cold_start!r}")
+    if given.cold_start == "Passthrough" and not given.forward:
+        # The reverse listener knows no destination that it could let a call pass to.
+        parser.error("--cold-start Passthrough is for the forward proxy: give --forward, too")
     if given.log_level not in {"debug", "info", "warning", "error"}:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
@@ -118,7 +124,7 @@ def parse(argv: list[str]) -> Settings:
         extra_roots=_path(given.extra_roots),
         admin=addresses[1],
         metrics=addresses[2],
-        cold_start="Deny",
+        cold_start=given.cold_start,
         max_body_bytes=max_body_bytes,
         drain_s=drain_s,
         log_level=given.log_level,

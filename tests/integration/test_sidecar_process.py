@@ -219,7 +219,8 @@ def test_a_bad_first_configuration_ends_it_with_words(tmp_path: Path, content: s
         (["--policies=x", "--reverse=nowhere"], "no HOST:PORT"),
         (["--policies=x", "--forward=0.0.0.0:1"], "must be on loopback"),
         (["--policies=x", "--trust-bundle=y"], "give --forward, too"),
-        (["--operator=wss://x", "--cold-start=Passthrough"], "not supported yet"),
+        (["--operator=wss://x", "--cold-start=Maybe"], "is Deny or Passthrough, not 'Maybe'"),
+        (["--operator=wss://x", "--cold-start=Passthrough"], "give --forward, too"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line(flags: list[str], words: str) -> None:

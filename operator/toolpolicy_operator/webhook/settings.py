@@ -51,7 +51,7 @@ def parse(argv: list[str]) -> Settings:
         "cold-start",
         "what a sidecar does that has found no policy anywhere",
         "Deny",
-        ("Deny",),
+        ("Deny", "Passthrough"),
     )
     flag(
         "pull-policy", "imagePullPolicy of the sidecars", "IfNotPresent", ("Always", "IfNotPresent", "Never")

@@ -73,7 +73,8 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
         "TOOLPOLICY_BOOTSTRAP_DIR": MOUNT,
         "TOOLPOLICY_LABELS_FILE": f"{MOUNT}/labels",
         "TOOLPOLICY_STATE_DIR": STATE_MOUNT,
-        "TOOLPOLICY_COLD_START": sidecar.cold_start,
+        # Passthrough is for the forward proxy: without that there is nothing that could pass.
+        "TOOLPOLICY_COLD_START": sidecar.cold_start if sidecar.forward else "Deny",
         "TOOLPOLICY_REVERSE": f"127.0.0.1:{REVERSE_PORT}",
         "TOOLPOLICY_ADMIN": f"127.0.0.1:{ADMIN_PORT}",
         "TOOLPOLICY_METRICS": f"0.0.0.0:{METRICS_PORT}",

@@ -8,6 +8,7 @@ from typing import cast
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import Destination, shown
+from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, HttpListener
 from toolpolicy_sidecar.listeners.interception import Interception
 from toolpolicy_sidecar.listeners.tunnels import Tunnels
@@ -42,6 +43,8 @@ class ForwardListener(HttpListener):
         self._own_ports = own_ports
         self._pool = Pool(check=self._address_refusal, tls=tls)
         self.interception = Interception(self._http, limits)
+        self.unpoliced = 0
+        """Requests and tunnels that began before any policy had come."""
         self.tunnels = Tunnels(limits, clock, recorder, self._address_refusal)
         current.on_install += [self.tunnels.reconsider, self.interception.prepare]
 
@@ -53,6 +56,13 @@ class ForwardListener(HttpListener):
     async def close(self) -> None:
         await super().close()
         await self._pool.close()
+
+    def _before_any_policy(self) -> Runtime:
+        """Passthrough: as if there were a policy that names nothing. Raises Stopped."""
+        if self._current.cold_start != "Passthrough":
+            return super()._before_any_policy()
+        self.unpoliced += 1
+        return Runtime("", "cold start", (), 0)
 
     async def _route(self, asked: Asked, runtime: Runtime) -> None:
         """Raises Stopped."""
@@ -128,11 +138,8 @@ class ForwardListener(HttpListener):
         if origin.port in self._own_ports and _is_local(address):
             return f"{origin.host}:{origin.port} is this sidecar itself; put it into NO_PROXY"
         runtime = self._current.runtime
-        return (
-            runtime.egress.address_refusal(origin, address)
-            if runtime
-            else "no policy has reached the sidecar"
-        )
+        egress = runtime.egress if runtime else Egress((), {})
+        return egress.address_refusal(origin, address)
 
 
 def _for_server(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
