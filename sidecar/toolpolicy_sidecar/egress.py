@@ -47,6 +47,11 @@ class Egress:
         """A policy has a server there, at whatever path."""
         return _canonical(origin) in self._at
 
+    def dialled(self, origin: Origin) -> Origin:
+        """With what a policy says of its TLS, where one names it."""
+        servers = self._at.get(_canonical(origin))
+        return servers[0].place.origin if servers else origin
+
     def covering(self, origin: Origin, path: str) -> tuple[ServerState, str] | None:
         """The server with the longest url that `path`, a canonical one, is below; and what follows its url."""
         for server in self._at.get(_canonical(origin), ()):

@@ -46,7 +46,7 @@ class Sidecar:
         self.metrics = Metrics(self.current)
         self.health = Health(self.metrics)
         self._extra_roots = trust_bundle.extra_roots(settings.extra_roots) if settings.extra_roots else b""
-        tls = Contexts(self._extra_roots.decode())
+        tls = Contexts(self._extra_roots.decode(), settings.client_certificates)
         self.pool = Pool(tls=tls)
         self.pipeline = Pipeline(self.pool, limits, clock, recorders)
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)

@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     authority_dir: Path | None
     intercept_domains: tuple[str, ...]
     extra_roots: Path | None
+    client_certificates: Path | None
     admin: Address
     metrics: Address
     cold_start: Literal["Deny", "Passthrough"]
@@ -72,6 +73,10 @@ def parse(argv: list[str]) -> Settings:
     option(
         "extra-roots",
         "file, or folder of files, with more certificates to trust, of servers and for the agent",
+    )
+    option(
+        "client-certificates",
+        "folder with one for each clientCertificate of a policy: NAME/tls.crt, NAME/tls.key",
     )
     option("admin", "where the admin API answers; loopback only", "127.0.0.1:19000")
     option("metrics", "where metrics and probes answer", "127.0.0.1:19090")
@@ -122,6 +127,7 @@ def parse(argv: list[str]) -> Settings:
         authority_dir=_path(given.authority_dir),
         intercept_domains=domains,
         extra_roots=_path(given.extra_roots),
+        client_certificates=_path(given.client_certificates),
         admin=addresses[1],
         metrics=addresses[2],
         cold_start=given.cold_start,

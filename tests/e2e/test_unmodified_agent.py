@@ -1,4 +1,4 @@
-"""An agent that knows nothing of toolpolicy: urllib, httpx, and an https tool with a private CA by its own address."""
+"""An agent that knows nothing of toolpolicy: urllib, httpx2, and an https tool with a private CA by its own address."""
 
 import datetime as dt
 import json
@@ -38,12 +38,12 @@ server.serve_forever()
 
 # The agent's own code: one client, made once, as long-running agents do.
 _AGENT = f"""
-import httpx, time
-client = httpx.Client()
+import httpx2, time
+client = httpx2.Client()
 while True:
     try:
         print(client.get("{HTTPS}/customers/1").text, flush=True)
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         print("failed:", type(error).__name__, error, flush=True)
     time.sleep(0.5)
 """

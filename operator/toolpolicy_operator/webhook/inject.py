@@ -1,8 +1,9 @@
 """A pod in, a JSON Patch out: the sidecar, its volumes, and the addresses of the tools for the agent. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from toolpolicy_api.snapshot import Server
 from toolpolicy_operator.index import INJECT_LABEL, INJECTED_LABEL
 from toolpolicy_operator.webhook.environment import addresses, environment
 from toolpolicy_operator.webhook.overrides import override
@@ -42,14 +43,16 @@ class Injection(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def inject(pod: Pod, sidecar: Sidecar, servers: Iterable[str]) -> Injection:
-    """`servers`: names of the tool servers that the pod's policies know. Idempotent by the container's name."""
+def inject(pod: Pod, sidecar: Sidecar, servers: Sequence[Server]) -> Injection:
+    """`servers`: those that the pod's policies know. Idempotent by the container's name."""
     left = leave(pod)
     if left:
         return left
     metadata, spec = pod.get("metadata") or {}, pod["spec"]
     own, warnings = override(sidecar, metadata.get("annotations") or {})
-    known = addresses(servers)
+    known = addresses(server.name for server in servers)
+    secrets = {server.tls.client_certificate or "" for server in servers if server.tls} - {""}
+    own = own._replace(client_certificates=tuple(sorted(secrets)))
     patch: Patch = []
     conflicts: list[str] = []
     for key in ("initContainers", "containers"):

@@ -9,13 +9,14 @@ from toolpolicy_operator.bootstrap import NAME as BOOTSTRAP
 CONTAINER = "toolpolicy"
 VOLUME, STATE_VOLUME = "toolpolicy", "toolpolicy-state"
 MOUNT, STATE_MOUNT = "/var/run/toolpolicy", "/var/lib/toolpolicy"
+CLIENTS_VOLUME, CLIENTS_MOUNT = "toolpolicy-clients", "/var/run/toolpolicy-clients"
 TRUST_VOLUME, AUTHORITY_VOLUME, ROOTS_VOLUME = "toolpolicy-trust", "toolpolicy-authority", "toolpolicy-roots"
 TRUST_MOUNT, AUTHORITY_MOUNT, ROOTS_MOUNT = (
     "/var/run/toolpolicy-trust",
     "/var/run/toolpolicy-authority",
     "/var/run/toolpolicy-roots",
 )
-VOLUMES = frozenset({VOLUME, STATE_VOLUME, TRUST_VOLUME, AUTHORITY_VOLUME, ROOTS_VOLUME})
+VOLUMES = frozenset({VOLUME, STATE_VOLUME, TRUST_VOLUME, AUTHORITY_VOLUME, ROOTS_VOLUME, CLIENTS_VOLUME})
 BUNDLE = f"{TRUST_MOUNT}/bundle.pem"
 API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 -- a path
 USER = 65532
@@ -28,7 +29,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 class Sidecar(NamedTuple):
     """What every injected sidecar of this release has in common. `forward`: agents' environment leads to it.
     `no_proxy`: hosts that they reach past it. `domains`: the only ones whose TLS it may look into; none: any that a
-    policy names. `extra_roots`: a ConfigMap of the pod's namespace with more certificates to trust."""
+    policy names. `extra_roots`: a ConfigMap of the pod's namespace with more certificates to trust.
+    `client_certificates`: Secrets that a pod's servers are to be shown."""
 
     image: str
     operator: str
@@ -36,6 +38,7 @@ class Sidecar(NamedTuple):
     no_proxy: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     extra_roots: str = ""
+    client_certificates: tuple[str, ...] = ()
     cold_start: str = "Deny"
     log_level: str = "info"
     pull_policy: str = "IfNotPresent"
@@ -62,7 +65,16 @@ def volumes(sidecar: Sidecar) -> list[dict[str, Any]]:
         ]
     if sidecar.extra_roots:
         found.append({"name": ROOTS_VOLUME, "configMap": {"name": sidecar.extra_roots, "optional": True}})
+    if sidecar.client_certificates:
+        sources = [_certificate(name) for name in sidecar.client_certificates]
+        found.append({"name": CLIENTS_VOLUME, "projected": {"sources": sources}})
     return found
+
+
+def _certificate(secret: str) -> dict[str, Any]:
+    """Optional: a Secret that is missing costs the calls of its server, not the pod."""
+    items = [{"key": key, "path": f"{secret}/{key}"} for key in ("tls.crt", "tls.key")]
+    return {"secret": {"name": secret, "items": items, "optional": True}}
 
 
 def container(sidecar: Sidecar) -> dict[str, Any]:
@@ -102,6 +114,9 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
     if sidecar.extra_roots:
         environment["TOOLPOLICY_EXTRA_ROOTS"] = ROOTS_MOUNT
         mounts.append({"name": ROOTS_VOLUME, "mountPath": ROOTS_MOUNT, "readOnly": True})
+    if sidecar.client_certificates:
+        environment["TOOLPOLICY_CLIENT_CERTIFICATES"] = CLIENTS_MOUNT
+        mounts.append({"name": CLIENTS_VOLUME, "mountPath": CLIENTS_MOUNT, "readOnly": True})
     return {
         "name": CONTAINER,
         "image": sidecar.image,

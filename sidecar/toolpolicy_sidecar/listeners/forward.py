@@ -105,6 +105,7 @@ class ForwardListener(HttpListener):
         incoming = incoming._replace(
             headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
         )
+        where = where._replace(origin=runtime.egress.dialled(origin))
         try:
             await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)
         except Stopped as stopped:

@@ -45,7 +45,7 @@ async def dial(
 async def _connected(
     origin: Origin, host: str, factory: Callable[[], P], tls: ssl.SSLContext | None
 ) -> tuple[asyncio.Transport, P]:
-    name = origin.host.rstrip(".") if tls else None
+    name = origin.tls_name if tls else None
     return await asyncio.get_running_loop().create_connection(
         factory, host, origin.port, ssl=tls, server_hostname=name
     )

@@ -96,7 +96,7 @@ class Pool:
             _, connection = await dial(
                 origin,
                 lambda: Connection(origin, self._put_back, self._drop),
-                tls=self.tls.context() if origin.scheme == "https" else None,
+                tls=self.tls.context(origin) if origin.scheme == "https" else None,
                 check=self._check,
             )
         except BaseException:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import msgspec
 import pytest
 
 from tests.unit.datapath.loopback import MCP_HEADERS, Exchange, redaction, tools_call, until
 from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, handshake, trusting
+from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.interception import authority as module
 from toolpolicy_sidecar.interception import trust_bundle
@@ -282,3 +284,14 @@ def test_the_bundle_holds_the_systems_roots_and_our_certificate_and_no_key(tmp_p
     assert b"PRIVATE" not in bundle.read_bytes()
     assert bundle.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [bundle]
+
+
+async def test_what_a_named_server_says_of_itself_is_fetched_with_its_own_tls(s: Secured) -> None:
+    s.p.forward._pool.tls.default = None  # the system's roots know nothing of it
+    policy = s.p.w.policy(scheme="https", host="localhost")
+    tls = snapshot.ServerTls(ca_bundle=WORLD_CA.certificate.decode())
+    servers = tuple(msgspec.structs.replace(server, tls=tls) for server in policy.servers)
+    s.p.w.install_policy(msgspec.structs.replace(policy, servers=servers))
+    async with s.client() as client:
+        answer = await client.get(f"{s.url}/.well-known/oauth-protected-resource/mcp")
+    assert answer.json() == {"ok": True}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.corpus.policies import BAD, GOOD
+from toolpolicy_api.snapshot import Rules, Server, ServerTls, Timeouts
 from toolpolicy_operator.webhook.environment import variable
 from toolpolicy_operator.webhook.inject import Injection, inject
 from toolpolicy_operator.webhook.sidecar import CONTAINER, Sidecar
@@ -46,8 +47,12 @@ def apply(document: dict[str, Any], patch: list[dict[str, Any]]) -> dict[str, An
     return document
 
 
+def server(name: str, tls: ServerTls | None = None) -> Server:
+    return Server(name, "HTTP", "https://x", Rules(Timeouts(1, 1, 1)), tls=tls)
+
+
 def injected(document: dict[str, Any], *servers: str, sidecar: Sidecar = REVERSE) -> dict[str, Any]:
-    return apply(document, inject(document, sidecar, servers).patch)
+    return apply(document, inject(document, sidecar, [server(name) for name in servers]).patch)
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
@@ -106,7 +111,7 @@ def test_every_container_learns_the_addresses_and_keeps_its_own() -> None:
 
 def test_injecting_twice_is_injecting_once() -> None:
     once = injected(POD, "kb")
-    again = inject(once, REVERSE, ["kb"])
+    again = inject(once, REVERSE, [server("kb")])
     assert (again.patch, again.why) == ([], "already injected")
 
 
@@ -318,3 +323,35 @@ def test_extra_roots_go_to_the_sidecar() -> None:
     told = environment(spec["initContainers"][0])
     assert told["TOOLPOLICY_EXTRA_ROOTS"] == "/var/run/toolpolicy-roots"
     assert told["TOOLPOLICY_INTERCEPT_DOMAINS"] == "corp.example,svc"
+
+
+def test_client_certificates_of_the_policies_servers_are_mounted_in_the_sidecar_alone() -> None:
+    servers = [
+        server("a", ServerTls(client_certificate="mine")),
+        server("b", ServerTls(client_certificate="mine")),
+        server("c", ServerTls(server_name="x")),
+        server("d"),
+    ]
+    result = apply(POD, inject(POD, REVERSE, servers).patch)
+    assert result["spec"]["volumes"][-1] == {
+        "name": "toolpolicy-clients",
+        "projected": {
+            "sources": [
+                {
+                    "secret": {
+                        "name": "mine",
+                        "items": [
+                            {"key": "tls.crt", "path": "mine/tls.crt"},
+                            {"key": "tls.key", "path": "mine/tls.key"},
+                        ],
+                        "optional": True,
+                    }
+                }
+            ]
+        },
+    }
+    (sidecar,), (agent,) = result["spec"]["initContainers"], result["spec"]["containers"]
+    assert environment(sidecar)["TOOLPOLICY_CLIENT_CERTIFICATES"] == "/var/run/toolpolicy-clients"
+    assert sidecar["volumeMounts"][-1]["name"] == "toolpolicy-clients"
+    assert "volumeMounts" not in agent
+    assert "toolpolicy-clients" not in str(injected(POD, "kb"))
