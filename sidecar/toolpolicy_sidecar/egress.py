@@ -47,6 +47,10 @@ class Egress:
         """A policy has a server there, at whatever path."""
         return _canonical(origin) in self._at
 
+    def hosts_at(self, port: int) -> frozenset[str]:
+        """Of the policies' servers at this port."""
+        return frozenset(origin.host for origin in self._at if origin.port == port)
+
     def dialled(self, origin: Origin) -> Origin:
         """With what a policy says of its TLS, where one names it."""
         servers = self._at.get(_canonical(origin))

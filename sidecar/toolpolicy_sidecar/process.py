@@ -15,6 +15,7 @@ from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
+from toolpolicy_sidecar.listeners.transparent import TransparentListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.pipeline import Pipeline
@@ -54,6 +55,7 @@ class Sidecar:
         self.forward = ForwardListener(
             self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports, tls=tls
         )
+        self.transparent = TransparentListener(self.current, self.forward, limits, clock, recorders)
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
         self.metrics.unpoliced.set_function(lambda: self.forward.unpoliced)
         self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
@@ -78,6 +80,9 @@ class Sidecar:
                 await self._intercept(self.settings.trust_bundle)
             await self.forward.start(*self.settings.forward)
             listening["forward"] = f"{self.settings.forward.host}:{self.settings.forward.port}"
+        if self.settings.transparent_port:
+            self.transparent.start(self.settings.transparent_port)
+            listening["transparent"] = str(self.settings.transparent_port)
         self.health.started = True
         log.info("serving", extra=listening)
 
@@ -95,6 +100,7 @@ class Sidecar:
         self.health.draining = True
         drain_s = self.settings.drain_s
         await asyncio.gather(self.listener.drain(drain_s), self.forward.drain(drain_s))
+        await self.transparent.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

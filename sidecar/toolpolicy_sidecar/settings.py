@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     state_dir: Path | None
     reverse: Address
     forward: Address | None
+    transparent_port: int | None
     trust_bundle: Path | None
     authority_dir: Path | None
     intercept_domains: tuple[str, ...]
@@ -63,6 +64,7 @@ def parse(argv: list[str]) -> Settings:
     option("state-dir", "folder that keeps the last good configuration")
     option("reverse", "where the agent's calls come in", "127.0.0.1:19001")
     option("forward", "where the agent's HTTP_PROXY leads, such as 127.0.0.1:19002; by default nowhere")
+    option("transparent-port", "with --forward: where `toolpolicy redirect` leads connections, such as 19003")
     option("trust-bundle", "with --forward: file to write, by which the agent trusts intercepted TLS")
     option(
         "authority-dir", "folder in memory (tmpfs) that keeps the authority of intercepted TLS over a restart"
@@ -93,22 +95,27 @@ def parse(argv: list[str]) -> Settings:
         parser.error("give either --policies (standalone) or --operator (in a cluster)")
     if given.cold_start not in {"Deny", "Passthrough"}:
         parser.error(f"--cold-start is Deny or Passthrough, not {given.cold_start!r}")
-    if given.cold_start == "Passthrough" and not given.forward:
-        # The reverse listener knows no destination that it could let a call pass to.
-        parser.error("--cold-start Passthrough is for the forward proxy: give --forward, too")
+    # Passthrough: the reverse listener knows no destination that it could let a call pass to.
+    passthrough = given.cold_start == "Passthrough"
+    for flag, is_given in (
+        ("--cold-start Passthrough", passthrough),
+        ("--transparent-port", given.transparent_port),
+        ("--trust-bundle", given.trust_bundle),
+    ):
+        if is_given and not given.forward:
+            parser.error(f"{flag} is for the forward proxy: give --forward, too")
     if given.log_level not in {"debug", "info", "warning", "error"}:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
         forward = _address(given.forward) if given.forward else None
         addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
         domains = tuple(_domain(text) for text in given.intercept_domains.split(",") if text.strip())
+        transparent_port = int(given.transparent_port) if given.transparent_port else None
         max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
     except ValueError as wrong:
         parser.error(str(wrong))
     if addresses[1].host not in {"127.0.0.1", "::1", "localhost"}:
         parser.error(f"--admin must be on loopback, not {addresses[1].host}: it switches tools off")
-    if given.trust_bundle and not forward:
-        parser.error("--trust-bundle is for the forward proxy: give --forward, too")
     if forward and forward.host not in {"127.0.0.1", "::1", "localhost"}:
         parser.error(
             f"--forward must be on loopback, not {forward.host}: it is a proxy for whoever reaches it"
@@ -123,6 +130,7 @@ def parse(argv: list[str]) -> Settings:
         state_dir=_path(given.state_dir),
         reverse=addresses[0],
         forward=forward,
+        transparent_port=transparent_port,
         trust_bundle=_path(given.trust_bundle),
         authority_dir=_path(given.authority_dir),
         intercept_domains=domains,

@@ -22,6 +22,7 @@ VARIANTS = {
         "sidecar.forward.noProxy={metadata.google.internal,10.0.0.0/8}",
         "sidecar.forward.interceptDomains={svc,corp.example}",
         "sidecar.extraRoots=corp-roots",
+        "sidecar.forward.transparent=true",
         "crds.keep=true",
         "certManager.enabled=true",
         "certManager.issuerRef.name=mine",

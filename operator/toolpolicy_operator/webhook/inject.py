@@ -10,11 +10,13 @@ from toolpolicy_operator.webhook.overrides import override
 from toolpolicy_operator.webhook.sidecar import (
     CONTAINER,
     PORTS,
+    REDIRECT,
     TRUST_MOUNT,
     TRUST_VOLUME,
     VOLUMES,
     Sidecar,
     container,
+    redirect,
     volumes,
 )
 
@@ -64,10 +66,12 @@ def inject(pod: Pod, sidecar: Sidecar, servers: Sequence[Server]) -> Injection:
             if own.forward:
                 patch += _append(other, f"{at}/volumeMounts", [_TRUST_MOUNT])
     patch += _append(spec, "/spec/volumes", volumes(own))
+    ours = [redirect(own), container(own)] if own.forward and own.transparent else [container(own)]
     if spec.get("initContainers"):
-        patch.append({"op": "add", "path": "/spec/initContainers/0", "value": container(own)})
+        at = "/spec/initContainers/0"
+        patch += [{"op": "add", "path": at, "value": one} for one in reversed(ours)]
     else:
-        patch.append({"op": "add", "path": "/spec/initContainers", "value": [container(own)]})
+        patch.append({"op": "add", "path": "/spec/initContainers", "value": ours})
     patch += _mark(metadata, "labels", {INJECTED_LABEL: "true"})
     # A warning reaches kubectl, but not who looks at a Deployment's pod: that one finds the annotation.
     told_why = {CONFLICTS_ANNOTATION: "; ".join(conflicts)} if conflicts else {}
@@ -120,7 +124,7 @@ def _windows(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
 
 def _names_taken(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
     """The API server would refuse the whole pod for a name that appears twice."""
-    for kind, ours in (("containers", {CONTAINER}), ("volumes", VOLUMES)):
+    for kind, ours in (("containers", {CONTAINER, REDIRECT}), ("volumes", VOLUMES)):
         taken = sorted(ours & {one.get("name") for one in spec.get(kind) or ()})
         if taken:
             return Left(f"the pod has {kind[:-1]} {taken[0]!r} of its own; rename it", surprising=True)

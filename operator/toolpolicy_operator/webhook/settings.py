@@ -64,6 +64,12 @@ def parse(argv: list[str]) -> Settings:
         "true",
         ("true", "false"),
     )
+    flag(
+        "transparent",
+        "does the kernel lead all connections there? Needs NET_ADMIN",
+        "false",
+        ("true", "false"),
+    )
     flag("no-proxy", "hosts that agents reach past the sidecar, with commas between", "")
     flag(
         "intercept-domains",
@@ -83,6 +89,7 @@ def parse(argv: list[str]) -> Settings:
         image=options.image,
         operator=options.operator,
         forward=options.forward == "true",
+        transparent=options.transparent == "true",
         no_proxy=_list(options.no_proxy),
         domains=_list(options.intercept_domains),
         extra_roots=options.extra_roots,

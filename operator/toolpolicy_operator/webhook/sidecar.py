@@ -21,13 +21,17 @@ BUNDLE = f"{TRUST_MOUNT}/bundle.pem"
 API_TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 -- a path
 USER = 65532
 TOKEN_LIFE_S = 3600
-ADMIN_PORT, REVERSE_PORT, FORWARD_PORT, METRICS_PORT = 19000, 19001, 19002, 19090
-PORTS = frozenset({ADMIN_PORT, REVERSE_PORT, FORWARD_PORT, METRICS_PORT})
+ADMIN_PORT, REVERSE_PORT, FORWARD_PORT, TRANSPARENT_PORT, METRICS_PORT = 19000, 19001, 19002, 19003, 19090
+PORTS = frozenset({ADMIN_PORT, REVERSE_PORT, FORWARD_PORT, TRANSPARENT_PORT, METRICS_PORT})
+REDIRECT = "toolpolicy-redirect"
+TRANSPARENT_USER = 61903
+"""Of a sidecar whose connections are told from the agent's by it: 65532 is what many images run as."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Sidecar(NamedTuple):
     """What every injected sidecar of this release has in common. `forward`: agents' environment leads to it.
+    `transparent`: the kernel does as well.
     `no_proxy`: hosts that they reach past it. `domains`: the only ones whose TLS it may look into; none: any that a
     policy names. `extra_roots`: a ConfigMap of the pod's namespace with more certificates to trust.
     `client_certificates`: Secrets that a pod's servers are to be shown."""
@@ -35,6 +39,7 @@ class Sidecar(NamedTuple):
     image: str
     operator: str
     forward: bool = True
+    transparent: bool = False
     no_proxy: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     extra_roots: str = ""
@@ -105,6 +110,8 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
             "TOOLPOLICY_TRUST_BUNDLE": BUNDLE,
             "TOOLPOLICY_AUTHORITY_DIR": AUTHORITY_MOUNT,
         }
+        if sidecar.transparent:
+            environment["TOOLPOLICY_TRANSPARENT_PORT"] = str(TRANSPARENT_PORT)
         if sidecar.domains:
             environment["TOOLPOLICY_INTERCEPT_DOMAINS"] = ",".join(sidecar.domains)
         mounts += [
@@ -117,6 +124,7 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
     if sidecar.client_certificates:
         environment["TOOLPOLICY_CLIENT_CERTIFICATES"] = CLIENTS_MOUNT
         mounts.append({"name": CLIENTS_VOLUME, "mountPath": CLIENTS_MOUNT, "readOnly": True})
+    user = TRANSPARENT_USER if sidecar.transparent else USER
     return {
         "name": CONTAINER,
         "image": sidecar.image,
@@ -136,13 +144,38 @@ def container(sidecar: Sidecar) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
             "privileged": False,
             "readOnlyRootFilesystem": True,
-            "runAsGroup": USER,
+            "runAsGroup": user,
             "runAsNonRoot": True,
-            "runAsUser": USER,
+            "runAsUser": user,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
+    }
+
+
+def redirect(sidecar: Sidecar) -> dict[str, Any]:
+    """Goes before the sidecar, ends at once, and is the one that may change the pod's network."""
+    args = ["redirect", f"--port={TRANSPARENT_PORT}", f"--uid={TRANSPARENT_USER}"]
+    return {
+        "name": REDIRECT,
+        "image": sidecar.image,
+        "imagePullPolicy": sidecar.pull_policy,
+        "args": [*args, f"--past={','.join(sidecar.no_proxy)}"],
+        "resources": dict(sidecar.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "runAsUser": 0,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        # Else the API server mounts the agent's API token here.
+        "volumeMounts": [{"name": STATE_VOLUME, "mountPath": API_TOKEN_MOUNT, "readOnly": True}],
     }
 
 

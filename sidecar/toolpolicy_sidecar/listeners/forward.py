@@ -40,7 +40,7 @@ class ForwardListener(HttpListener):
     ) -> None:
         """`own_ports`: of the sidecar's other listeners. Raises Unready."""
         super().__init__(current, pipeline, limits, clock, recorder)
-        self._own_ports = own_ports
+        self.own_ports = own_ports
         self._pool = Pool(check=self._address_refusal, tls=tls)
         self.interception = Interception(self._http, limits)
         self.unpoliced = 0
@@ -50,12 +50,16 @@ class ForwardListener(HttpListener):
 
     async def start(self, host: str, port: int) -> int:
         bound = await super().start(host, port)
-        self._own_ports |= {bound}
+        self.own_ports |= {bound}
         return bound
 
     async def close(self) -> None:
         await super().close()
         await self._pool.close()
+
+    def in_force(self) -> Runtime:
+        """Raises Stopped."""
+        return self._current.runtime or self._before_any_policy()
 
     def _before_any_policy(self) -> Runtime:
         """Passthrough: as if there were a policy that names nothing. Raises Stopped."""
@@ -136,7 +140,7 @@ class ForwardListener(HttpListener):
 
     def _address_refusal(self, origin: Origin, address: str) -> str | None:
         """Why this address must not be dialled: it is ours, or none for agents."""
-        if origin.port in self._own_ports and _is_local(address):
+        if origin.port in self.own_ports and _is_local(address):
             return f"{origin.host}:{origin.port} is this sidecar itself; put it into NO_PROXY"
         runtime = self._current.runtime
         egress = runtime.egress if runtime else Egress((), {})

@@ -355,3 +355,23 @@ def test_client_certificates_of_the_policies_servers_are_mounted_in_the_sidecar_
     assert sidecar["volumeMounts"][-1]["name"] == "toolpolicy-clients"
     assert "volumeMounts" not in agent
     assert "toolpolicy-clients" not in str(injected(POD, "kb"))
+
+
+def test_in_transparent_mode_the_kernel_leads_and_one_container_may_tell_it() -> None:
+    sidecar = FORWARD._replace(transparent=True, no_proxy=("10.0.0.0/8",))
+    document = pod(initContainers=[{"name": "setup"}])
+    redirect, proxy, setup = injected(document, sidecar=sidecar)["spec"]["initContainers"]
+    assert (redirect["name"], proxy["name"], setup["name"]) == ("toolpolicy-redirect", CONTAINER, "setup")
+    assert redirect["args"] == ["redirect", "--port=19003", "--uid=61903", "--past=10.0.0.0/8"]
+    assert redirect["securityContext"]["capabilities"] == {"add": ["NET_ADMIN"], "drop": ["ALL"]}
+    assert "restartPolicy" not in redirect
+    assert environment(proxy)["TOOLPOLICY_TRANSPARENT_PORT"] == "19003"
+    assert (proxy["securityContext"]["runAsUser"], proxy["securityContext"]["runAsNonRoot"]) == (61903, True)
+    assert proxy["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_not_where_the_pod_does_without_the_forward_proxy() -> None:
+    document = copy.deepcopy(POD)
+    document["metadata"]["annotations"] = {"toolpolicy.dev/forward": "disabled"}
+    (proxy,) = injected(document, sidecar=FORWARD._replace(transparent=True))["spec"]["initContainers"]
+    assert "TOOLPOLICY_TRANSPARENT_PORT" not in environment(proxy)
