@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from localcluster import product
 from localcluster.kube import wait_until
 from tests.e2e.world import AGENTS, TOOLS, World
 from tests.measured import measured
@@ -57,6 +58,17 @@ try:
 except urllib.error.HTTPError as error:
     answer = error
 print(json.dumps([answer.status, json.loads(answer.read()), time.monotonic() - started]))
+"""
+
+# An agent that looks at no environment, and still trusts what that says.
+_DIRECT = f"""
+import json, os, socket, urllib.request as u
+opener = u.build_opener(u.ProxyHandler({{}}))
+post = u.Request("{HTTP}", data=b'{{"mail": "bob@example.com"}}', headers={{"Content-Type": "application/json"}})
+answers = [opener.open(asked, timeout=20).read().decode() for asked in ("{HTTPS}/customers/1", post)]
+api = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
+socket.create_connection(api, 10).close()
+print(json.dumps(answers))
 """
 
 _POLICY: dict[str, Any] = {
@@ -232,3 +244,49 @@ def test_an_agent_that_runs_trusts_a_sidecar_that_was_restarted(world: World, ag
         return "redacted:Email" in world.kube.kubectl("logs", "-n", AGENTS, agent, "-c", agent, "--tail=1")
 
     wait_until(answers, seconds=60, what="the agent's one client gets answers again")
+
+
+@pytest.fixture
+def led_by_the_kernel(world: World, agent: str) -> Iterator[str]:
+    """A second pod, in transparent mode, which Pod Security must let have an init container with NET_ADMIN."""
+    enforced = "pod-security.kubernetes.io/enforce"
+    world.kube.kubectl("label", "namespace", AGENTS, f"{enforced}=privileged", "--overwrite")
+    product.install(world.kube, world.tag, "sidecar.forward.transparent=true")
+    made = pod("transparent", AGENTS, "import time; time.sleep(3600)", [], [])
+    made["metadata"] |= {
+        "labels": {"app": agent},
+        "annotations": {"toolpolicy.dev/extra-roots": "corp-roots"},
+    }
+
+    def transparent() -> bool:
+        """Webhooks of before may still answer for a moment."""
+        world.kube.apply(made)
+        found = world.kube.get("pods", "transparent", AGENTS)["spec"]["initContainers"]
+        if found[0]["name"] == "toolpolicy-redirect":
+            return True
+        world.kube.kubectl("delete", "pod", "transparent", "-n", AGENTS, "--now")
+        return False
+
+    wait_until(transparent, seconds=60, what="new pods are in transparent mode")
+    world.kube.kubectl(
+        "wait",
+        "--for=condition=Ready",
+        "pod/transparent",
+        "-n",
+        AGENTS,
+        "--timeout=120s",
+        timeout_s=130,
+    )
+    yield "transparent"
+    world.kube.kubectl("delete", "pod", "transparent", "-n", AGENTS, "--now")
+    world.kube.kubectl("label", "namespace", AGENTS, f"{enforced}=restricted", "--overwrite")
+    product.install(world.kube, world.tag, "sidecar.forward.transparent=false")
+
+
+def test_an_agent_that_looks_at_no_environment_is_led_by_the_kernel(
+    world: World, led_by_the_kernel: str
+) -> None:
+    world.forget_calls()
+    printed = world.execute(led_by_the_kernel, "python", "-c", _DIRECT, container="transparent")
+    assert all("[redacted:Email]" in answer for answer in json.loads(printed))
+    assert world.reached("create_ticket") == [{"mail": "[redacted:Email]"}]
