@@ -27,7 +27,7 @@ RUN /opt/uv/bin/uv sync --active --no-dev --no-editable --inexact --extra sideca
 FROM ${BASE}
 # Debian compiles its standard library only with the full python3; on a read-only root Python never would.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3-minimal libpython3-stdlib ca-certificates \
+ && apt-get install -y --no-install-recommends python3-minimal libpython3-stdlib ca-certificates nftables \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x lib2to3 /usr/lib/python3.* \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/share/doc /usr/share/man
 COPY --from=build /opt/toolpolicy /opt/toolpolicy

@@ -25,6 +25,7 @@ from toolpolicy_api.compile import (
 )
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
+from toolpolicy_api.pem import fault_of_bundle
 
 _AMBIGUOUS = ("//", ";", "\\", "%2f", "%5c", "%00", "%2e")
 """In a path these can be read in two ways: the sidecar refuses such requests, so no tool may wait for them."""
@@ -181,9 +182,19 @@ def _servers(servers: list[written.Server]) -> Iterator[Finding]:
                 f"spec.servers[{index}].timeoutHeader",
                 f"{server.timeout_header} has a meaning of its own; name a header such as X-Request-Timeout-Ms",
             )
+        if server.tls:
+            yield from _tls(server, server.tls, f"spec.servers[{index}].tls")
         if server.concurrency:
             limit = effective_concurrency(server.concurrency, None)
             yield from _concurrency(server.concurrency, limit, None, f"spec.servers[{index}].concurrency")
+
+
+def _tls(server: written.Server, tls: written.ServerTls, field: str) -> Iterator[Finding]:
+    if not server.url.startswith("https://"):
+        yield Finding(field, "tls is for https; write the url with https:// or remove tls")
+    fault = fault_of_bundle(tls.ca_bundle) if tls.ca_bundle is not None else None
+    if fault is not None:
+        yield Finding(f"{field}.caBundle", fault)
 
 
 def _tools(spec: written.Spec) -> Iterator[Finding]:

@@ -10,6 +10,10 @@ VERBS = {
         "turns ToolPolicies into the sidecars' configuration",
     ),
     "webhook": ("toolpolicy_operator.command:webhook", "injects sidecars, validates ToolPolicies"),
+    "redirect": (
+        "toolpolicy_sidecar.redirect:run",
+        "leads a pod's outbound connections to its sidecar (root, once)",
+    ),
     "simulate": ("toolpolicy_sidecar.simulate.command:run", "shows what policies would do in an incident"),
     "validate": ("toolpolicy_api.validate:run", "checks policy files as the cluster would"),
     "crd": ("toolpolicy_api.validate:print_crd", "prints the CustomResourceDefinition"),

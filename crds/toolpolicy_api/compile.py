@@ -44,6 +44,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
                 unlisted=_rules(written.Rules(), defaults),
                 concurrency=effective_concurrency(server.concurrency, None),
                 timeout_header=server.timeout_header or compiled.TIMEOUT_HEADER,
+                tls=_tls(server.tls),
             )
             for server in spec.servers
         ),
@@ -154,6 +155,17 @@ def effective_retry(own: written.Retry | None, default: written.Retry | None) ->
         key_header=own.idempotency_key_header or default.idempotency_key_header,
         hedge=_hedge(own.hedge or default.hedge),
     )
+
+
+def _tls(tls: written.ServerTls | None) -> compiled.ServerTls | None:
+    """None: nothing that differs from any https server."""
+    if tls is None:
+        return None
+    secret = tls.client_certificate.secret_name if tls.client_certificate else None
+    found = compiled.ServerTls(
+        ca_bundle=tls.ca_bundle, server_name=tls.server_name, client_certificate=secret
+    )
+    return None if found == compiled.ServerTls() else found
 
 
 def _hedge(hedge: written.Hedge | None) -> compiled.Hedge | None:

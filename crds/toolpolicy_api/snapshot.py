@@ -206,6 +206,15 @@ class Tool(Frozen, frozen=True):
     redaction: Redaction | None = None
 
 
+class ServerTls(Frozen, frozen=True):
+    """Of connections to an https server. `ca_bundle` (PEM) None: the system's roots, and what the installation adds.
+    `server_name` None: the host of the url. `client_certificate`: a Secret, as a folder of the sidecar's."""
+
+    ca_bundle: str | None = None
+    server_name: str | None = None
+    client_certificate: str | None = None
+
+
 class Server(Frozen, frozen=True):
     """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls.
     `timeout_header`: where it is told the milliseconds that are left."""
@@ -216,6 +225,7 @@ class Server(Frozen, frozen=True):
     unlisted: Rules
     concurrency: Concurrency | None = None
     timeout_header: str = TIMEOUT_HEADER
+    tls: ServerTls | None = None
 
 
 class Requirement(Frozen, frozen=True):

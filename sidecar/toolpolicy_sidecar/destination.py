@@ -31,7 +31,7 @@ def of_absolute_form(raw: str) -> Destination | Problem:
         text = "the request target must be an absolute http or https URL, such as http://host:port/path"
         return Problem(Reason.MalformedRequest, text)
     scheme = match[1].lower()
-    found = _authority(match[2], _PORTS[scheme])
+    found = authority(match[2], _PORTS[scheme])
     if found is None:
         return Problem(Reason.MalformedRequest, "the URL in the request line has no valid host and port")
     target = match[3] if match[3].startswith("/") else f"/{match[3]}"
@@ -40,7 +40,7 @@ def of_absolute_form(raw: str) -> Destination | Problem:
 
 def of_authority_form(raw: str) -> tuple[str, int] | Problem:
     """Host and port of `CONNECT host:port HTTP/1.1` (RFC 9112, 3.2.3)."""
-    found = _authority(raw, None)
+    found = authority(raw, None)
     if found is None:
         return Problem(Reason.MalformedRequest, "CONNECT needs a valid host and port, such as host:443")
     return found
@@ -48,9 +48,11 @@ def of_authority_form(raw: str) -> tuple[str, int] | Problem:
 
 def of_origin_form(raw: str, origin: Origin, host: bytes) -> Destination | Problem:
     """Of `GET /path HTTP/1.1` in a tunnel to this origin; `host` is the Host header."""
-    found = _authority(host.decode("latin-1"), _PORTS[origin.scheme])
+    found = authority(host.decode("latin-1"), _PORTS[origin.scheme])
     if found is None or (found[0].rstrip("."), found[1]) != (origin.host.rstrip("."), origin.port):
-        return Problem(Reason.MalformedRequest, "the Host header names another host than CONNECT did")
+        return Problem(
+            Reason.MalformedRequest, "the Host header names another host than the connection was made for"
+        )
     if not raw.startswith("/") or "#" in raw or not _TARGET.fullmatch(raw):
         return Problem(Reason.MalformedRequest, "in a tunnel, the request target must be a path")
     return Destination(origin, raw)
@@ -80,7 +82,8 @@ def canonical_host(text: str) -> str | None:
     return host
 
 
-def _authority(text: str, default_port: int | None) -> tuple[str, int] | None:
+def authority(text: str, default_port: int | None) -> tuple[str, int] | None:
+    """Host and port of `host:port`, in their one form. None: it is neither."""
     match = _AUTHORITY.fullmatch(text)
     if match is None:
         return None

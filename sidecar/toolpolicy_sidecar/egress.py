@@ -39,11 +39,22 @@ class Egress:
             self._at.setdefault(_canonical(server.place.origin), []).append(server)
         for found in self._at.values():
             found.sort(key=lambda server: len(server.place.prefix), reverse=True)
+        self.intercepts = any(origin.scheme == "https" for origin in self._at)
+        """Some server is reached by TLS."""
         self._hosts = frozenset(origin.host for origin in self._at)
 
     def named(self, origin: Origin) -> bool:
         """A policy has a server there, at whatever path."""
         return _canonical(origin) in self._at
+
+    def hosts_at(self, port: int) -> frozenset[str]:
+        """Of the policies' servers at this port."""
+        return frozenset(origin.host for origin in self._at if origin.port == port)
+
+    def dialled(self, origin: Origin) -> Origin:
+        """With what a policy says of its TLS, where one names it."""
+        servers = self._at.get(_canonical(origin))
+        return servers[0].place.origin if servers else origin
 
     def covering(self, origin: Origin, path: str) -> tuple[ServerState, str] | None:
         """The server with the longest url that `path`, a canonical one, is below; and what follows its url."""

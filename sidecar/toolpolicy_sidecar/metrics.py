@@ -116,6 +116,11 @@ class Metrics:
             "Of the agent, most often because it does not trust the bundle.",
             registry=self.registry,
         )
+        self.unpoliced = Gauge(
+            "toolpolicy_egress_unpoliced_total",
+            "What of it began before any policy had come (coldStart: Passthrough).",
+            registry=self.registry,
+        )
         self.connected = Gauge(
             "toolpolicy_channel_connected", "1: the operator is connected.", registry=self.registry
         )

@@ -15,9 +15,10 @@ from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.config.compiling import Compiling
 from toolpolicy_sidecar.health import Health
-from toolpolicy_sidecar.interception import trust_bundle
+from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
+from toolpolicy_sidecar.listeners.transparent import TransparentListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.pipeline import Pipeline
@@ -27,6 +28,7 @@ from toolpolicy_sidecar.settings import Address, Settings
 from toolpolicy_sidecar.telemetry.exports import Exports
 from toolpolicy_sidecar.telemetry.metrics import ExportMetrics, RecordMetrics, SessionMetrics
 from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 if TYPE_CHECKING:
     from toolpolicy_sidecar.interception.authority import Authority
@@ -52,7 +54,9 @@ class Sidecar:
         self.current = Current(recorder=recorders, clock=clock, cold_start=settings.cold_start)
         self.metrics = Metrics(self.current)
         self.health = Health(self.metrics)
-        self.pool = Pool()
+        self._extra_roots = trust_bundle.extra_roots(settings.extra_roots) if settings.extra_roots else b""
+        tls = Contexts(self._extra_roots.decode(), settings.client_certificates)
+        self.pool = Pool(tls=tls)
         pod = _pod(settings)
         self.exports = Exports(settings.telemetry, clock, pod=pod, trace_id_header=settings.trace_id_header)
         self.pipeline = Pipeline(
@@ -61,9 +65,11 @@ class Sidecar:
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
         own_ports = frozenset({settings.reverse.port, settings.admin.port, settings.metrics.port})
         self.forward = ForwardListener(
-            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports
+            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports, tls=tls
         )
+        self.transparent = TransparentListener(self.current, self.forward, limits, clock, recorders)
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
+        self.metrics.unpoliced.set_function(lambda: self.forward.unpoliced)
         self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
         self.metrics.handshakes_failed.set_function(lambda: self.forward.interception.handshakes_failed)
         registry = self.metrics.registry
@@ -92,24 +98,28 @@ class Sidecar:
                 await self._intercept(self.settings.trust_bundle)
             await self.forward.start(*self.settings.forward)
             listening["forward"] = f"{self.settings.forward.host}:{self.settings.forward.port}"
+        if self.settings.transparent_port:
+            self.transparent.start(self.settings.transparent_port)
+            listening["transparent"] = str(self.settings.transparent_port)
         self.health.started = True
         gc.freeze()  # what is there now stays: no collection need look at it
         log.info("serving", extra=listening)
 
     async def _intercept(self, bundle: Path) -> None:
-        """Raises OSError."""
-
-        made = await asyncio.to_thread(_authority)
+        """The agent reads the bundle when it starts: it is there before, and holds the authority also if no policy
+        needs one yet. Raises OSError."""
+        born = await found.find(self.settings.authority_dir, self.settings.intercept_domains)
         roots = trust_bundle.system_roots()
         if not roots:
-            log.warning("this system has no trusted certificates; the bundle has ours alone")
-        trust_bundle.write(bundle, made.certificate, roots)
-        self.forward.interception.authority = made
+            log.warning("this system has no trusted certificates; the bundle has none but ours")
+        trust_bundle.write(bundle, found.certificate(born), roots.rstrip() + b"\n" + self._extra_roots)
+        self.forward.interception.found(lambda: _authority(born), self.current.runtime)
 
     async def stop(self) -> None:
         self.health.draining = True
         drain_s = self.settings.drain_s
         await asyncio.gather(self.listener.drain(drain_s), self.forward.drain(drain_s))
+        await self.transparent.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -238,11 +248,10 @@ def _pod(settings: Settings) -> Pod:
     return Pod(named, settings.pod.service_account)
 
 
-def _authority() -> "Authority":
-    """Loading cryptography takes half a second and 10 MB: only where it is used, and not on the loop."""
-    from toolpolicy_sidecar.interception import authority  # noqa: PLC0415 -- see above
+def _authority(born: bytes) -> "Authority":
+    from toolpolicy_sidecar.interception import authority  # noqa: PLC0415 -- cryptography: only where it is used
 
-    return authority.Authority(SystemClock())
+    return authority.Authority(SystemClock(), born)
 
 
 async def serve(settings: Settings, compiling: Compiling | None = None) -> int:

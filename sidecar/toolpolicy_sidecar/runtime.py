@@ -10,6 +10,7 @@ import msgspec
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, ToolReport
+from toolpolicy_api.pem import fault_of_bundle
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.egress import Egress
@@ -238,7 +239,7 @@ class _Plan:
             for s, server in enumerate(policy.servers):
                 if server.name in self.places:
                     raise InvalidSnapshot(f"{where}.servers[{s}].name: {server.name!r} appears twice")
-                self.places[server.name] = _place(server.url, f"{where}.servers[{s}].url")
+                self.places[server.name] = _place(server, f"{where}.servers[{s}]")
                 _breaker(server.unlisted, f"{where}.servers[{s}].unlisted")
             for t, tool in enumerate(policy.tools):
                 if tool.name in tools or tool.name == snapshot.UNLISTED:
@@ -374,9 +375,14 @@ def _key(secret: bytes, policy: str) -> bytes:
     return blake2b(policy.encode(), key=secret, digest_size=32).digest()
 
 
-def _place(url: str, where: str) -> Place:
+def _place(server: snapshot.Server, where: str) -> Place:
     try:
-        place = parse(url)
+        place = parse(server.url)
     except ValueError as error:
-        raise InvalidSnapshot(f"{where}: {error}") from None
-    return place._replace(prefix=quote(place.prefix, safe=_URL_PATH))
+        raise InvalidSnapshot(f"{where}.url: {error}") from None
+    if server.tls is not None and server.tls.ca_bundle is not None:
+        fault = fault_of_bundle(server.tls.ca_bundle)
+        if fault is not None:
+            raise InvalidSnapshot(f"{where}.tls.ca_bundle: {fault}")
+    origin = msgspec.structs.replace(place.origin, tls=server.tls)
+    return Place(origin, quote(place.prefix, safe=_URL_PATH))

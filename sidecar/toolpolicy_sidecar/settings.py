@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.telemetry import settings as telemetry
+_DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 class Address(NamedTuple):
@@ -27,10 +29,15 @@ class Settings(NamedTuple):
     state_dir: Path | None
     reverse: Address
     forward: Address | None
+    transparent_port: int | None
     trust_bundle: Path | None
+    authority_dir: Path | None
+    intercept_domains: tuple[str, ...]
+    extra_roots: Path | None
+    client_certificates: Path | None
     admin: Address
     metrics: Address
-    cold_start: Literal["Deny"]
+    cold_start: Literal["Deny", "Passthrough"]
     max_body_bytes: int
     drain_s: float
     log_level: str
@@ -64,10 +71,29 @@ def parse(argv: list[str]) -> Settings:
     option("state-dir", "folder that keeps the last good configuration")
     option("reverse", "where the agent's calls come in", "127.0.0.1:19001")
     option("forward", "where the agent's HTTP_PROXY leads, such as 127.0.0.1:19002; by default nowhere")
+    option("transparent-port", "with --forward: where `toolpolicy redirect` leads connections, such as 19003")
     option("trust-bundle", "with --forward: file to write, by which the agent trusts intercepted TLS")
+    option(
+        "authority-dir", "folder in memory (tmpfs) that keeps the authority of intercepted TLS over a restart"
+    )
+    option(
+        "intercept-domains", "the only domains whose TLS is looked into, with commas between; default: any"
+    )
+    option(
+        "extra-roots",
+        "file, or folder of files, with more certificates to trust, of servers and for the agent",
+    )
+    option(
+        "client-certificates",
+        "folder with one for each clientCertificate of a policy: NAME/tls.crt, NAME/tls.key",
+    )
     option("admin", "where the admin API answers; loopback only", "127.0.0.1:19000")
     option("metrics", "where metrics and probes answer", "127.0.0.1:19090")
-    option("cold-start", "without any configuration: Deny refuses calls", "Deny")
+    option(
+        "cold-start",
+        "without any configuration: Deny refuses all, Passthrough lets pass what comes to --forward",
+        "Deny",
+    )
     option("max-body-bytes", "largest body that is read whole", str(10 * 1024 * 1024))
     option("drain-seconds", "on TERM, how long calls in flight may take to end", "5")
     option("log-level", "debug, info, warning or error", "info")
@@ -84,22 +110,30 @@ def parse(argv: list[str]) -> Settings:
     given = parser.parse_args(argv)
     if bool(given.policies) == bool(given.operator):
         parser.error("give either --policies (standalone) or --operator (in a cluster)")
-    if given.cold_start != "Deny":
-        # Without a policy the reverse listener knows no destination that it could let a call pass to.
-        parser.error(f"--cold-start {given.cold_start!r} is not supported yet; the one value is Deny")
+    if given.cold_start not in {"Deny", "Passthrough"}:
+        parser.error(f"--cold-start is Deny or Passthrough, not {given.cold_start!r}")
+    # Passthrough: the reverse listener knows no destination that it could let a call pass to.
+    passthrough = given.cold_start == "Passthrough"
+    for flag, is_given in (
+        ("--cold-start Passthrough", passthrough),
+        ("--transparent-port", given.transparent_port),
+        ("--trust-bundle", given.trust_bundle),
+    ):
+        if is_given and not given.forward:
+            parser.error(f"{flag} is for the forward proxy: give --forward, too")
     if given.log_level not in {"debug", "info", "warning", "error"}:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
         forward = _address(given.forward) if given.forward else None
         addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
+        domains = tuple(_domain(text) for text in given.intercept_domains.split(",") if text.strip())
+        transparent_port = int(given.transparent_port) if given.transparent_port else None
         max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
         exported = telemetry.parse(os.environ)
     except ValueError as wrong:
         parser.error(str(wrong))
     if addresses[1].host not in {"127.0.0.1", "::1", "localhost"}:
         parser.error(f"--admin must be on loopback, not {addresses[1].host}: it switches tools off")
-    if given.trust_bundle and not forward:
-        parser.error("--trust-bundle is for the forward proxy: give --forward, too")
     if forward and forward.host not in {"127.0.0.1", "::1", "localhost"}:
         parser.error(
             f"--forward must be on loopback, not {forward.host}: it is a proxy for whoever reaches it"
@@ -114,10 +148,15 @@ def parse(argv: list[str]) -> Settings:
         state_dir=_path(given.state_dir),
         reverse=addresses[0],
         forward=forward,
+        transparent_port=transparent_port,
         trust_bundle=_path(given.trust_bundle),
+        authority_dir=_path(given.authority_dir),
+        intercept_domains=domains,
+        extra_roots=_path(given.extra_roots),
+        client_certificates=_path(given.client_certificates),
         admin=addresses[1],
         metrics=addresses[2],
-        cold_start="Deny",
+        cold_start=given.cold_start,
         max_body_bytes=max_body_bytes,
         drain_s=drain_s,
         log_level=given.log_level,
@@ -130,6 +169,12 @@ def parse(argv: list[str]) -> Settings:
 
 def _header(text: str) -> bytes | None:
     return text.lower().encode() if text else None
+def _domain(text: str) -> str:
+    """Raises ValueError."""
+    name = text.strip().lower()
+    if not _DOMAIN.fullmatch(name):
+        raise ValueError(f"--intercept-domains: {text!r} is no domain, such as corp.example")
+    return name
 
 
 def _path(text: str) -> Path | None:

@@ -101,6 +101,57 @@ BAD = [
     Bad(
         "url with query", put("servers.0.url", "http://kb/?a=b"), "spec.servers[0].url", "spec.servers[0].url"
     ),
+    Bad(
+        "tls of an http server",
+        put("servers.0.tls", {"serverName": "kb"}),
+        "spec.servers[0].tls",
+        "tls is for https",
+    ),
+    Bad(
+        "certificates that are none",
+        put(
+            "servers.0", {"name": "kb", "protocol": "MCP", "url": "https://kb/", "tls": {"caBundle": "none"}}
+        ),
+        "spec.servers[0].tls.caBundle",
+        None,
+    ),
+    Bad(
+        "a key in the policy",
+        put(
+            "servers.0",
+            {
+                "name": "kb",
+                "protocol": "MCP",
+                "url": "https://kb/",
+                "tls": {"caBundle": "-----BEGIN PRIVATE KEY-----"},
+            },
+        ),
+        "spec.servers[0].tls.caBundle",
+        None,
+    ),
+    Bad(
+        "server name that is an URL",
+        put(
+            "servers.0",
+            {"name": "kb", "protocol": "MCP", "url": "https://kb/", "tls": {"serverName": "https://kb"}},
+        ),
+        "spec.servers[0].tls.serverName",
+        "spec.servers[0].tls.serverName",
+    ),
+    Bad(
+        "Secret in another folder",
+        put(
+            "servers.0",
+            {
+                "name": "kb",
+                "protocol": "MCP",
+                "url": "https://kb/",
+                "tls": {"clientCertificate": {"secretName": "../x"}},
+            },
+        ),
+        "spec.servers[0].tls.clientCertificate.secretName",
+        "spec.servers[0].tls.clientCertificate.secretName",
+    ),
     Bad("url with impossible port", put("servers.0.url", "http://kb:99999/"), "spec.servers[0].url", None),
     Bad(
         "server name with capitals",

@@ -19,6 +19,10 @@ VARIANTS = {
     "defaults": [],
     "everything": [
         "requireSidecar=true",
+        "sidecar.forward.noProxy={metadata.google.internal,10.0.0.0/8}",
+        "sidecar.forward.interceptDomains={svc,corp.example}",
+        "sidecar.extraRoots=corp-roots",
+        "sidecar.forward.transparent=true",
         "crds.keep=true",
         "certManager.enabled=true",
         "certManager.issuerRef.name=mine",

@@ -82,6 +82,13 @@ class Process:
         return self.process.wait(timeout=20)
 
 
+def resident_mib(process: Process) -> float:
+    status = Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
+    found = re.search(r"VmRSS:\s+(\d+)", status)
+    assert found
+    return int(found[1]) / 1024
+
+
 @pytest.fixture
 def policies(tmp_path: Path) -> Path:
     path = tmp_path / "policies.yaml"
@@ -111,12 +118,8 @@ def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
     status, body = request(f"http://127.0.0.1:{process.reverse}/api/x")
     seconds = time.monotonic() - began
     assert (status, json.loads(body)["reason"]) == (502, "ConnectRefused")
-    resident = re.search(
-        r"VmRSS:\s+(\d+)", Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
-    )
-    assert resident
     measured(
-        f"standalone: first answer after {seconds * 1000:.0f} ms, {int(resident[1]) / 1024:.0f} MiB resident"
+        f"standalone: first answer after {seconds * 1000:.0f} ms, {resident_mib(process):.0f} MiB resident"
     )
     assert process.end() == 0
     events = [entry["event"] for entry in process.log()]
@@ -126,37 +129,36 @@ def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_a_forward_proxy_that_looks_into_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that curl has is the environment; the policy says that the tool is switched off."""
+    """All that curl has is the environment and a bundle of before there was an https server; the policy says that the
+    tool is switched off."""
     world = Authority(SystemClock())
     (tmp_path / "world.pem").write_bytes(world.certificate)
-    policy = json.loads(json.dumps(POLICY))
-    policy["spec"]["servers"][0]["url"] = f"https://localhost:{free_port()}"
-    policy["spec"]["tools"][0]["enabled"] = False
-    (tmp_path / "policies.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(yaml.safe_dump(POLICY), encoding="utf-8")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "world.pem"))
     port, bundle = free_port(), tmp_path / "bundle.pem"
     began = time.monotonic()
     process = Process(
-        tmp_path,
-        f"--policies={tmp_path / 'policies.yaml'}",
-        f"--forward=127.0.0.1:{port}",
-        f"--trust-bundle={bundle}",
+        tmp_path, f"--policies={policies}", f"--forward=127.0.0.1:{port}", f"--trust-bundle={bundle}"
     )
     process.started()
     seconds = time.monotonic() - began
     assert bundle.read_bytes().startswith(world.certificate.rstrip())
+    before = resident_mib(process)
+    policy = json.loads(json.dumps(POLICY))
+    policy["spec"]["servers"][0]["url"] = f"https://localhost:{free_port()}"
+    policy["spec"]["tools"][0]["enabled"] = False
+    policies.write_text(yaml.safe_dump(policy), encoding="utf-8")
+    until(lambda: sum(entry["event"] == "config applied" for entry in process.log()) == 2, "it is picked up")
     environment = {**os.environ, "HTTPS_PROXY": f"http://127.0.0.1:{port}", "CURL_CA_BUNDLE": str(bundle)}
     url = f"{policy['spec']['servers'][0]['url']}/x"
     answer = subprocess.run(
         ["curl", "-sS", "-m", "20", "--noproxy", "", url], env=environment, capture_output=True, check=True
     )
     assert json.loads(answer.stdout)["reason"] == "ToolDisabled"
-    resident = re.search(
-        r"VmRSS:\s+(\d+)", Path(f"/proc/{process.process.pid}/status").read_text(encoding="utf-8")
-    )
-    assert resident
     measured(
-        f"with intercepted TLS: started after {seconds * 1000:.0f} ms, {int(resident[1]) / 1024:.0f} MiB resident"
+        f"with a trust bundle: started after {seconds * 1000:.0f} ms, {before:.0f} MiB resident;"
+        f" {resident_mib(process):.0f} MiB with intercepted TLS"
     )
     text = request(f"http://127.0.0.1:{process.metrics}/metrics")[1]
     assert "toolpolicy_intercepted_connections_total 1.0" in text
@@ -217,7 +219,8 @@ def test_a_bad_first_configuration_ends_it_with_words(tmp_path: Path, content: s
         (["--policies=x", "--reverse=nowhere"], "no HOST:PORT"),
         (["--policies=x", "--forward=0.0.0.0:1"], "must be on loopback"),
         (["--policies=x", "--trust-bundle=y"], "give --forward, too"),
-        (["--operator=wss://x", "--cold-start=Passthrough"], "not supported yet"),
+        (["--operator=wss://x", "--cold-start=Maybe"], "is Deny or Passthrough, not 'Maybe'"),
+        (["--operator=wss://x", "--cold-start=Passthrough"], "give --forward, too"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_line(flags: list[str], words: str) -> None:

@@ -71,19 +71,21 @@ class Admission:
 
     async def _inject(self, request: Mapping[str, Any]) -> dict[str, Any]:
         pod = request["object"]
-        injection, servers, warnings = leave(pod), [], []
+        injection, warnings = leave(pod), []
+        servers: list[snapshot.Server] = []
         if injection is None:
             labels = pod["metadata"].get("labels") or {}
             try:
                 enforced = resolve(await self._policies(request["namespace"]), labels).snapshot
-                servers = [server.name for policy in enforced.policies for server in policy.servers]
+                servers = [server for policy in enforced.policies for server in policy.servers]
             except (ApiError, TimeoutError) as error:
                 log.warning("policies not listed", extra={"pod": _name(request), "why": _plain(error)})
                 warnings.append(NO_ADDRESSES)
             injection = inject(pod, self._sidecar, servers)
         result = "injected" if injection.injected else "left"
         self.metrics.reviews.labels("inject", result).inc()
-        log.info(result, extra={"pod": _name(request), "why": injection.why, "servers": servers})
+        names = [server.name for server in servers]
+        log.info(result, extra={"pod": _name(request), "why": injection.why, "servers": names})
         answer: dict[str, Any] = {"allowed": True}
         if injection.patch:
             encoded = base64.b64encode(json.dumps(injection.patch).encode()).decode()

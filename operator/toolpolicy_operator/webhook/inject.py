@@ -1,23 +1,27 @@
 """A pod in, a JSON Patch out: the sidecar, its volumes, and the addresses of the tools for the agent. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from toolpolicy_api.snapshot import Server
 from toolpolicy_operator.index import INJECT_LABEL, INJECTED_LABEL
+from toolpolicy_operator.webhook.environment import addresses, environment
 from toolpolicy_operator.webhook.overrides import override
 from toolpolicy_operator.webhook.sidecar import (
-    ADMIN_PORT,
     CONTAINER,
-    METRICS_PORT,
-    REVERSE_PORT,
-    STATE_VOLUME,
-    VOLUME,
+    PORTS,
+    REDIRECT,
+    TRUST_MOUNT,
+    TRUST_VOLUME,
+    VOLUMES,
     Sidecar,
     container,
+    redirect,
     volumes,
 )
 
 VERSION_ANNOTATION = "toolpolicy.dev/version"
+CONFLICTS_ANNOTATION = "toolpolicy.dev/not-forwarded"
 NOT_INJECTED_ANNOTATION = "toolpolicy.dev/not-injected"
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
@@ -41,25 +45,38 @@ class Injection(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def inject(pod: Pod, sidecar: Sidecar, servers: Iterable[str]) -> Injection:
-    """`servers`: names of the tool servers that the pod's policies know. Idempotent by the container's name."""
+def inject(pod: Pod, sidecar: Sidecar, servers: Sequence[Server]) -> Injection:
+    """`servers`: those that the pod's policies know. Idempotent by the container's name."""
     left = leave(pod)
     if left:
         return left
     metadata, spec = pod.get("metadata") or {}, pod["spec"]
     own, warnings = override(sidecar, metadata.get("annotations") or {})
-    addresses = _addresses(servers)
+    known = addresses(server.name for server in servers)
+    secrets = {server.tls.client_certificate or "" for server in servers if server.tls} - {""}
+    own = own._replace(client_certificates=tuple(sorted(secrets)))
     patch: Patch = []
+    conflicts: list[str] = []
     for key in ("initContainers", "containers"):
         for index, other in enumerate(spec.get(key) or ()):
-            patch += _environment(f"/spec/{key}/{index}/env", other.get("env") or (), addresses)
-    patch += _append(spec, "volumes", volumes())
+            at = f"/spec/{key}/{index}"
+            told = environment(other, known, own)
+            patch.append({"op": "add", "path": f"{at}/env", "value": told.env})
+            conflicts += told.conflicts
+            if own.forward:
+                patch += _append(other, f"{at}/volumeMounts", [_TRUST_MOUNT])
+    patch += _append(spec, "/spec/volumes", volumes(own))
+    ours = [redirect(own), container(own)] if own.forward and own.transparent else [container(own)]
     if spec.get("initContainers"):
-        patch.append({"op": "add", "path": "/spec/initContainers/0", "value": container(own)})
+        at = "/spec/initContainers/0"
+        patch += [{"op": "add", "path": at, "value": one} for one in reversed(ours)]
     else:
-        patch.append({"op": "add", "path": "/spec/initContainers", "value": [container(own)]})
-    patch += _mark(metadata, "labels", INJECTED_LABEL, "true")
-    patch += _mark(metadata, "annotations", VERSION_ANNOTATION, sidecar.version)
+        patch.append({"op": "add", "path": "/spec/initContainers", "value": ours})
+    patch += _mark(metadata, "labels", {INJECTED_LABEL: "true"})
+    # A warning reaches kubectl, but not who looks at a Deployment's pod: that one finds the annotation.
+    told_why = {CONFLICTS_ANNOTATION: "; ".join(conflicts)} if conflicts else {}
+    patch += _mark(metadata, "annotations", {VERSION_ANNOTATION: sidecar.version, **told_why})
+    warnings += tuple(f"toolpolicy: {conflict}" for conflict in conflicts)
     return Injection(injected=True, why="injected", patch=patch, warnings=(*warnings, *_port_clashes(spec)))
 
 
@@ -73,15 +90,10 @@ def leave(pod: Pod) -> Injection | None:
         if not left.surprising:
             return Injection(injected=False, why=left.why, patch=[])
         # A warning reaches kubectl, but not who looks at a Deployment's pod: that one finds the annotation.
-        patch = _mark(metadata, "annotations", NOT_INJECTED_ANNOTATION, left.why)
+        patch = _mark(metadata, "annotations", {NOT_INJECTED_ANNOTATION: left.why})
         warning = f"toolpolicy: no sidecar is injected: {left.why}"
         return Injection(injected=False, why=left.why, patch=patch, warnings=(warning,))
     return None
-
-
-def variable(server: str) -> str:
-    """`kb-eu` → `TOOLPOLICY_KB_EU_URL`."""
-    return f"TOOLPOLICY_{server.upper().replace('-', '_')}_URL"
 
 
 # Why a pod is left without a sidecar; the first that speaks decides.
@@ -112,7 +124,7 @@ def _windows(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
 
 def _names_taken(_: Mapping[str, Any], spec: Mapping[str, Any]) -> Left | None:
     """The API server would refuse the whole pod for a name that appears twice."""
-    for kind, ours in (("containers", {CONTAINER}), ("volumes", {VOLUME, STATE_VOLUME})):
+    for kind, ours in (("containers", {CONTAINER, REDIRECT}), ("volumes", VOLUMES)):
         taken = sorted(ours & {one.get("name") for one in spec.get(kind) or ()})
         if taken:
             return Left(f"the pod has {kind[:-1]} {taken[0]!r} of its own; rename it", surprising=True)
@@ -129,39 +141,30 @@ REASONS: tuple[Callable[[Mapping[str, Any], Mapping[str, Any]], Left | None], ..
 )
 
 
-def _addresses(servers: Iterable[str]) -> dict[str, str]:
-    base = f"http://127.0.0.1:{REVERSE_PORT}"
-    return {"TOOLPOLICY_URL": base} | {variable(server): f"{base}/{server}" for server in sorted(servers)}
+_TRUST_MOUNT = {"name": TRUST_VOLUME, "mountPath": TRUST_MOUNT, "readOnly": True}
 
 
-def _environment(path: str, env: Sequence[Mapping[str, Any]], addresses: Mapping[str, str]) -> Patch:
-    """What the user has set stays. Ours come first, so that the user's own may say `$(TOOLPOLICY_KB_URL)`."""
-    known = {item.get("name") for item in env}
-    new = [{"name": name, "value": value} for name, value in addresses.items() if name not in known]
-    if not env:
-        return [{"op": "add", "path": path, "value": new}]
-    return [{"op": "add", "path": f"{path}/0", "value": item} for item in reversed(new)]
+def _append(whole: Mapping[str, Any], path: str, items: Sequence[Mapping[str, Any]]) -> Patch:
+    if not whole.get(path.rpartition("/")[2]):
+        return [{"op": "add", "path": path, "value": list(items)}]
+    return [{"op": "add", "path": f"{path}/-", "value": item} for item in items]
 
 
-def _append(spec: Mapping[str, Any], key: str, items: Sequence[Mapping[str, Any]]) -> Patch:
-    if not spec.get(key):
-        return [{"op": "add", "path": f"/spec/{key}", "value": list(items)}]
-    return [{"op": "add", "path": f"/spec/{key}/-", "value": item} for item in items]
-
-
-def _mark(metadata: Mapping[str, Any], kind: str, key: str, value: str) -> Patch:
+def _mark(metadata: Mapping[str, Any], kind: str, values: Mapping[str, str]) -> Patch:
     if not metadata.get(kind):
-        return [{"op": "add", "path": f"/metadata/{kind}", "value": {key: value}}]
-    return [{"op": "add", "path": f"/metadata/{kind}/{key.replace('/', '~1')}", "value": value}]
+        return [{"op": "add", "path": f"/metadata/{kind}", "value": dict(values)}]
+    return [
+        {"op": "add", "path": f"/metadata/{kind}/{key.replace('/', '~1')}", "value": value}
+        for key, value in values.items()
+    ]
 
 
 def _port_clashes(spec: Mapping[str, Any]) -> Iterator[str]:
     """Declared ports only; nobody has to declare one."""
-    ours = {ADMIN_PORT, REVERSE_PORT, METRICS_PORT}
     for other in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         for port in other.get("ports") or ():
             number = port.get("containerPort")
-            if number in ours:
+            if number in PORTS:
                 yield (
                     f"toolpolicy: container {other.get('name')} uses port {number}, which the sidecar needs:"
                     " one of the two will not start"

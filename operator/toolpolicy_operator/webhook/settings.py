@@ -52,7 +52,7 @@ def parse(argv: list[str]) -> Settings:
         "cold-start",
         "what a sidecar does that has found no policy anywhere",
         "Deny",
-        ("Deny",),
+        ("Deny", "Passthrough"),
     )
     flag(
         "pull-policy", "imagePullPolicy of the sidecars", "IfNotPresent", ("Always", "IfNotPresent", "Never")
@@ -60,6 +60,25 @@ def parse(argv: list[str]) -> Settings:
     flag("sidecar-resources", "requests and limits of the sidecars, as JSON", "{}")
     flag("sidecar-log-level", "how much the sidecars say", "info", LOG_LEVELS)
     flag("sidecar-telemetry", "where the sidecars send traces and logs, as JSON", "{}")
+    flag(
+        "forward",
+        "do agents' calls of the tools' own addresses come to the sidecar?",
+        "true",
+        ("true", "false"),
+    )
+    flag(
+        "transparent",
+        "does the kernel lead all connections there? Needs NET_ADMIN",
+        "false",
+        ("true", "false"),
+    )
+    flag("no-proxy", "hosts that agents reach past the sidecar, with commas between", "")
+    flag(
+        "intercept-domains",
+        "the only domains whose TLS sidecars may look into; empty: any that a policy names",
+        "",
+    )
+    flag("extra-roots", "ConfigMap, in each agent's namespace, with more certificates to trust", "")
     flag("max-body-bytes", "largest body that a sidecar reads whole", str(10 * 1024 * 1024))
     options = parser.parse_args(argv)
     try:
@@ -72,6 +91,11 @@ def parse(argv: list[str]) -> Settings:
     sidecar = Sidecar(
         image=options.image,
         operator=options.operator,
+        forward=options.forward == "true",
+        transparent=options.transparent == "true",
+        no_proxy=_list(options.no_proxy),
+        domains=_list(options.intercept_domains),
+        extra_roots=options.extra_roots,
         cold_start=options.cold_start,
         log_level=options.sidecar_log_level,
         pull_policy=options.pull_policy,
@@ -81,6 +105,10 @@ def parse(argv: list[str]) -> Settings:
         telemetry=told,
     )
     return Settings(*ports, Path(options.certificates), options.log_level, sidecar)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def _resources(text: str) -> Mapping[str, Any]:

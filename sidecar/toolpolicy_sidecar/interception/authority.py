@@ -1,9 +1,8 @@
-"""A certificate authority that lives and dies with the process. Its keys are in memory only, and so are the leaves'."""
+"""Certificates of the hosts that policies name, by an authority that the agent trusts. Keys are in memory only."""
 
 import datetime as dt
 import ipaddress
 import os
-import secrets
 import ssl
 from collections import OrderedDict
 from typing import NamedTuple
@@ -13,14 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.interception.birth import SKEW, bear
 
 LEAVES = 256
 """Names that leaves are kept for; the one that was not used for the longest time goes first."""
 LEAF_LIFE = dt.timedelta(days=7)
 LEAF_USED_S = 24 * 3600.0
 """A leaf is not used for longer: the agent's clock may be days wrong."""
-_LIFE = dt.timedelta(days=5 * 365)
-_SKEW = dt.timedelta(days=1)
 
 
 class _Leaf(NamedTuple):
@@ -31,34 +29,26 @@ class _Leaf(NamedTuple):
 class Authority:
     """Importing this module is what costs (some 10 MB): it is done only where TLS is intercepted."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, born: bytes | None = None) -> None:
+        """`born`: as `birth.bear` gives it; a new one by default. Raises ValueError."""
         self._clock = clock
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        born = bear((), clock.unix_ms()) if born is None else born
+        key = serialization.load_pem_private_key(born, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("the authority's key is no elliptic curve key")  # noqa: TRY004 -- a wrong value
+        self._key = key
+        self._own = x509.load_pem_x509_certificate(born)
         self._leaf_key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name(f"toolpolicy sidecar {secrets.token_hex(4)}")
         self._leaves: OrderedDict[str, _Leaf] = OrderedDict()
-        public = self._key.public_key()
-        usage = x509.KeyUsage(
-            digital_signature=False,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        self._identifier = x509.SubjectKeyIdentifier.from_public_key(public)
-        made = (
-            self._builder(self._name, public, _LIFE)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(self._identifier, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.certificate = made.public_bytes(serialization.Encoding.PEM)
+        self._domains = _permitted(self._own)
+        self.certificate = self._own.public_bytes(serialization.Encoding.PEM)
         """PEM: what the agent has to trust."""
+
+    def vouches_for(self, host: str) -> bool:
+        """Clients would refuse the certificate of a host that this authority is constrained not to speak for."""
+        return self._domains is None or any(
+            host == domain or host.endswith(f".{domain}") for domain in self._domains
+        )
 
     def context(self, host: str) -> ssl.SSLContext:
         """Of a server that is `host`, a name or an IP address, for clients that trust this authority."""
@@ -94,34 +84,32 @@ class Authority:
         except ValueError:
             name = x509.DNSName(host)
         public = self._leaf_key.public_key()
+        now = dt.datetime.fromtimestamp(self._clock.unix_ms() / 1000, dt.UTC)
+        signer = x509.SubjectKeyIdentifier.from_public_key(self._own.public_key())
         made = (
-            self._builder(_name("toolpolicy"), public, LEAF_LIFE)
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "toolpolicy")]))
+            .issuer_name(self._own.subject)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - SKEW)
+            .not_valid_after(now + LEAF_LIFE)
             .add_extension(x509.SubjectAlternativeName([name]), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier),
-                critical=False,
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False
             )
             .sign(self._key, hashes.SHA256())
         )
         return made.public_bytes(serialization.Encoding.PEM)
 
-    def _builder(
-        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, life: dt.timedelta
-    ) -> x509.CertificateBuilder:
-        now = dt.datetime.fromtimestamp(self._clock.unix_ms() / 1000, dt.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _SKEW)
-            .not_valid_after(now + life)
-        )
 
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common)])
+def _permitted(certificate: x509.Certificate) -> list[str] | None:
+    """None: any name."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+    except x509.ExtensionNotFound:
+        return None
+    return [name.value for name in found or () if isinstance(name, x509.DNSName)]

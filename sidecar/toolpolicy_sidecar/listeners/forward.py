@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import Destination, shown
+from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, HttpListener
 from toolpolicy_sidecar.listeners.interception import Interception
 from toolpolicy_sidecar.listeners.tunnels import Tunnels
@@ -22,6 +23,7 @@ from toolpolicy_sidecar.runtime import Current, Limits, Runtime
 from toolpolicy_sidecar.upstream.names import Names, SystemNames
 from toolpolicy_sidecar.upstream.origin import Origin
 from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 _UPLOAD_S = 24 * 3600.0
 """For an agent to send its body to a host that no policy names: it is not ours to hurry it."""
@@ -38,24 +40,38 @@ class ForwardListener(HttpListener):
         *,
         own_ports: frozenset[int] = frozenset(),
         names: Names | None = None,
+        tls: Contexts | None = None,
     ) -> None:
         """`own_ports`: of the sidecar's other listeners. `names`: the system's by default. Raises Unready."""
         super().__init__(current, pipeline, limits, clock, recorder)
-        self._own_ports = own_ports
+        self.own_ports = own_ports
         names = names or SystemNames()
-        self._pool = Pool(check=self._address_refusal, names=names)
+        self._pool = Pool(check=self._address_refusal, tls=tls, names=names)
         self.interception = Interception(self._http, limits)
+        self.unpoliced = 0
+        """Requests and tunnels that began before any policy had come."""
         self.tunnels = Tunnels(limits, clock, recorder, names, self._address_refusal)
-        current.on_install.append(self.tunnels.reconsider)
+        current.on_install += [self.tunnels.reconsider, self.interception.prepare]
 
     async def start(self, host: str, port: int) -> int:
         bound = await super().start(host, port)
-        self._own_ports |= {bound}
+        self.own_ports |= {bound}
         return bound
 
     async def close(self) -> None:
         await super().close()
         await self._pool.close()
+
+    def in_force(self) -> Runtime:
+        """Raises Stopped."""
+        return self._current.runtime or self._before_any_policy()
+
+    def _before_any_policy(self) -> Runtime:
+        """Passthrough: as if there were a policy that names nothing. Raises Stopped."""
+        if self._current.cold_start != "Passthrough":
+            return super()._before_any_policy()
+        self.unpoliced += 1
+        return Runtime("", "cold start", (), 0)
 
     async def _route(self, asked: Asked, runtime: Runtime) -> None:
         """Raises Stopped."""
@@ -98,6 +114,7 @@ class ForwardListener(HttpListener):
         incoming = replace(
             incoming, headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
         )
+        where = where._replace(origin=runtime.egress.dialled(origin))
         try:
             await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)
         except Stopped as stopped:
@@ -128,14 +145,11 @@ class ForwardListener(HttpListener):
 
     def _address_refusal(self, origin: Origin, address: str) -> str | None:
         """Why this address must not be dialled: it is ours, or none for agents."""
-        if origin.port in self._own_ports and _is_local(address):
+        if origin.port in self.own_ports and _is_local(address):
             return f"{origin.host}:{origin.port} is this sidecar itself; put it into NO_PROXY"
         runtime = self._current.runtime
-        return (
-            runtime.egress.address_refusal(origin, address)
-            if runtime
-            else "no policy has reached the sidecar"
-        )
+        egress = runtime.egress if runtime else Egress((), {})
+        return egress.address_refusal(origin, address)
 
 
 def _for_server(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:

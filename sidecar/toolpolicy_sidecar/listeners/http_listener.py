@@ -114,12 +114,14 @@ class HttpListener(ABC):
         if self._draining:
             reply.close_after()
             raise Stopped(Problem(Reason.Draining, "the sidecar is shutting down", 1))
-        runtime = self._current.runtime
-        if runtime is None:
-            raise Stopped(Problem(Reason.NoPolicy, _NO_POLICY[self._current.cold_start], 1))
+        runtime = self._current.runtime or self._before_any_policy()
         noted, repeated = _noted(request)
         self._refuse_odd(request, noted, reply)
         await self._route(Asked(request, reply, noted, repeated, arrived, arrived_ms), runtime)
+
+    def _before_any_policy(self) -> Runtime:
+        """What is in force at a cold start. Raises Stopped."""
+        raise Stopped(Problem(Reason.NoPolicy, _NO_POLICY[self._current.cold_start], 1))
 
     @abstractmethod
     async def _route(self, asked: Asked, runtime: Runtime) -> None:
@@ -233,7 +235,7 @@ _NO_POLICY = {
     "Deny": "no policy has reached this sidecar yet, so it lets nothing pass; is the operator running?",
     "Passthrough": (
         "no policy has reached this sidecar yet, so it does not know where any server is"
-        " (coldStart Passthrough needs a listener that sees the address); is the operator running?"
+        " (coldStart Passthrough is for what comes by HTTP_PROXY); is the operator running?"
     ),
 }
 

@@ -1,6 +1,7 @@
 """CONNECT to hosts that no policy names."""
 
 import asyncio
+import socket
 from typing import cast
 
 from toolpolicy_sidecar.attempt import problem_of
@@ -27,6 +28,8 @@ class Tunnels:
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._names, self._check = names, check
         self._open: dict[Tunnel, Origin] = {}
+        self._redirected: dict[Tunnel, frozenset[str]] = {}
+        """Hosts that the policies named at its port when it began."""
 
     @property
     def open(self) -> int:
@@ -34,6 +37,36 @@ class Tunnels:
 
     async def join(self, asked: Asked, origin: Origin, egress: Egress) -> None:
         """Until it is closed. Raises Stopped, while the agent can still be told."""
+        tunnel = self._begun(origin, egress)
+        connection = cast("Connection", asked.request.protocol)
+        try:
+            # What the agent sends meanwhile stays with the kernel.
+            cast("asyncio.Transport", asked.request.transport).pause_reading()
+            await self._dial(tunnel, origin)
+            transport = asked.reply.hand_over()
+            transport.write(ESTABLISHED)
+            try:
+                await self._joined(tunnel, origin, transport, connection.taken(), asked.arrived)
+            finally:
+                connection.connection_lost(None)
+        finally:
+            del self._open[tunnel]
+
+    async def carry(self, accepted: socket.socket, origin: Origin, egress: Egress) -> None:
+        """A connection that the kernel has redirected here, to an address. Until it is closed.
+        Raises Stopped, OSError."""
+        arrived = self._clock.monotonic()
+        tunnel = self._begun(origin, egress)
+        self._redirected[tunnel] = egress.hosts_at(origin.port)
+        try:
+            await self._dial(tunnel, origin)
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(_Paused, accepted)
+            await self._joined(tunnel, origin, transport, b"", arrived)
+        finally:
+            del self._open[tunnel], self._redirected[tunnel]
+
+    def _begun(self, origin: Origin, egress: Egress) -> Tunnel:
+        """Raises Stopped."""
         problem = egress.refusal(origin)
         if problem is None and len(self._open) >= self._limits.tunnels:
             problem = Problem(
@@ -43,23 +76,20 @@ class Tunnels:
             raise Stopped(problem)
         tunnel = Tunnel(self._limits.tunnel_idle_s)
         self._open[tunnel] = origin
-        try:
-            await self._dial(asked, tunnel, origin)
-            await self._joined(asked, tunnel, origin)
-        finally:
-            del self._open[tunnel]
+        return tunnel
 
     def reconsider(self, runtime: Runtime) -> None:
         """A tunnel that the policies of now would not let begin ends."""
         egress = runtime.egress
         for tunnel, origin in list(self._open.items()):
             named = egress.named(origin) or egress.named(Origin("http", origin.host, origin.port))
-            if named or egress.refusal(origin):
+            # By its address nobody knows whether it leads to a server that was named since.
+            moved = self._redirected.get(tunnel, egress.hosts_at(origin.port)) != egress.hosts_at(origin.port)
+            if named or moved or egress.refusal(origin):
                 tunnel.cut("the policies have changed")
 
-    async def _dial(self, asked: Asked, tunnel: Tunnel, origin: Origin) -> None:
-        """Raises Stopped. What the agent sends meanwhile stays with the kernel."""
-        cast("asyncio.Transport", asked.request.transport).pause_reading()
+    async def _dial(self, tunnel: Tunnel, origin: Origin) -> None:
+        """Raises Stopped."""
         try:
             async with asyncio.timeout(CONNECT_S):
                 await dial(origin, lambda: tunnel.far, self._names, tls=None, check=self._check)
@@ -71,12 +101,12 @@ class Tunnels:
             return
         raise Stopped(problem)
 
-    async def _joined(self, asked: Asked, tunnel: Tunnel, origin: Origin) -> None:
-        connection = cast("Connection", asked.request.protocol)
-        transport = asked.reply.hand_over()
+    async def _joined(
+        self, tunnel: Tunnel, origin: Origin, transport: asyncio.Transport, early: bytes, arrived: float
+    ) -> None:
+        """`arrived`: in seconds, when the agent asked for it."""
         try:
-            transport.write(ESTABLISHED)
-            tunnel.join(transport, connection.taken())
+            tunnel.join(transport, early)
             await tunnel.closed
         finally:
             if not tunnel.closed.done():
@@ -86,10 +116,16 @@ class Tunnels:
                     via="Tunnel",
                     destination=shown(origin),
                     status=200,
-                    duration_ms=(self._clock.monotonic() - asked.arrived) * 1000,
+                    duration_ms=(self._clock.monotonic() - arrived) * 1000,
                     sent_bytes=tunnel.near.received_bytes,
                     received_bytes=tunnel.far.received_bytes,
                     error=tunnel.error,
                 )
             )
-            connection.connection_lost(None)
+
+
+class _Paused(asyncio.Protocol):
+    """Has a connection until it is joined."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).pause_reading()

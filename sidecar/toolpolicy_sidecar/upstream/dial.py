@@ -51,7 +51,7 @@ async def dial(
         raise ConnectRefused(origin, getattr(error, "strerror", None) or str(error)) from None
     try:
         return await asyncio.get_running_loop().create_connection(
-            factory, sock=connected, ssl=tls, server_hostname=origin.host.rstrip(".") if tls else None
+            factory, sock=connected, ssl=tls, server_hostname=origin.tls_name if tls else None
         )
     except ssl.SSLError as error:
         raise TlsFailed(origin, str(error.reason or error)) from None

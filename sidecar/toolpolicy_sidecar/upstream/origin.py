@@ -5,15 +5,23 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from toolpolicy_api.snapshot import ServerTls
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Connections are pooled by it."""
+    """Connections are pooled by it. `tls`: of an https server, what its policy says of it."""
 
     scheme: str
     host: str
     port: int
+    tls: ServerTls | None = None
+
+    @property
+    def tls_name(self) -> str:
+        """Asked for by SNI, and looked for in the certificate."""
+        return (self.tls and self.tls.server_name) or self.host.rstrip(".")
 
     @property
     def authority(self) -> str:

@@ -1,7 +1,6 @@
 """Connections to every origin: kept while they are fresh, bounded in number, first come first served."""
 
 import asyncio
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.failure import ConnectionReset, ConnectTimedOut
 from toolpolicy_sidecar.upstream.names import Names, SystemNames
 from toolpolicy_sidecar.upstream.origin import Origin
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 
 class PoolLimits(NamedTuple):
@@ -37,13 +37,13 @@ class Pool:
         self,
         limits: PoolLimits | None = None,
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: Contexts | None = None,
         check: Check | None = None,
         names: Names | None = None,
     ) -> None:
         """`check`: asked of every address before it is dialled. `names`: the system's by default."""
         self._limits = limits or PoolLimits()
-        self._tls, self._check = tls, check
+        self.tls, self._check = tls or Contexts(), check
         self._names = names or SystemNames()
         self._lanes: dict[Origin, _Lane] = {}
         self._connections: set[Connection] = set()
@@ -116,7 +116,7 @@ class Pool:
                 origin,
                 lambda: Connection(origin, self._put_back, self._drop),
                 self._names,
-                tls=self._context() if origin.scheme == "https" else None,
+                tls=self.tls.context(origin) if origin.scheme == "https" else None,
                 check=self._check,
             )
         except BaseException:
@@ -127,13 +127,6 @@ class Pool:
             raise ConnectionReset(origin, "closed before use", sent=False, response_started=False)
         self._connections.add(connection)
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        """Made when it is first needed: loading the system's roots takes time and memory."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
 
     async def _turn(self, lane: _Lane, *, first: bool) -> None:
         """`first`: before all others, since it was its turn and somebody new was faster."""

@@ -43,17 +43,25 @@ def test_a_pod_gets_its_sidecar_and_the_addresses_of_its_policies(world: World) 
     assert warnings == ""
     assert init_names(made) == ["toolpolicy"]
     (sidecar,), (agent,) = made["spec"]["initContainers"], made["spec"]["containers"]
-    assert environment(agent) == {
+    told = environment(agent)
+    assert {name: value for name, value in told.items() if name.startswith("TOOLPOLICY_")} == {
         "TOOLPOLICY_URL": "http://127.0.0.1:19001",
         "TOOLPOLICY_KB_URL": "http://127.0.0.1:19001/kb",
         "TOOLPOLICY_TICKETS_URL": "http://127.0.0.1:19001/tickets",
     }
+    assert told["HTTPS_PROXY"] == "http://127.0.0.1:19002"
+    assert "toolpolicy-trust" in {mount["name"] for mount in agent["volumeMounts"]}
     assert made["metadata"]["labels"]["toolpolicy.dev/injected"] == "true"
     assert made["metadata"]["annotations"]["toolpolicy.dev/version"]
     # The agent has its API token; the sidecar, which never calls the API server, does not.
     token = next(mount["name"] for mount in agent["volumeMounts"] if mount["mountPath"] == API_TOKEN)
     assert token.startswith("kube-api-access")
-    assert {mount["name"] for mount in sidecar["volumeMounts"]} == {"toolpolicy", "toolpolicy-state"}
+    assert {mount["name"] for mount in sidecar["volumeMounts"]} == {
+        "toolpolicy",
+        "toolpolicy-state",
+        "toolpolicy-trust",
+        "toolpolicy-authority",
+    }
 
 
 def test_a_pod_made_from_a_template_and_a_dry_run(world: World) -> None:
@@ -139,7 +147,8 @@ def test_policies_that_cannot_be_listed_cost_the_addresses_only(world: World) ->
             made, warnings = world.create(pod(), dry_run="All")
             assert init_names(made) == ["toolpolicy"]
             known = environment(made["spec"]["containers"][0])
-            return set(known) == {"TOOLPOLICY_URL"} and "policies could not be listed" in warnings
+            ours = {name for name in known if name.startswith("TOOLPOLICY_")}
+            return ours == {"TOOLPOLICY_URL"} and "policies could not be listed" in warnings
 
         until(without_rights, "the rights are gone")
     finally:

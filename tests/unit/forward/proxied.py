@@ -1,5 +1,6 @@
 """A forward listener beside the reverse one of a World, and a second server that no policy names."""
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -19,6 +20,17 @@ SIDECAR_CA = Authority(SystemClock())
 
 def trusting(*certificates: bytes) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=b"\n".join(certificates).decode())
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> str | None:
+    """The TLS version. Raises ssl.SSLCertVerificationError."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    accepted = server.wrap_bio(there, back, server_side=True)
+    made = client.wrap_bio(back, there, server_hostname=host)
+    for side in (made, accepted, made, accepted):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return made.version()
 
 
 @dataclass

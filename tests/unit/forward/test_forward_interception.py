@@ -1,7 +1,6 @@
 """TLS to the policies' servers, ended in the sidecar: with real clients, and what each side must never accept."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import ssl
@@ -11,10 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import msgspec
 import pytest
 
 from tests.unit.datapath.loopback import MCP_HEADERS, Exchange, redaction, tools_call, until
-from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, trusting
+from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, handshake, trusting
+from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.interception import authority as module
 from toolpolicy_sidecar.interception import trust_bundle
@@ -38,7 +39,7 @@ async def s(p: Proxied) -> AsyncIterator[Secured]:
     await tool.stop()
     tool.tls = WORLD_CA.context("localhost")
     await tool.start()
-    p.w.pool._tls = p.forward._pool._tls = trusting(WORLD_CA.certificate)
+    p.w.pool.tls.default = p.forward._pool.tls.default = trusting(WORLD_CA.certificate)
     p.forward.interception.authority = SIDECAR_CA
     p.w.install(scheme="https", host="localhost", redaction=redaction())
     yield Secured(p, f"https://localhost:{tool.port}", f"http://127.0.0.1:{p.port}")
@@ -122,7 +123,7 @@ async def test_an_agent_that_does_not_trust_us_is_told_by_tls(
 
 
 async def test_a_server_that_nobody_vouches_for_is_not_called(s: Secured) -> None:
-    s.p.w.pool._tls = trusting(SIDECAR_CA.certificate)
+    s.p.w.pool.tls.default = trusting(SIDECAR_CA.certificate)
     async with s.client() as client:
         answer = await client.get(f"{s.url}/base/v1/tickets/1")
     assert (answer.status_code, answer.json()["reason"]) == (502, "TlsFailed")
@@ -243,17 +244,6 @@ class Days:
         return SystemClock().unix_ms()
 
 
-def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> str | None:
-    """The TLS version. Raises ssl.SSLCertVerificationError."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    accepted = server.wrap_bio(there, back, server_side=True)
-    made = client.wrap_bio(back, there, server_hostname=host)
-    for side in (made, accepted, made, accepted):
-        with contextlib.suppress(ssl.SSLWantReadError):
-            side.do_handshake()
-    return made.version()
-
-
 @pytest.mark.parametrize("host", ["kb.internal", "127.0.0.1", "::1", "a_b.svc"])
 def test_a_leaf_is_for_its_host_alone(host: str) -> None:
     client = trusting(SIDECAR_CA.certificate)
@@ -294,3 +284,14 @@ def test_the_bundle_holds_the_systems_roots_and_our_certificate_and_no_key(tmp_p
     assert b"PRIVATE" not in bundle.read_bytes()
     assert bundle.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [bundle]
+
+
+async def test_what_a_named_server_says_of_itself_is_fetched_with_its_own_tls(s: Secured) -> None:
+    s.p.forward._pool.tls.default = None  # the system's roots know nothing of it
+    policy = s.p.w.policy(scheme="https", host="localhost")
+    tls = snapshot.ServerTls(ca_bundle=WORLD_CA.certificate.decode())
+    servers = tuple(msgspec.structs.replace(server, tls=tls) for server in policy.servers)
+    s.p.w.install_policy(msgspec.structs.replace(policy, servers=servers))
+    async with s.client() as client:
+        answer = await client.get(f"{s.url}/.well-known/oauth-protected-resource/mcp")
+    assert answer.json() == {"ok": True}

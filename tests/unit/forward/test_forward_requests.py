@@ -364,6 +364,52 @@ async def test_without_a_policy_nothing_passes(p: Proxied) -> None:
     p.w.current.runtime = None
     agent = await p.agent()
     assert (await agent.request("GET", f"{p.elsewhere}/x")).json["reason"] == "NoPolicy"
+    assert p.forward.unpoliced == 0
+
+
+# At a cold start that lets pass
+
+
+async def test_until_the_first_policy_comes_all_passes_unpoliced(p: Proxied) -> None:
+    p.w.current.runtime, p.w.current.cold_start = None, "Passthrough"
+    agent = await p.agent()
+    for url in (f"{p.api}/v1/tickets/7", f"{p.elsewhere}/x"):
+        assert (await agent.request("GET", url)).status == 200
+    assert p.forward.unpoliced == 2
+    await until(lambda: len(p.w.recorded.passed) == 2)
+    assert p.w.recorded.calls == []
+    assert [record.destination for record in p.w.recorded.passed] == [
+        f"127.0.0.1:{p.w.tool.port}",
+        f"127.0.0.1:{p.other.port}",
+    ]
+    p.w.install(tool_rules=rules(enabled=False))
+    assert (await agent.request("GET", f"{p.api}/v1/tickets/7")).json["reason"] == "ToolDisabled"
+    assert p.forward.unpoliced == 2
+
+
+async def test_not_the_way_to_a_metadata_service_or_to_ourselves(p: Proxied) -> None:
+    p.w.current.runtime, p.w.current.cold_start = None, "Passthrough"
+    agent = await p.agent()
+    for host in ("169.254.169.254", f"127.0.0.1:{p.w.port}"):
+        assert (await agent.request("GET", f"http://{host}/x")).json["reason"] == "EgressDenied"
+
+
+async def test_and_the_reverse_listener_has_nowhere_to_let_pass_to(p: Proxied) -> None:
+    p.w.current.runtime, p.w.current.cold_start = None, "Passthrough"
+    agent = await p.w.agent()
+    assert (await agent.request("GET", "/api/v1/tickets/7")).json["reason"] == "NoPolicy"
+
+
+async def test_the_first_policy_cuts_the_tunnels_to_hosts_that_it_names(p: Proxied) -> None:
+    policy = p.w.policy()
+    p.w.current.runtime, p.w.current.cold_start = None, "Passthrough"
+    named, other = await p.agent(), await p.agent()
+    await named.send("CONNECT", f"127.0.0.1:{p.w.tool.port}")
+    await other.send("CONNECT", f"127.0.0.1:{p.other.port}")
+    assert [(await agent.head()).status for agent in (named, other)] == [200, 200]
+    p.w.install_policy(policy)
+    await until(lambda: p.forward.tunnels.open == 1)
+    assert (await other.request("GET", "/x")).status == 200
 
 
 def test_one_form_of_a_host() -> None:

@@ -64,7 +64,7 @@ async def test_the_sdk_by_its_environment(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     p.forward.interception.authority = SIDECAR_CA
-    p.w.pool._tls = trusting(WORLD_CA.certificate)
+    p.w.pool.tls.default = trusting(WORLD_CA.certificate)
     async with serving(secured=secured) as port:
         scheme = "https" if secured else "http"
         p.w.install(scheme=scheme, host="localhost", port=port, redaction=redaction())

@@ -44,6 +44,8 @@ def test_resources(annotations: dict[str, str], resources: dict[str, Any]) -> No
         ("memory-limit", "64m", "is less than 64Mi"),
         ("memory-request", "128", "is less than 1Mi"),
         ("memory-request", "9" * 400, "is no quantity"),
+        ("forward", "yes", "is neither enabled nor disabled"),
+        ("extra-roots", "Corp Roots", "is no name of a ConfigMap"),
         ("log-level", "loud", "is none of debug, info, warning, error"),
         ("log-level", "INFO\u0000", "is none of"),
     ],

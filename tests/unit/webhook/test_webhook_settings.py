@@ -22,10 +22,18 @@ def test_the_environment_counts_and_flags_win(monkeypatch: pytest.MonkeyPatch) -
     assert (settings.sidecar.image, settings.port) == ("from-environment", 2)
 
 
+def test_lists_are_split_at_commas() -> None:
+    flags = ["--no-proxy= a.example, 10.0.0.0/8,", "--intercept-domains=svc", "--forward=false"]
+    sidecar = parse([*NEEDED, *flags]).sidecar
+    assert (sidecar.no_proxy, sidecar.domains) == (("a.example", "10.0.0.0/8"), ("svc",))
+    assert not sidecar.forward
+
+
 @pytest.mark.parametrize(
     ("flag", "says"),
     [
         ("--port=https", "https"),
+        ("--forward=maybe", "--forward"),
         ("--cold-start=Maybe", "--cold-start"),
         ("--log-level=loud", "--log-level"),
         ("--sidecar-resources=[]", "--sidecar-resources is no object of requests and limits"),
