@@ -18,7 +18,8 @@ spec:
   selector: {}
   servers: [{name: kb, protocol: MCP, url: "https://kb.internal/mcp"}]
   tools:
-  - {name: search, server: kb, redaction: {action: Mask, detectors: [], fields: [], patterns: [{name: ticket, regex: "TCK-[0-9]{6}"}]}}
+  - {name: search, server: kb, redaction: {
+      action: Mask, detectors: [], fields: [], patterns: [{name: ticket, regex: "TCK-[0-9]{6}"}]}}
   redaction: {detectors: [Email], action: Block, fields: [{path: "$.pin", action: Drop}]}
 ---
 apiVersion: toolpolicy.dev/v1alpha1
