@@ -4,9 +4,16 @@ import re2
 
 from toolpolicy_sidecar.redact.verdict import InvalidPattern
 
+AUTOMATON_BYTES = 32 * 1024 * 1024
+"""What RE2 may keep of the automaton of all triggers together. It reckons with far more than it takes: with its 8 MiB
+it begins anew again and again, with these the process grows by one."""
 
-def options(*, captures: bool = False) -> re2.Options:
+
+def options(*, captures: bool = False, most_bytes: int | None = None) -> re2.Options:
+    """`most_bytes`: what an expression may take, for its automaton too; None: RE2's own limit."""
     found = re2.Options()
+    if most_bytes is not None:
+        found.max_mem = most_bytes
     found.log_errors = False
     found.never_capture = not captures  # only where a match begins and ends: the fast engines suffice
     return found

@@ -18,7 +18,7 @@ from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import compiled, options
+from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
@@ -257,7 +257,8 @@ def _union(expressions: Iterable[str]) -> re2._Regexp | None:
     when it would be too large: then every text may hit."""
     try:
         return re2.compile(
-            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]), options()
+            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]),
+            options(most_bytes=AUTOMATON_BYTES),
         )
     except re2.error:
         return None
@@ -268,7 +269,7 @@ def _signs(triggers: tuple[str, ...]) -> re2.Set | None:
     """Finds which of the triggers stand in a text, in one go. None: there are none."""
     if not triggers:
         return None
-    signs = re2.Set.SearchSet(options())
+    signs = re2.Set.SearchSet(options(most_bytes=AUTOMATON_BYTES))
     for trigger in triggers:
         signs.Add(trigger)
     signs.Compile()
