@@ -5,8 +5,9 @@ from toolpolicy_sidecar.redact.detectors.detector import ALNUM, BASE64, HEX, Det
 
 _IN_USE = "names in use in configuration files, code and APIs"
 
-_CLOSED = r"""["'`\]\\)]{0,4}"""
-_OPENED = r"""["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
+_CLOSED = r"""["'`\[\]\\)]{0,4}"""
+_MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString)\()?"
+_OPENED = _MADE + r"""["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
 _TYPED = r"""\s{0,2}:?\s{0,2}&?[A-Za-z][A-Za-z0-9<>]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
 _LIKE = (
     r"(?:[ ](?i:for|of)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?)?"
@@ -16,7 +17,8 @@ _LIKE = (
 _BESIDE = r"""[,;]?\s{1,20}<?["']?(?:[Vv]alue|VALUE)["']?\s?[=:>]\s?|</(?:key|name)>\s{0,20}<[a-z]{3,8}>"""
 EQUALS = rf"{_CLOSED}(?:\s{{0,8}}{_LIKE}|{_BESIDE}|{_TYPED}){_OPENED}"
 """What stands between a name and its value, in most languages and in prose."""
-_LISTED = rf"""(?:{EQUALS}|[,|]|[ \t]{{1,20}}(?:\|[ \t]{{1,20}})?["'`]?|\\?["'],\s{{0,4}}\\?["'])"""
+_COLUMN = r"""[,|]|[ \t]{1,20}(?:\|[ \t]{1,9})?["'`]?|\\?["']\s{0,3},\s{0,4}\\?["']{1,2}|,["']"""
+_LISTED = rf"(?:{EQUALS}|{_COLUMN})"
 """The same, also as columns, or side by side."""
 
 
@@ -60,12 +62,12 @@ _PASSWORD = (
     r"(?:(?i:[_.-]?(?:[0-9]{1,2}|value|prod|dev|test|plain|text|default|admin|root|user|db|hash))){0,2}"
 )
 _TELLING = (
-    r"(?i:secret|token|credentials?|creds|authorization|apikey|api[_. -]key|jwt|bearer|"
+    r"(?i:secret|token|credentials?|creds|authorization|apikey|api[_. -]key|jwt|bearer|\b(?:[a-z0-9]+_)?pat\b|"
     r"(?:access|auth|private|secret|encryption|signing|master|account|shared|storage|service|admin|license|subscription"
     r"|bot|app|server|client|deploy|webhook|sas|consumer|application)[_. -]?(?:key|pwd))"
     r"[A-Za-z0-9_.-]{0,24}"
 )
-_VALUE = rf"([{ALNUM}+/_.~!@#$%^*:-]{{8,}}=*)"
+_VALUE = rf"([{ALNUM}+/_.~!@#$%^*:?-]{{8,}}=*)"
 _QUOTED_OR_BARE = (
     r"""(?:\\?"([^"\n\\]{4,80})\\?"|'([^'\n]{4,80})'|`([^`\n\s]{4,80})`|([^\s"'`,;&<>(){}\[\]\\]{4,}))"""
 )
@@ -99,7 +101,7 @@ _PROVIDERS = (
 )
 _PART = (
     r"(?i:[_. -]?(?:api|app|application|access|auth|oauth2?|client|consumer|private|secret|key|token|pat|pwd|pass|cred"
-    r"|rest|live|prod|dev|webhook|bot|personal|integration|write|read|admin|sid|v[0-9])){0,4}"
+    r"|rest|live|prod|dev|webhook|bot|personal|integration|write|read|admin|sid|crumb|client_?id|app_?id|v[0-9])){0,4}"
 )
 
 _LAST = "(?:[A-Z0-9=+/_-][a-z]?|[0-9][a-z]{2})"
@@ -110,7 +112,7 @@ NAMED: tuple[Detector, ...] = (
         "Password",
         "What stands beside a name that means a password, in a dozen languages.",
         rf"(?i:passw|passphr|pass_?code|pwd|{_FOREIGN_PASSWORDS}|pass(?:[_.-][a-z]{{2,7}})?[\s'\"`=:,>)\\\]])",
-        _named(_PASSWORD, rf"{_UNOPENED}[\\]{{0,2}}", _QUOTED_OR_BARE),
+        _named(_PASSWORD, rf"{_UNOPENED}{_MADE}[\\]{{0,2}}", _QUOTED_OR_BARE),
         (
             f"password={invented(10)}",
             f'DB_PASSWORD: "{invented(12)}"',
@@ -145,8 +147,8 @@ NAMED: tuple[Detector, ...] = (
         "A value without a pattern, beside a name that means a secret.",
         r"(?i:secret|token|credential|creds|authoriz|api.?key|(?:access|auth|private|encryption|signing|master|account|shared|"
         r"storage|service|admin|license|subscription|bot|app|server|client|deploy|webhook|sas|consumer|application).?(?:key|pwd)"
-        r"|jwt|bearer)",
-        _named(_TELLING, _LISTED, _VALUE),
+        r"|jwt|bearer|_pat\b|token-|key-)",
+        _named(_TELLING, _LISTED, _VALUE) + r"|(?i:secret|token|key)-([A-Za-z0-9]{32,})",
         (
             f"api_key={invented(32)}",
             f'"client_secret": "{invented(24, HEX)}"',
@@ -214,7 +216,7 @@ NAMED: tuple[Detector, ...] = (
         "ProviderValue",
         "A random value beside the name of a provider of services.",
         rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{14}}",
-        rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{ALNUM}+/_.=-]{{14,}})",
+        rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{ALNUM}+_-]{{14,}}=*)",
         (f"adafruit = '{invented(32)}'", f'"finnhub_app": "{invented(20)}"', f"DATADOG: {invented(40, HEX)}"),
         (
             f"github_sha: {invented(40, HEX)}",

@@ -30,7 +30,7 @@ _METADATA = frozenset(
 _PLACE = frozenset(
     b"""
     page next prev previous sync cursor continuation continue csrf xsrf scroll resume list idempotency public pub cache
-    partition primary foreign sort object dedup deduplication group hash row unique natural lookup index sequence bucket
+    partition primary foreign sort object dedup deduplication group hash lookup index sequence bucket
     prompt completion max min total num cancellation syntax hot short keyboard arrow pressed
     """.split()
 )
@@ -67,6 +67,8 @@ def nearest_name(text: bytes, start: int) -> tuple[int, bytes]:
 
 
 def meaning(name: bytes) -> Naming:
+    if b"publickeytoken" in name.lower():  # of a library in .NET
+        return Naming.OTHER
     if b"tokeni" in name.lower():  # what cuts texts into pieces
         return Naming.OTHER
     lower = name.lower().replace(b"-", b"_").replace(b".", b"_")

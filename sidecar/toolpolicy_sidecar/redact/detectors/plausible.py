@@ -34,7 +34,7 @@ def basic_credentials(text: bytes, start: int, end: int) -> Iterator[tuple[int, 
 
 _STAND_IN = re.compile(
     rb"(?i)(?:"
-    rb"[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
+    rb".*\$[{(]?[A-Za-z_].*|[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
     rb"|(?:your|process|os|env|environ|config|conf|settings|self|this|args|input|props|options|params|req|request|var"
     rb"|local|data|module|secrets?|steps|inputs|github|context|ctx|app|std|system|user)[._-].*"
     rb"|(?:my|the|an?|some|new|old|test|insert|enter|put|add|replace)[._-][a-z._-]*"
@@ -43,6 +43,7 @@ _STAND_IN = re.compile(
     rb"|required|optional|example|change_?me|change_?it|redacted|masked|hidden|removed|encrypted|placeholder|default"
     rb"|(?:in)?correct|(?:in)?valid|expired|missing|unknown|unset|empty|disabled|enabled|reset|forgotten|bearer|basic"
     rb"|(?:confirm|current|new|old|forgot|show|hide|weak|strong)[_-]?password|field|input|hash(?:ed)?|plain(?:text)?"
+    rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}"
     rb")[.,;:!]?"
 )
 """What stands where a secret would: variables, words of forms and of error messages."""
@@ -50,6 +51,11 @@ _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 _TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)+")
 _SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*")
+_SENTENCE = re.compile(
+    rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
+    rb"|incorrect|expired|forgot(?:ten)?|reset|change|confirm|new|current|old|least|characters|password|field|with|and|or)\b"
+    rb"|(?: [^ ]+){5}|(?-i:^[A-Z][^0-9]*$)"
+)
 _GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
@@ -63,9 +69,10 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         return
     if not quoted and (text[end : end + 1] in {b"(", b"["} or _MEMBER.fullmatch(value)):
         return
-    if not quoted and value.isalpha() and _GOES_ON_AS_PROSE.match(text, end):
+    in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
+    if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
         return
-    if b" " in value and (re.search(rb"[0-9]", value) is None or value.count(b" ") > 4):
+    if b" " in value and _SENTENCE.search(value):
         return
     yield start, end
 
@@ -74,6 +81,7 @@ LEAST_BITS = 2.8
 """Shannon entropy per character of a random value of 16 characters is above 3; of words it is mostly below."""
 LEAST_BITS_OF_LETTERS = 4.0
 """Without a digit, which few random values lack and most names do."""
+LEAST_BITS_OF_DIGITS = 2.5
 LEAST_BITS_BESIDE_A_PROVIDER = 3.0
 _LONG = 16
 _PIECE = rb"(?:[A-Z]{2,}|[A-Z]?[a-z]{2,}|[0-9]{1,4}|v[0-9]{1,2})"
@@ -84,6 +92,8 @@ _TURN = re.compile(rb"(?=[a-z][A-Z]|[A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z])")
 
 def random(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside a name that means a secret."""
+    if text[end : end + 1] in {b"$", b"{"}:  # something is put in here
+        return
     if name_before(text, start) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
 
@@ -92,7 +102,7 @@ def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside a name that ends in key. A name that is no more than that is one in code and in queries, not in JSON,
     where it says which of many."""
     at, name = nearest_name(text, start)
-    if name.lower() == b"key" and (at == 0 or b"=" not in text[at:start]):
+    if name == b"key" and (at == 0 or b"=" not in text[at:start]):
         return
     if meaning(name) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
@@ -107,6 +117,12 @@ def of_provider(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         and is_random(value)
         and entropy_bits(value) >= LEAST_BITS_BESIDE_A_PROVIDER
     ):
+        yield start, end
+
+
+def with_digits(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not the name of a method."""
+    if len(re.findall(rb"[0-9]", text[start:end])) > 1:
         yield start, end
 
 
@@ -129,25 +145,27 @@ def is_random(value: bytes) -> bool:
     """Rather than words, a path, a date or a variable's name."""
     if _STAND_IN.fullmatch(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
         return False
-    if _is_made_of_words(value):
+    if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
         return False
-    if b"/" in value and value == value.lower():  # a path: base64 of this length has capitals
+    if b"://" in value or (
+        b"/" in value and value == value.lower()
+    ):  # a path: base64 of this length has capitals
         return False
     digits = re.search(rb"[0-9]", value) is not None
     letters = re.search(rb"[A-Za-z]", value) is not None
     bits = entropy_bits(value)
     if not letters:
-        return len(value) >= 24 and bits >= LEAST_BITS
+        return len(value) >= _LONG and bits >= LEAST_BITS_OF_DIGITS
     if digits:
         return bits >= (LEAST_BITS if len(value) >= _LONG else 2.5)
     if len(value) < _LONG or not re.fullmatch(rb"[A-Za-z+/_-]+=*", value):
         return False
-    turns = len(_TURN.findall(value))
-    return (
-        (bits >= LEAST_BITS_OF_LETTERS and len(value) >= 24 and value.isalpha())
-        or 3 * turns >= len(value)
-        or (value.isalpha() and _CONSONANTS.search(value) is not None)
-    )
+    if value.isalpha() and (
+        (len(value) >= 24 and bits >= LEAST_BITS_OF_LETTERS) or _CONSONANTS.search(value) is not None
+    ):
+        return True
+    capitals = sum(map(str.isupper, value.decode()))
+    return 3 * len(_TURN.findall(value)) >= len(value) and 0.3 <= capitals / len(value) <= 0.7
 
 
 _WORD = re.compile(rb"[a-z]{3,}|[A-Z]{3,}|[A-Z][a-z]{2,}")

@@ -431,7 +431,7 @@ SECRETS: tuple[Detector, ...] = (
         r"\bmachine\s+\S{1,100}\s+login\s+\S{1,100}\s+password\s+([^\s\"'\\]{3,100})"
         r"|\b[A-Za-z0-9.*_-]{1,100}:5432:[^\s:]{1,60}:[^\s:]{1,60}:([^\s\"'\\]{3,100})"
         r"|\b(?i:define)\(\s?[\"'][A-Za-z_]{0,30}(?i:pass)[A-Za-z_]{0,10}[\"']\s?,\s?[\"']([^\"'\n\\]{3,100})"
-        r"|(?:NetworkCredential|DirectoryEntry)\(\s*(?:\"[^\"\n\\]{1,100}\"\s*,\s*){1,2}\"([^\"\n\\]{3,100})",
+        r"|(?:NetworkCredential|DirectoryEntry)\(\s*(?:\"[^\"\n]{1,100}\"\s*,\s*){1,2}\"([^\"\n\\]{3,100})",
         (
             "define('DB_PASSWORD', 'letmein22');",
             "machine example.com login jane password letmein22",
@@ -453,6 +453,34 @@ SECRETS: tuple[Detector, ...] = (
         ("session=the-first-of-may-2026",),
         plausible.credential,
         confidence="Medium",
+    ),
+    _secret(
+        "TrueNASKey",
+        "Keys of TrueNAS.",
+        "truenas.com/docs/api",
+        r"\b[0-9]{1,2}-[A-Za-z0-9]{16}",
+        r"\b[0-9]{1,2}-[A-Za-z0-9]{64}\b",
+        (f"8-{invented(64)}",),
+        (f"8-{invented(32)}",),
+    ),
+    _secret(
+        "FirecrawlKey",
+        "Keys of Firecrawl.",
+        _SCANNING,
+        r"\bfc-[0-9a-f]{9}",
+        r"\bfc-[0-9a-f]{32}\b",
+        (f"fc-{invented(32, HEX)}",),
+        ("fc-2026",),
+    ),
+    _secret(
+        "VaultLegacyToken",
+        "Tokens of older Vaults.",
+        "developer.hashicorp.com/vault/docs/concepts/tokens",
+        r"\bs\.[A-Za-z0-9]{16}",
+        r"\bs\.[A-Za-z0-9]{24}\b",
+        (f"s.{invented(24)}",),
+        ("s.createServiceAccountKeyPair", f"s.{invented(12)}"),
+        plausible.with_digits,
     ),
     _secret(
         "PrefixedSecret",

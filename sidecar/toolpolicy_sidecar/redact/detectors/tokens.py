@@ -59,7 +59,6 @@ CLOUDS: tuple[Detector, ...] = (
     token("NgrokToken", ("ak_2", "cr_2"), ALNUM, 26, "Keys of ngrok.", _SCANNING),
     token("RenderKey", ("rnd_",), ALNUM, 28, "Keys of Render.", _SCANNING),
     token("ScalingoToken", ("tk-us-",), URL64, 44, "Tokens of Scalingo.", _SCANNING),
-    token("VaultLegacyToken", ("s.",), ALNUM, 24, "Tokens of older Vaults.", _SCANNING),
     token("VercelToken", ("vck_", "vcp_", "vci_", "vca_", "vcr_"), ALNUM, 24, "Tokens of Vercel.", _SCANNING),
     token("VolcengineKey", ("AKLT",), URL64, 40, "Ids of Volcengine keys.", _SCANNING),
     token("XataKey", ("xau_",), ALNUM, 36, "Keys of Xata.", _SCANNING),
@@ -114,7 +113,6 @@ CODE: tuple[Detector, ...] = (
     token("ReadMeKey", ("rdme_",), LOWER, 60, "Keys of ReadMe.", _SCANNING),
     token("SettleMintToken", ("sm_aat_", "sm_pat_", "sm_sat_"), ALNUM, 16, "Tokens of SettleMint.", _SCANNING),
     token("StackHawkKey", ("hawk.",), r"A-Za-z0-9\._-", 30, "Keys of StackHawk.", _SCANNING),
-    token("TrueNASKey", ("1-",), ALNUM, 64, "Keys of TrueNAS.", _SCANNING),
     token("WakaTimeKey", ("waka_",), "0-9a-f-", 36, "Keys of WakaTime.", _SCANNING),
 )  # fmt: skip
 
@@ -135,7 +133,6 @@ MODELS: tuple[Detector, ...] = (
     token("NvidiaKey", ("nvapi-",), URL64, 50, "Keys of NVIDIA.", _SCANNING),
     token("CerebrasKey", ("csk-",), LOWER, 40, "Keys of Cerebras.", _SCANNING),
     token("ElevenLabsKey", ("sk_",), HEX, 48, "Keys of ElevenLabs.", _SCANNING),
-    token("FirecrawlKey", ("fc-",), HEX, 32, "Keys of Firecrawl.", _SCANNING),
     token("FireworksKey", ("fw_",), ALNUM, 22, "Keys of Fireworks.", _SCANNING),
     token("JinaKey", ("jina_",), URL64, 50, "Keys of Jina.", _SCANNING),
     token("LangfuseKey", ("sk-lf-",), "0-9a-f-", 36, "Secret keys of Langfuse.", _SCANNING),
