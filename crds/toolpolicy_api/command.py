@@ -15,6 +15,11 @@ VERBS = {
         "leads a pod's outbound connections to its sidecar (root, once)",
     ),
     "simulate": ("toolpolicy_sidecar.simulate.command:run", "shows what policies would do in an incident"),
+    "redact": (
+        "toolpolicy_sidecar.filter.command:run",
+        "takes secrets and personal data out of files and pipes",
+    ),
+    "detectors": ("toolpolicy_sidecar.filter.command:detectors", "lists what redaction can look for"),
     "validate": ("toolpolicy_api.validate:run", "checks policy files as the cluster would"),
     "crd": ("toolpolicy_api.validate:print_crd", "prints the CustomResourceDefinition"),
 }

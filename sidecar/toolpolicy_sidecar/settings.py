@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.telemetry import settings as telemetry
+
 _DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
@@ -47,7 +48,7 @@ class Settings(NamedTuple):
     telemetry: telemetry.Telemetry
 
 
-def parse(argv: list[str]) -> Settings:
+def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
     """Exits with 2 and one clear line when something is wrong."""
     parser = argparse.ArgumentParser(
         prog="toolpolicy sidecar",
@@ -169,6 +170,8 @@ def parse(argv: list[str]) -> Settings:
 
 def _header(text: str) -> bytes | None:
     return text.lower().encode() if text else None
+
+
 def _domain(text: str) -> str:
     """Raises ValueError."""
     name = text.strip().lower()

@@ -21,8 +21,10 @@ class Expression:
 
     __slots__ = ("_match",)
 
-    def __init__(self, pattern: str, *, captures: bool = False) -> None:
-        self._match = re2._Regexp(pattern, options(captures=captures))._regexp.Match  # noqa: SLF001
+    def __init__(self, pattern: str, *, captures: bool = False, most_bytes: int | None = None) -> None:
+        """`most_bytes` as in `options`."""
+        of = options(captures=captures, most_bytes=most_bytes)
+        self._match = re2._Regexp(pattern, of)._regexp.Match  # noqa: SLF001
 
     def first(self, text: bytes, at: int = 0) -> Bounds | None:
         """The leftmost match that begins at `at` or later."""
@@ -45,8 +47,16 @@ class Expression:
         return bool(self._match(_WHOLE, text, 0, len(text))[0] != _NOWHERE)
 
 
-def options(*, captures: bool = False) -> re2.Options:
+AUTOMATON_BYTES = 32 * 1024 * 1024
+"""What RE2 may keep of the automaton of all triggers together. It reckons with far more than it takes: with its 8 MiB
+it begins anew again and again, with these the process grows by one."""
+
+
+def options(*, captures: bool = False, most_bytes: int | None = None) -> re2.Options:
+    """`most_bytes`: what an expression may take, for its automaton too; None: RE2's own limit."""
     found = re2.Options()
+    if most_bytes is not None:
+        found.max_mem = most_bytes
     found.log_errors = False
     found.never_capture = not captures  # only where a match begins and ends: the fast engines suffice
     return found

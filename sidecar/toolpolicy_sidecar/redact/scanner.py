@@ -21,7 +21,7 @@ from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import Bounds, Expression, compiled, options
+from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
@@ -321,7 +321,10 @@ def _union(expressions: Iterable[str]) -> Expression | None:
     """What stands in everything that any rule hits, and what must be written out to see whether one does. None
     when it would be too large: then every text may hit."""
     try:
-        return Expression("|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]))
+        return Expression(
+            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]),
+            most_bytes=AUTOMATON_BYTES,
+        )
     except re2.error:
         return None
 
@@ -331,7 +334,7 @@ def _signs(triggers: tuple[str, ...]) -> re2.Set | None:
     """Finds which of the triggers stand in a text, in one go. None: there are none."""
     if not triggers:
         return None
-    signs = re2.Set.SearchSet(options())
+    signs = re2.Set.SearchSet(options(most_bytes=AUTOMATON_BYTES))
     for trigger in triggers:
         signs.Add(trigger)
     signs.Compile()

@@ -17,6 +17,7 @@ from toolpolicy_sidecar.upstream.exchange import BodyTooLarge, Request, Response
 from toolpolicy_sidecar.upstream.failure import UpstreamFailure
 from toolpolicy_sidecar.upstream.origin import parse
 from toolpolicy_sidecar.upstream.pool import Pool
+from toolpolicy_sidecar.upstream.tls import Contexts
 
 log = logging.getLogger("toolpolicy")
 
@@ -60,7 +61,7 @@ class Shipper(Generic[T]):
         self._ready = asyncio.Event()
         self.outbox: Outbox[T] = Outbox(to.queue, to.batch, self._ready.set)
         self._place = parse(to.url)
-        self._pool = Pool(tls=_context(to))
+        self._pool = Pool(tls=_contexts(to))
         self._headers = (
             (b"Content-Type", b"application/x-protobuf"),
             (b"User-Agent", b"toolpolicy-OTLP-Exporter"),
@@ -165,6 +166,13 @@ class Shipper(Generic[T]):
         if self._failing:
             self._failing = False
             log.info("telemetry is delivered again", extra={"signal": self._to.signal})
+
+
+def _contexts(to: Destination) -> Contexts:
+    """Raises OSError."""
+    contexts = Contexts()
+    contexts.default = _context(to)
+    return contexts
 
 
 def _context(to: Destination) -> ssl.SSLContext | None:

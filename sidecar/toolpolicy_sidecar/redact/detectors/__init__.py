@@ -8,6 +8,7 @@ from toolpolicy_sidecar.redact.detectors.identity_america import AMERICA
 from toolpolicy_sidecar.redact.detectors.identity_asia import ASIA
 from toolpolicy_sidecar.redact.detectors.identity_europe import EUROPE
 from toolpolicy_sidecar.redact.detectors.money import MONEY
+from toolpolicy_sidecar.redact.detectors.named import NAMED
 from toolpolicy_sidecar.redact.detectors.people import PEOPLE
 from toolpolicy_sidecar.redact.detectors.secrets import SECRETS
 from toolpolicy_sidecar.redact.detectors.tokens import CLOUDS, CODE, MODELS, SERVICES
@@ -16,7 +17,9 @@ __all__ = ["DETECTORS", "chosen"]
 
 DETECTORS = {
     detector.name: detector
-    for detector in chain(PEOPLE, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SECRETS)
+    for detector in chain(
+        PEOPLE, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SECRETS, NAMED
+    )
 }
 
 

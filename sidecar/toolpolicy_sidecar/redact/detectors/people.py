@@ -18,7 +18,9 @@ def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-_VERSION_BEFORE = re.compile(rb"(?i)(?:[a-z]/|\bv(?:er(?:sion)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$")
+_VERSION_BEFORE = re.compile(
+    rb"(?i)(?:[a-z]/|\bv(?:er(?:sions?)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$"
+)
 _NOBODY = (
     ipaddress.ip_network("127.0.0.0/8"),
     ipaddress.ip_network("0.0.0.0/8"),
@@ -28,22 +30,40 @@ _NOBODY = (
 
 
 def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Of a host: not a mask, not this machine's own, not the version of a browser."""
+    """Of a host that may be somebody's: not of a private network."""
+    address = _host(text, start, end)
+    if address is not None and not any(address in network for network in _PRIVATE):
+        yield start, end
+
+
+def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Of a host in a private network (RFC 1918), where millions have the same."""
+    address = _host(text, start, end)
+    if address is not None and any(address in network for network in _PRIVATE):
+        yield start, end
+
+
+def _host(text: bytes, start: int, end: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Not a mask, not a network, not this machine's own, not the version of a browser."""
     try:
         address = ipaddress.ip_address(text[start:end].decode())
     except ValueError:
-        return
+        return None
     if address.version == 4:
         part_of_more = text[end : end + 2].lstrip(b".")[:1].isdigit() and text[end : end + 1] == b"."
+        network = address.packed.endswith(b"\0") and text[end : end + 1] == b"/"
         named = _VERSION_BEFORE.search(text, max(0, start - 16), start)
         nobody = any(address in network for network in _NOBODY)
-        if part_of_more or named or nobody or address.packed.endswith(b"\0\0\0"):
-            return
+        if part_of_more or network or named or nobody or address.packed.endswith(b"\0\0\0"):
+            return None
     elif end - start < 6 or address.is_loopback or address.is_unspecified:
-        return
-    yield start, end
+        return None
+    return address
 
 
+_PRIVATE = tuple(
+    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
+)
 _TELEPHONE = (
     r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
     r"|handy|contact.?n)"
@@ -155,12 +175,13 @@ PEOPLE: tuple[Detector, ...] = (
         rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b",
         examples=(
             "203.0.113.7",
-            "10.1.2.3",
+            "8.8.8.8",
             "2001:db8::8a2e:370:7334",
             "2001:0db8:0000:0000:0000:8a2e:0370:7334",
             "fe80::1ff:fe23:4567:890a",
         ),
         others=(
+            "203.0.113.0/24",
             "127.0.0.1",
             "0.0.0.0",
             "255.255.255.0",
@@ -178,5 +199,17 @@ PEOPLE: tuple[Detector, ...] = (
             "00:1b:44:11:3a:b7",
         ),
         validator=ip_address,
+    ),
+    Detector(
+        name="PrivateIPAddress",
+        groups=("PII", "IPAddress"),
+        description="Addresses of hosts in private networks, which say nothing outside of them.",
+        source="RFC 1918, RFC 6598",
+        confidence="Low",
+        trigger=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
+        expression=r"\b1(?:0|00|72|92)(?:\.[0-9]{1,3}){3}\b",
+        examples=("10.1.2.3", "192.168.100.1", "172.31.255.254", "100.64.1.1"),
+        others=("203.0.113.7", "127.0.0.1", "10.0.0.0/8", "172.32.1.1", "10.96.0.0/12", "v10.1.2.3"),
+        validator=private_address,
     ),
 )

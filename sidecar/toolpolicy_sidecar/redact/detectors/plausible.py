@@ -8,6 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from toolpolicy_sidecar.redact.detectors.naming import Naming, meaning, name_before, nearest_name
+
 
 def json_header(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The first part of a JWT is JSON with `alg` or `enc` in it (RFC 7515, RFC 7516)."""
@@ -32,46 +34,150 @@ def basic_credentials(text: bytes, start: int, end: int) -> Iterator[tuple[int, 
 
 _STAND_IN = re.compile(
     rb"(?i)(?:"
-    rb"[$%]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_-]+|(.)\1*"
-    rb"|(?:your|my|the|an?|some|new|old|process|os|env|config|settings|self|this|args|input)[._-].*"
-    rb"|none|null|nil|undefined|true|false|string|text|number|integer|boolean|object|array|password|passwd|secret|token"
-    rb"|required|optional|example|changeme|change_?it|redacted|masked|hidden|removed|encrypted|placeholder|default"
+    rb".*\$[{(]?[A-Za-z_].*|[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
+    rb"|(?:your|process|os|env|environ|config|conf|settings|self|this|args|input|props|options|params|req|request|var"
+    rb"|local|data|module|secrets?|steps|inputs|github|context|ctx|app|std|system|user)[._-].*"
+    rb"|(?:my|the|an?|some|new|old|test|insert|enter|put|add|replace)[._-][a-z._-]*"
+    rb"|none|null|nil|undefined|true|false|yes|no|on|off|string|text|number|integer|int|boolean|bool|object|array|any"
+    rb"|bytes|str|varchar|optional\[?str\]?|secretstr|password|passwd|passphrase|passwort|secret|token|api_?key|key"
+    rb"|required|optional|example|change_?me|change_?it|redacted|masked|hidden|removed|encrypted|placeholder|default"
     rb"|(?:in)?correct|(?:in)?valid|expired|missing|unknown|unset|empty|disabled|enabled|reset|forgotten|bearer|basic"
-    rb")"
+    rb"|(?:confirm|current|new|old|forgot|show|hide|weak|strong)[_-]?password|field|input|hash(?:ed)?|plain(?:text)?"
+    rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}"
+    rb")[.,;:!]?"
 )
 """What stands where a secret would: variables, words of forms and of error messages."""
+_SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
+_TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
+_MEMBER = re.compile(rb"[A-Za-z_$][\w$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)+")
+_SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*")
+_SENTENCE = re.compile(
+    rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
+    rb"|incorrect|expired|forgot(?:ten)?|reset|change|confirm|new|current|old|least|characters|password|field|with|and|or)\b"
+    rb"|(?: [^ ]+){5}|(?-i:^[A-Z][^0-9]*$)"
+)
+_GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
 def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    if not _STAND_IN.fullmatch(text, start, end) and not _SHELL_VARIABLE.search(
-        text, max(0, start - 8), start
-    ):
-        yield start, end
+    """Anything, but for variables, words of forms, code, and sentences about passwords."""
+    value = text[start:end]
+    quoted = text[start - 1 : start] in {b'"', b"'", b"`"} and start > 0
+    if _STAND_IN.fullmatch(value) or _SHELL_VARIABLE.search(text, max(0, start - 8), start):
+        return
+    if _SELECTOR.fullmatch(value) or _TITLE.fullmatch(value):
+        return
+    if not quoted and (text[end : end + 1] in {b"(", b"["} or _MEMBER.fullmatch(value)):
+        return
+    in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
+    if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
+        return
+    if b" " in value and _SENTENCE.search(value):
+        return
+    yield start, end
 
 
-_MEANS_A_PLACE = re.compile(
-    rb"(?i)(?:page|next|prev(?:ious)?|sync|cursor|continu(?:e|ation)|csrf|xsrf|scroll|resume|list|search|idempotency)"
-    rb"[_. -]?(?:token|key)\W*$"
-)
-"""Tokens that say where to go on, and protect nothing."""
 LEAST_BITS = 2.8
 """Shannon entropy per character of a random value of 16 characters is above 3; of words it is mostly below."""
 LEAST_BITS_OF_LETTERS = 4.0
 """Without a digit, which few random values lack and most names do."""
-_SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
+LEAST_BITS_OF_DIGITS = 2.5
+LEAST_BITS_BESIDE_A_PROVIDER = 3.0
+_LONG = 16
+_PIECE = rb"(?:[A-Z]{2,}|[A-Z]?[a-z]{2,}|[0-9]{1,4}|v[0-9]{1,2})"
+_WORDS = re.compile(_PIECE + rb"(?:[-_./:@ ]" + _PIECE + rb")*")
+_CONSONANTS = re.compile(rb"(?i)[bcdfghjklmnpqrstvwxz]{5}")
+_TURN = re.compile(rb"(?=[a-z][A-Z]|[A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z])")
 
 
 def random(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    value = text[start:end]
-    if _STAND_IN.fullmatch(value) or _MEANS_A_PLACE.search(text, max(0, start - 40), start):
+    """Beside a name that means a secret."""
+    if text[end : end + 1] in {b"$", b"{"}:  # something is put in here
         return
-    bits = entropy_bits(value)
-    if re.search(rb"[0-9]", value) is None:
-        likely = len(value) >= 24 and bits >= LEAST_BITS_OF_LETTERS and value.isalpha()
-    else:
-        likely = bits >= LEAST_BITS and (re.search(rb"[A-Za-z]", value) is not None or len(value) >= 32)
-    if likely:
+    if name_before(text, start) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
+
+
+def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Beside a name that ends in key. A name that is no more than that is one in code and in queries, not in JSON,
+    where it says which of many."""
+    at, name = nearest_name(text, start)
+    if name == b"key" and (at == 0 or b"=" not in text[at:start]):
+        return
+    if meaning(name) is Naming.TELLING and is_random(text[start:end]):
+        yield start, end
+
+
+def of_provider(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Beside the name of a provider: letters and digits, not few, for the name alone is no proof."""
+    value = text[start:end]
+    if (
+        meaning(nearest_name(text, start)[1]) is not Naming.OTHER
+        and re.search(rb"[0-9]", value)
+        and is_random(value)
+        and entropy_bits(value) >= LEAST_BITS_BESIDE_A_PROVIDER
+    ):
+        yield start, end
+
+
+def with_digits(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not the name of a method."""
+    if len(re.findall(rb"[0-9]", text[start:end])) > 1:
+        yield start, end
+
+
+_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]")
+
+
+def whole(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not a part of a longer run of base64, in which any few characters stand somewhere."""
+    if not _OF_BASE64.match(text, end) and not (start and _OF_BASE64.match(text, start - 1)):
+        yield start, end
+
+
+def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Behind a scheme."""
+    if is_random(text[start:end]):
+        yield start, end
+
+
+def is_random(value: bytes) -> bool:
+    """Rather than words, a path, a date or a variable's name."""
+    if _STAND_IN.fullmatch(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
+        return False
+    if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
+        return False
+    if b"://" in value or (
+        b"/" in value and value == value.lower()
+    ):  # a path: base64 of this length has capitals
+        return False
+    digits = re.search(rb"[0-9]", value) is not None
+    letters = re.search(rb"[A-Za-z]", value) is not None
+    bits = entropy_bits(value)
+    if not letters:
+        return len(value) >= _LONG and bits >= LEAST_BITS_OF_DIGITS
+    if digits:
+        return bits >= (LEAST_BITS if len(value) >= _LONG else 2.5)
+    if len(value) < _LONG or not re.fullmatch(rb"[A-Za-z+/_-]+=*", value):
+        return False
+    if value.isalpha() and (
+        (len(value) >= 24 and bits >= LEAST_BITS_OF_LETTERS) or _CONSONANTS.search(value) is not None
+    ):
+        return True
+    capitals = sum(map(str.isupper, value.decode()))
+    return 3 * len(_TURN.findall(value)) >= len(value) and 0.3 <= capitals / len(value) <= 0.7
+
+
+_WORD = re.compile(rb"[a-z]{3,}|[A-Z]{3,}|[A-Z][a-z]{2,}")
+_SHORT = 10
+
+
+def _is_made_of_words(value: bytes) -> bool:
+    """With a suffix that tells many apart, as `coredns-5d78c9869d-x7x4q`: a name, and what it names may be known."""
+    pieces = re.split(rb"[-_.:]", value)
+    others = [piece for piece in pieces if not _WORD.fullmatch(piece)]
+    words = len(pieces) - len(others)
+    return words >= 1 and max(map(len, others), default=0) <= _SHORT
 
 
 def entropy_bits(value: bytes) -> float:

@@ -1,9 +1,7 @@
-"""Secrets that have a form, but no beginning of their own: keys, signed tokens, addresses with a password, and
-values whose name says what they are."""
+"""Secrets that have a form, but no beginning of their own: keys, signed tokens, addresses with a password."""
 
 from toolpolicy_sidecar.redact.detectors import plausible
 from toolpolicy_sidecar.redact.detectors.detector import (
-    ALNUM,
     AT,
     BASE64,
     HEX,
@@ -15,6 +13,7 @@ from toolpolicy_sidecar.redact.detectors.detector import (
     invented,
     varied,
 )
+from toolpolicy_sidecar.redact.detectors.named import EQUALS
 
 _SCANNING = "docs.github.com/code-security, supported secret scanning patterns"
 
@@ -38,27 +37,6 @@ def _secret(  # noqa: PLR0917 -- the columns of a table
     )
 
 
-_EQUALS = (
-    r"""["'`\]\\]{0,3}(?:\s{0,3}(?:=>|:=|={1,2}|:|\(|\bis\b)\s{0,3}|,?\s{1,3}["']?value["']?\s?[=:]\s?)"""
-)
-_IS = rf"""{_EQUALS}["'`\\]{{0,2}}"""
-"""What stands between a name and its value, in most languages and in prose."""
-
-
-def _named(names: str, value: str) -> str:
-    """A name and its value; also as an option of a command."""
-    return rf"(?:{names}{_EQUALS}|--[A-Za-z0-9-]{{0,30}}?{names}[ =]){value}"
-
-
-_NAMES_OF_PASSWORDS = (
-    r"(?i:passw(?:or)?d|passphrase|pass_?code|pwd|\bpass)"
-    rf"(?i:[_-]?(?:{'[0-9]{1,2}'}|value|prod|dev|test|plain|text))?"
-)
-_NAMES_OF_SECRETS = (
-    r"(?i:secret|token|credentials?|authorization|(?:api|access|auth|private|secret|encryption|signing|master|account|"
-    r"shared|storage|service|admin|license|subscription|bot|app|server|client|deploy|webhook)[_. -]?(?:key|secret|pwd)"
-    r"|apikey|sas_?key|x-api-key|jwt|bearer)(?i:[_-]?(?:[0-9]{1,2}|value|prod|dev|test|base64|b64|key|id|hex))?"
-)
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + invented(43, URL64)
 _PEM = "-----{} {}PRIVATE KEY-----"
 _KEY_BODY = "\n".join([invented(64, BASE64)] * 3 + [invented(12, BASE64) + "=="])
@@ -108,16 +86,16 @@ SECRETS: tuple[Detector, ...] = (
     ),
     _secret(
         "ConnectionString",
-        "The password in the address of a database, a queue or a mail server.",
+        "The password in the address of a database, a queue, a mail server, or of anything with a scheme.",
         "the URI forms of PostgreSQL, MySQL, MongoDB, Redis, AMQP",
         AT,
-        r"(?i:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|sqlserver|oracle|clickhouse|cockroachdb|smtps?"
-        r"|imaps?|ldaps?|kafka|nats|mqtts?|couchdb|cassandra|neo4j|bolt|snowflake|jdbc:[a-z]+)(?:\+[a-z0-9]+){0,2}"
+        r"\b[A-Za-z][A-Za-z0-9]{1,20}(?:[+:.-][A-Za-z0-9]{1,20}){0,3}"
         r"://[^\s/:@\"'?#]{0,100}:([^\s@\"'?]{2,200})@[A-Za-z0-9\[]",
         (
             f"postgresql://app:{invented(12)}@db.internal:5432/app",
             f"mongodb+srv://u:{invented(9)}@cluster0.example.net/?retryWrites=true",
             f"redis://:{invented(16)}@cache:6379/0",
+            f"cloudinary://123456789012345:{invented(27)}@demo",
         ),
         ("postgresql://db.internal:5432/app", "redis://cache:6379", "mysql://root:<password>@localhost"),
         plausible.password,
@@ -136,11 +114,11 @@ SECRETS: tuple[Detector, ...] = (
         "BearerAuthorization",
         "Tokens of HTTP's Bearer scheme.",
         "RFC 6750",
-        r"(?i:bearer|token) [A-Za-z0-9._~+/-]{16}",
-        r"(?i:\b(?:bearer|token)) ([A-Za-z0-9._~+/-]{16,}=*)",
+        r"(?i:bearer|token|apikey|authorization:) [A-Za-z0-9._~+/-]{16}",
+        r"(?i:\b(?:bearer|token|apikey|authorization:)) ([A-Za-z0-9._~+/-]{16,}=*)",
         (f"Authorization: Bearer {invented(32)}", f"token {invented(40, HEX)}"),
         ("bearer authentication-scheme", "bearer of bad news"),
-        plausible.random,
+        plausible.credential,
         confidence="Medium",
     ),
     _secret(
@@ -252,7 +230,7 @@ SECRETS: tuple[Detector, ...] = (
         "docs.aws.amazon.com/IAM, managing access keys",
         r"(?i:secret|aws)",
         r"(?i:aws|secret)[A-Za-z_. -]{0,24}(?i:key)[A-Za-z_. -]{0,12}"
-        + _IS
+        + EQUALS
         + r"([A-Za-z0-9+/]{40})(?:[^A-Za-z0-9+/=]|\z)",
         (
             f"aws_secret_access_key = {invented(40, BASE64)} ",
@@ -262,62 +240,258 @@ SECRETS: tuple[Detector, ...] = (
         keyed=True,
     ),
     _secret(
-        "Password",
-        "What stands beside a name that means a password.",
-        "names in use in configuration files and forms",
-        r"(?i:passw|pass_?[cp]|pwd|pass[\s'\"=:])",
-        _named(
-            _NAMES_OF_PASSWORDS,
-            r"""(?:\\?"([^"\n\\\s]{4,})\\?"|'([^'\n\s]{4,})'|([^\s"'`,;&<>(){}\[\]\\]{4,}))""",
-        ),
+        "PuTTYPrivateKey",
+        "Private keys as PuTTY and the SSH2 tools write them.",
+        "the file formats of PuTTY and of RFC 4716's relatives",
+        r"Private-Lines: |---- BEGIN SSH2",
+        r"(?:Private-Lines: [0-9]{1,3}|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----(?:\s+[A-Za-z-]+: [^\n]{1,200})*)"
+        r"((?:[\s\\nr]{1,4}[A-Za-z0-9+/=]{16,})+)",
         (
-            f"password={invented(10)}",
-            f'DB_PASSWORD: "{invented(12)}"',
-            "pwd=letmein22;",
-            "the password is hunter2",
-            "user=jane password='correct,horse'",
-            "mysqldump --password hunter22 app",
-            '<add key="adminPasswd" value="1lp83u5dn" />',
+            f"Private-Lines: 2\n{invented(64, BASE64)}\n{invented(40, BASE64)}\nPrivate-MAC: 0",
+            f"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: x\n{invented(64, BASE64)}",
         ),
+        ("Public-Lines: 2", "---- BEGIN SSH2 PUBLIC KEY ----"),
+    ),
+    _secret(
+        "PasswordHash",
+        "Hashes of passwords, as crypt, LDAP and web servers store them.",
+        "crypt(5), RFC 2307, Apache's htpasswd, PHC string format",
+        r"\$(?:2[abxy]|[156y]|apr1|argon2[id]{1,2}|pbkdf2-sha(?:1|256|512))\$[A-Za-z0-9=./,]|\{S{0,2}(?:SHA|MD5)",
+        r"\$(?:2[abxy]\$[0-9]{2}\$[A-Za-z0-9./]{53}|(?:[156]|apr1)\$(?:rounds=[0-9]{1,9}\$)?[A-Za-z0-9./]{1,16}\$"
+        r"[A-Za-z0-9./]{21,85}[A-Za-z0-9/]|y\$[A-Za-z0-9./]{1,10}\$[A-Za-z0-9./]{8,40}\$[A-Za-z0-9./]{43}"
+        r"|argon2[id]{1,2}\$v=[0-9]{1,3}\$m=[0-9]{1,9},t=[0-9]{1,5},p=[0-9]{1,5}\$[A-Za-z0-9+/]{8,90}\$[A-Za-z0-9+/]{16,180}"
+        r"|pbkdf2-sha(?:1|256|512)\$[0-9]{1,9}\$[A-Za-z0-9./]{8,90}\$[A-Za-z0-9./]{16,90}[A-Za-z0-9/])|\{S?(?:SHA(?:256|512)?|MD5)\}[A-Za-z0-9+/]{22,}={0,2}",
         (
-            "password: string",
-            "password=${DB_PASSWORD}",
-            "the password is incorrect",
-            "pass: the salt",
-            "docker run -v $PWD:/tmp/work",
-            "password: ********",
+            f"$2b$12${invented(53)}",
+            f"$6$rounds=5000${invented(16)}${invented(86)}",
+            f"$argon2id$v=19$m=65536,t=2,p=1${invented(22)}${invented(43)}",
+            f"{{SSHA}}{invented(32)}",
         ),
-        plausible.password,
-        confidence="Medium",
+        ("$2b$12$short", "costs $5 or $6", "{SHA}"),
+    ),
+    _secret(
+        "AzureKey",
+        "Keys of Azure's services that carry their mark: Functions, Search, Cosmos DB, Storage, OpenAI and others.",
+        "learn.microsoft.com/purview, Azure identifiable keys",
+        r"AzFu|AzSe|AzCa|AIoT|ACDb|\+A(?:Ba|MC|St|Eh|Sb|Rm|CR)|APIM|JQQJ99",
+        r"[A-Za-z0-9+/_-]{32,76}(?:AzFu|AzSe|AzCa|AIoT|ACDb|\+A(?:Ba|MC|St|Eh|Sb|Rm|CR)|APIM)[A-Za-z0-9+/_-]{4,10}={0,2}"
+        r"|[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}",
+        (f"{invented(44, URL64)}AzFu{invented(6)}==", f"{invented(52)}JQQJ99{invented(26)}"),
+        ("AzFuture", f"{invented(12)}AzSe{invented(4)}"),
+        plausible.whole,
+    ),
+    _secret(
+        "RapidAPIKey",
+        "Keys of RapidAPI.",
+        "docs.rapidapi.com, keys",
+        r"msh[0-9a-f]{15}p1",
+        r"\b[0-9a-f]{10}msh[0-9a-f]{15}p1[0-9a-f]{5}jsn[0-9a-f]{12}\b",
+        (f"{invented(10, HEX)}msh{invented(15, HEX)}p1{invented(5, HEX)}jsn{invented(12, HEX)}",),
+        ("msh", f"{invented(10, HEX)}msh{invented(15, HEX)}"),
+    ),
+    _secret(
+        "OnePasswordSecretKey",
+        "Secret keys of 1Password accounts.",
+        "support.1password.com/secret-key-security",
+        r"\bA3-[A-Z0-9]{6}-",
+        r"\bA3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}\b",
+        (f"A3-{invented(6, UPPER)}-{invented(11, UPPER)}-{'-'.join([invented(5, UPPER)] * 3)}",),
+        ("A3-ABCDEF-paper",),
+    ),
+    _secret(
+        "MailgunSigningKey",
+        "Keys of Mailgun in three parts.",
+        _SCANNING,
+        r"-[0-9a-f]{8}-[0-9a-f]{8}",
+        r"\b[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8}\b",
+        (f"{invented(32, HEX)}-{invented(8, HEX)}-{invented(8, HEX)}",),
+        (f"{invented(8, HEX)}-{invented(4, HEX)}-{invented(4, HEX)}",),
+    ),
+    _secret(
+        "HarnessToken",
+        "Tokens of Harness.",
+        "developer.harness.io/docs/platform, API keys",
+        r"\b[ps]at\.[A-Za-z0-9_-]{22}\.",
+        r"\b[ps]at\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9]{24}\.[A-Za-z0-9]{20}",
+        (f"pat.{invented(22)}.{invented(24)}.{invented(20)}",),
+        ("sat.a.b.c",),
+    ),
+    _secret(
+        "MaxMindKey",
+        "Licence keys of MaxMind.",
+        "dev.maxmind.com/license-key",
+        r"_mmk\b",
+        r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b",
+        (f"{invented(6)}_{invented(29)}_mmk",),
+        ("a_mmk",),
+    ),
+    _secret(
+        "AblyKey",
+        "Keys of Ably.",
+        "ably.com/docs/auth",
+        r"\.[A-Za-z0-9_-]{6}:[A-Za-z0-9_-]{16}",
+        r"\b[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{6}:[A-Za-z0-9_-]{43}\b",
+        (f"{invented(6)}.{invented(6)}:{invented(43)}",),
+        ("com.server:listening-on-port",),
+    ),
+    _secret(
+        "FirebaseServerKey",
+        "Server keys of Firebase Cloud Messaging.",
+        "firebase.google.com/docs/cloud-messaging",
+        r"\bAAAA[A-Za-z0-9_-]{7}:",
+        r"\bAAAA[A-Za-z0-9_-]{7}:[A-Za-z0-9_-]{120,160}",
+        (f"AAAA{invented(7)}:{invented(140, URL64)}",),
+        ("AAAAbbbbccc:d",),
+    ),
+    _secret(
+        "SalesforceToken",
+        "Session ids of Salesforce.",
+        "developer.salesforce.com, session id",
+        r"\b00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?!",
+        r"\b00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?![A-Za-z0-9_.]{60,120}[A-Za-z0-9_]",
+        (f"00D{invented(12)}!{invented(96)}",),
+        ("00D!",),
+    ),
+    _secret(
+        "ZohoToken",
+        "Tokens of Zoho.",
+        "zoho.com/accounts/protocol/oauth",
+        r"\b1000\.[0-9a-f]{32}\.",
+        r"\b1000\.[0-9a-f]{32}\.[0-9a-f]{32}\b",
+        (f"1000.{invented(32, HEX)}.{invented(32, HEX)}",),
+        ("1000.50",),
+    ),
+    _secret(
+        "AsanaToken",
+        "Personal access tokens of Asana.",
+        "developers.asana.com/docs/personal-access-token",
+        r"\b[012]/[0-9]{12}",
+        r"\b[012]/[0-9]{12,18}(?:/[0-9]{12,18})?:[0-9a-f]{32}\b",
+        (f"1/1200000000000001:{invented(32, HEX)}",),
+        ("1/120000000000",),
+    ),
+    _secret(
+        "FacebookAppToken",
+        "App access tokens of Meta: the id and the secret of an app.",
+        "developers.facebook.com/docs/facebook-login/guides/access-tokens",
+        r"[0-9]{15}(?:\||%7[Cc])[A-Za-z0-9_-]{16}",
+        r"\b[0-9]{15,16}(?:\||%7[Cc])[A-Za-z0-9_-]{27,40}\b",
+        (f"123456789012345|{invented(27)}",),
+        ("123456789012345|2026",),
+    ),
+    _secret(
+        "SentryDSN",
+        "Addresses with the key of a project of Sentry.",
+        "docs.sentry.io/concepts/key-terms/dsn-explainer",
+        r"//[0-9a-f]{32}[@:]",
+        r"https?://([0-9a-f]{32}(?::[0-9a-f]{32})?)@[A-Za-z0-9.-]{1,100}/[0-9]{1,20}",
+        (f"https://{invented(32, HEX)}@o1.ingest.sentry.io/42",),
+        (f"https://example.com/{invented(32, HEX)}",),
+    ),
+    _secret(
+        "DockerAuth",
+        "Credentials of a registry, as Docker and npm keep them.",
+        "docs.docker.com/reference/cli/docker/login, config.json",
+        r"(?i:_?auth)[\"' :=\\]{1,6}[A-Za-z0-9+/]{8}",
+        r"(?i:\b_?auth)" + EQUALS + r"([A-Za-z0-9+/]{8,}={0,2})",
+        ('{"auth": "amFuZTpzM2NyZXQtOTg3"}', "_auth=amFuZTpzM2NyZXQ="),
+        ('{"auth": "none-at-all"}', '{"auth": "c29tZXRoaW5nIGVsc2U="}'),
+        plausible.basic_credentials,
         keyed=True,
     ),
     _secret(
-        "KeyedSecret",
-        "A value without a pattern, beside a name that means a secret.",
-        "names in use in configuration files and APIs",
-        r"(?i:secret|token|credential|authoriz|api.?key|(?:access|auth|private|encryption|signing|master|account|shared|"
-        r"storage|service|admin|license|subscription|bot|app|server|client|deploy|webhook|sas).?(?:key|pwd)|jwt|bearer)",
-        _named(_NAMES_OF_SECRETS, rf"""["'`\\]{{0,2}}([{ALNUM}+/_.~!@#$%^*-]{{12,}}=*)"""),
+        "CommandPassword",
+        "Passwords in the options of common commands: curl, mysql, sshpass, docker login, redis-cli.",
+        "the manual pages of these commands",
+        r"\b(?:curl|sshpass|mysql(?:dump|admin)?|docker login|redis-cli|psexec|smbclient|ldapsearch) ",
+        r"\bcurl\b[^\n]{0,300}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']{1,80}:([^\s\"'@]{3,100})"
+        r"|\bsshpass [^\n]{0,40}?-p ?[\"']?([^\s\"']{3,100})"
+        r"|\b(?:mysql|mysqldump|mysqladmin)\b[^\n]{0,200}?\s-p[\"']?([^\s\"'=]{4,100})"
+        r"|\b(?:docker login|psexec)\b[^\n]{0,200}?\s-p[ =][\"']?([^\s\"']{4,100})"
+        r"|\bredis-cli\b[^\n]{0,100}?\s(?:-a|--pass) [\"']?([^\s\"']{4,100})"
+        r"|\bldapsearch\b[^\n]{0,200}?\s-w [\"']?([^\s\"']{4,100})"
+        r"|\bsmbclient\b[^\n]{0,200}?\s-U [\"']?[^\s%\"']{1,80}%([^\s\"']{4,100})",
         (
-            f"api_key={invented(32)}",
-            f'"client_secret": "{invented(24, HEX)}"',
-            f"ACCESS_TOKEN={invented(20)}",
-            "apiKey: 550e8400-e29b-41d4-a716-446655440000",
-            f"deploy --api-key {invented(32, HEX)}",
-            f'client.setApiKey("{invented(24)}")',
+            "curl -u jane:letmein22 https://example.com",
+            "curl -s --user 'jane:letmein22' https://example.com",
+            "sshpass -p letmein22 ssh jane@host",
+            "mysql -u root -pletmein22 app",
+            "docker login -u jane -p letmein22 registry.example.com",
+            "redis-cli -h cache -a letmein22 ping",
         ),
-        (
-            "token: string",
-            f"nextPageToken: {invented(32)}",
-            "secret = os.environ.get",
-            "max_tokens: 100000000000",
-            "tokenizer: cl100k_base_encoding",
-            "output_token: LastEvaluatedBackupArn",
-            "access_token: HEADER.SIMULATED.SIGNATURE",
-            "api_key: your-api-key-here-please",
-        ),
-        plausible.random,
+        ("curl -u $USER:$PASSWORD https://example.com", "mysql -u root -p app", "docker login registry"),
+        plausible.password,
         confidence="Medium",
-        keyed=True,
+    ),
+    _secret(
+        "LoginPassword",
+        "Passwords in the forms of their own of netrc, pgpass and .NET.",
+        "ftp(1), .netrc; postgresql.org/docs, the password file; System.Net.NetworkCredential",
+        r"(?i:\blogin\b|:5432:|NetworkCredential|DirectoryEntry|PASS[A-Z_]{0,10}[\"'],)",
+        r"\bmachine\s+\S{1,100}\s+login\s+\S{1,100}\s+password\s+([^\s\"'\\]{3,100})"
+        r"|\b[A-Za-z0-9.*_-]{1,100}:5432:[^\s:]{1,60}:[^\s:]{1,60}:([^\s\"'\\]{3,100})"
+        r"|\b(?i:define)\(\s?[\"'][A-Za-z_]{0,30}(?i:pass)[A-Za-z_]{0,10}[\"']\s?,\s?[\"']([^\"'\n\\]{3,100})"
+        r"|(?:NetworkCredential|DirectoryEntry)\(\s*(?:\"[^\"\n]{1,100}\"\s*,\s*){1,2}\"([^\"\n\\]{3,100})",
+        (
+            "define('DB_PASSWORD', 'letmein22');",
+            "machine example.com login jane password letmein22",
+            "db.internal:5432:app:jane:letmein22",
+            'new NetworkCredential("jane", "letmein22")',
+        ),
+        ("the default login and password page", "localhost:5432", "new NetworkCredential(user, secret)"),
+        plausible.password,
+        confidence="Medium",
+    ),
+    _secret(
+        "SessionCookie",
+        "Session ids in cookies, under the names that frameworks give them.",
+        "the defaults of PHP, Java, ASP.NET, Express, Rails, Django",
+        r"(?i:sess(?:id|ion|ionid|ion_id)?|connect\.sid|\bsid|_token)=[A-Za-z0-9%._-]{16}",
+        r"(?i:phpsessid|jsessionid|asp\.net_sessionid|connect\.sid|sessionid|[a-z_]{1,20}_session|\bsession|\bsid"
+        r"|(?:auth|access|refresh|session|id)_token)=([A-Za-z0-9%+/._~-]{16,}=*)",
+        (f"Cookie: theme=dark; PHPSESSID={invented(26)}", f"_acme_session={invented(32)}; path=/"),
+        ("session=the-first-of-may-2026",),
+        plausible.credential,
+        confidence="Medium",
+    ),
+    _secret(
+        "TrueNASKey",
+        "Keys of TrueNAS.",
+        "truenas.com/docs/api",
+        r"\b[0-9]{1,2}-[A-Za-z0-9]{16}",
+        r"\b[0-9]{1,2}-[A-Za-z0-9]{64}\b",
+        (f"8-{invented(64)}",),
+        (f"8-{invented(32)}",),
+    ),
+    _secret(
+        "FirecrawlKey",
+        "Keys of Firecrawl.",
+        _SCANNING,
+        r"\bfc-[0-9a-f]{9}",
+        r"\bfc-[0-9a-f]{32}\b",
+        (f"fc-{invented(32, HEX)}",),
+        ("fc-2026",),
+    ),
+    _secret(
+        "VaultLegacyToken",
+        "Tokens of older Vaults.",
+        "developer.hashicorp.com/vault/docs/concepts/tokens",
+        r"\bs\.[A-Za-z0-9]{16}",
+        r"\bs\.[A-Za-z0-9]{24}\b",
+        (f"s.{invented(24)}",),
+        ("s.createServiceAccountKeyPair", f"s.{invented(12)}"),
+        plausible.with_digits,
+    ),
+    _secret(
+        "PrefixedSecret",
+        "Random values that say by their beginning that they are keys or tokens, whoever gave them out.",
+        "the form that GitHub, Stripe and Slack made usual; github.blog, new authentication token formats",
+        r"(?:\b|_)(?:sk|api|key|tok|token|pat|secret|live|auth|apikey|priv|pwd|pk)[_-][A-Za-z0-9]{4}",
+        r"\b(?:[A-Za-z0-9]{2,10}[_-])?(?:sk|api|key|tok|token|pat|secret|live|auth|apikey|priv|pwd|pk)[_-]"
+        r"(?:[a-z0-9]{1,8}[_-])?[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9]+)*",
+        (f"acme_live_{invented(32)}", f"acme-api-{invented(24)}", f"tok_{invented(24)}"),
+        ("acme-api-gateway-controller-manager-2", f"order_{invented(24)}", f"sk_{'a' * 24}"),
+        plausible.credential,
+        confidence="Medium",
     ),
 )

@@ -1,0 +1,80 @@
+"""What a name says of its value: identifiers of code and configuration, read word by word."""
+
+import re
+from enum import Enum
+
+_REACH = 96
+_IDENTIFIER = re.compile(rb"[A-Za-z_$][\w$.-]*|[0-9][\w$-]*[A-Za-z_][\w$.-]*")
+_WORD = re.compile(rb"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SECRET = re.compile(
+    rb"secret|token|credential|creds|authoriz|api_?key|(?:access|auth|private|priv|encryption|encrypt|signing|"
+    rb"sign|master|account|shared|storage|service|admin|license|subscription|bot|app|application|server|client|deploy|"
+    rb"webhook|sas|consumer|integration|project|rest|write|read|live|prod|test|user|dev|developer|maps?|team|org|push|"
+    rb"session|security|ssh|rsa|aes|hmac|jwt|crypto|cipher|decrypt|decryption|root|host|cloud|web|site|ingest|insert|"
+    rb"query|search|management|tenant|vault|license|stream|realtime|messaging|payment|merchant|personal|partner)_?key"
+    rb"|jwt|bearer|passw|passphrase|\bpat\b|_pat\b|\bauth\b|_auth\b|\bpwd"
+)
+_METADATA = frozenset(
+    b"""
+    name names type types url urls uri endpoint path paths file filename dir folder location expiry expires expire
+    expiration exp ttl age lifetime issued length len size count counter limit max min budget used usage index idx
+    format version ver algorithm alg arn prefix suffix status state hint label title description desc placeholder field
+    fields header param required enabled disabled valid invalid scope scopes issuer iss audience aud provider kind class
+    error message policy rotation manager store ref reference kid id ids digest checksum fingerprint thumbprint schema
+    column alias selector env var variable template pattern regex encoding source method grant address contract decimals
+    supply standard symbol holder price cost rate per mode ring board code stone word server backend engine bits curve
+    tokenizer map mapping space
+    """.split()
+)
+"""Last words of names of what is known about a secret, and may be seen."""
+_PLACE = frozenset(
+    b"""
+    page next prev previous sync cursor continuation continue csrf xsrf scroll resume list idempotency public pub cache
+    partition primary foreign sort object dedup deduplication group hash lookup index sequence bucket
+    prompt completion max min total num cancellation syntax hot short keyboard arrow pressed
+    """.split()
+)
+"""Words of names of what says where to go on, or which one of many, and protects nothing."""
+
+
+class Naming(Enum):
+    TELLING = "means a secret"
+    OTHER = "what is known about one"
+    UNKNOWN = "says nothing"
+
+
+def name_before(text: bytes, start: int) -> Naming:
+    """Of the nearest names before `text[start:]` the first one that says something."""
+    names = _IDENTIFIER.findall(text[max(0, start - _REACH) : start])
+    for name in names[:-5:-1]:
+        naming = meaning(name)
+        if naming is not Naming.UNKNOWN:
+            return naming
+    return Naming.UNKNOWN
+
+
+_NO_NAME = frozenset(b"string str var let const final value is was set to static mut".split())
+
+
+def nearest_name(text: bytes, start: int) -> tuple[int, bytes]:
+    """Where it begins, and the name; words of the language between a name and its value are none. Empty: there is no
+    name."""
+    at = max(0, start - _REACH)
+    for match in reversed(list(_IDENTIFIER.finditer(text, at, start))):
+        if match[0].lower() not in _NO_NAME:
+            return match.start(), match[0]
+    return at, b""
+
+
+def meaning(name: bytes) -> Naming:
+    if b"publickeytoken" in name.lower():  # of a library in .NET
+        return Naming.OTHER
+    if b"tokeni" in name.lower():  # what cuts texts into pieces
+        return Naming.OTHER
+    lower = name.lower().replace(b"-", b"_").replace(b".", b"_")
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not _SECRET.search(lower) and b"key" not in words:
+        return Naming.UNKNOWN
+    if words[-1:] == [b"id"] and words[-2:-1] == [b"secret"]:
+        return Naming.TELLING
+    return Naming.OTHER if words[-1] in _METADATA or _PLACE.intersection(words) else Naming.TELLING
