@@ -93,7 +93,7 @@ def test_a_throttling_tool_is_left_alone_and_its_circuit_stays_closed() -> None:
 
 def test_more_calls_than_connections_wait_for_one_and_give_up_in_connect_time() -> None:
     hang = {"name": "hang", "at": "1s", "for": "3s", "hang": {"percent": 100}}
-    crowd = scenario(hang, duration="9s", callsPerSecond=150, pods=1)
+    crowd = scenario(hang, duration="9s", callsPerSecond=1000, pods=1)
     _, rows = played(policy(timeout={"total": "3s", "connect": "500ms"}), crowd)
     assert set(rows["hang"].failed) == {"TotalTimeout", "ConnectTimeout"}
     recovery = rows["after hang"].recovery

@@ -5,11 +5,12 @@ import gzip
 import io
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -18,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from tests.unit.datapath.loopback import Agent, Exchange, Script, Tool, until
-from toolpolicy_sidecar.log import JsonLines
+from toolpolicy_sidecar.log import configure
 from toolpolicy_sidecar.process import Sidecar
 from toolpolicy_sidecar.settings import parse
 
@@ -121,7 +122,7 @@ class Observed:
     sidecar: Sidecar
     tools: dict[str, Tool]
     receiver: Receiver
-    output: io.StringIO
+    output: io.TextIOWrapper
     agents: list[Agent] = field(default_factory=list)
 
     async def agent(self) -> Agent:
@@ -132,9 +133,14 @@ class Observed:
         return agent
 
     @property
+    def said(self) -> str:
+        """On standard output."""
+        return cast("io.BytesIO", self.output.buffer).getvalue().decode()
+
+    @property
     def lines(self) -> list[dict[str, Any]]:
         """Of the log, those about calls."""
-        found = [json.loads(line) for line in self.output.getvalue().splitlines()]
+        found = [json.loads(line) for line in self.said.splitlines()]
         return [line for line in found if line["event"] == "call"]
 
     async def exported(self) -> Receiver:
@@ -198,13 +204,11 @@ async def observed(
     settings = parse(
         [*("--policies", str(folder), "--reverse", nowhere, "--admin", nowhere, "--metrics", nowhere), *flags]
     )
-    output = io.StringIO()
-    handler = logging.StreamHandler(output)
-    handler.setFormatter(JsonLines())
-    logger = logging.getLogger("toolpolicy")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel("INFO")
+    output = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    patch.setattr(sys, "stdout", output)
+    root = logging.getLogger()
+    before = (root.level, root.handlers[:])
+    configure("info")
     sidecar = Sidecar(settings)
     made = Observed(sidecar, tools, receiver, output)
     try:
@@ -214,6 +218,5 @@ async def observed(
         for agent in made.agents:
             agent.close()
         await sidecar.stop()
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+        root.level, root.handlers[:] = before
         await asyncio.gather(*(tool.stop() for tool in (*tools.values(), collector)))

@@ -194,7 +194,7 @@ async def test_nothing_that_a_caller_or_a_tool_says_leaves(
         got = await o.exported()
         await until(lambda: len(got.logs) == 6)
         assert len(got.servers()) == len(o.lines) == 6
-        for said in (o.output.getvalue().encode(), o.sidecar.metrics.text(), *got.bodies):
+        for said in (o.said.encode(), o.sidecar.metrics.text(), *got.bodies):
             assert CANARY.encode() not in said
 
 

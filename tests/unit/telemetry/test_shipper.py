@@ -62,7 +62,7 @@ async def test_what_is_not_delivered_is_counted(
         await call(o)
         await until(lambda: o.metric("toolpolicy_telemetry_exported_total", signal="traces") == SPANS)
         assert o.metric("toolpolicy_telemetry_queued") == 0
-        said = o.output.getvalue()
+        said = o.said
         assert said.count("telemetry is not delivered") == said.count("telemetry is delivered again") == 1
 
 

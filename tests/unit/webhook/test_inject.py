@@ -56,7 +56,7 @@ def injected(document: dict[str, Any], *servers: str, sidecar: Sidecar = REVERSE
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
-    return {item["name"]: item["value"] for item in container["env"]}
+    return {item["name"]: item["value"] for item in container["env"] if "value" in item}
 
 
 def test_the_sidecar_is_the_first_init_container_and_restricted() -> None:
