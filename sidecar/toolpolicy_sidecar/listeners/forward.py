@@ -11,7 +11,8 @@ from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.egress import Egress
-from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, HttpListener
+from toolpolicy_sidecar.listeners.http_connection import Connection
+from toolpolicy_sidecar.listeners.http_listener import Asked, HttpListener
 from toolpolicy_sidecar.listeners.interception import Interception
 from toolpolicy_sidecar.listeners.tunnels import Tunnels
 from toolpolicy_sidecar.pipeline import Pipeline

@@ -9,12 +9,12 @@ from typing import NamedTuple, cast
 
 from aiohttp import http_exceptions, http_parser, web
 from aiohttp.http import HttpVersion11
-from aiohttp.web_protocol import RequestHandler
 
 from toolpolicy_sidecar import render
 from toolpolicy_sidecar.call import NOTED, Incoming, ToolCall
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.listeners.http_body import HttpBody
+from toolpolicy_sidecar.listeners.http_connection import Connection, Connections
 from toolpolicy_sidecar.listeners.http_reply import HttpReply, last_words
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem, Stopped
@@ -24,7 +24,6 @@ from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
 from toolpolicy_sidecar.record import Recorder, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits, Runtime
 from toolpolicy_sidecar.tool import ServerState
-from toolpolicy_sidecar.upstream.origin import Origin
 
 log = logging.getLogger("toolpolicy")
 
@@ -256,103 +255,3 @@ def _noted(request: web.BaseRequest) -> tuple[dict[bytes, bytes], frozenset[byte
             else:
                 noted[lower] = value
     return noted, repeated
-
-
-class Connection(RequestHandler):
-    """aiohttp's connection handler, with our words for what it cannot parse, and nothing of it in the log."""
-
-    listener: HttpListener
-    inside: Origin | None = None
-    """Where the tunnel leads whose inside this is."""
-    lost: asyncio.Future[None] | None = None
-    """Is done when the connection is gone, for who waits for that."""
-    large = False
-    """A head on it may be over the limit."""
-    _partial_bytes = 0
-    """What has come of a head that is not complete."""
-    _late: asyncio.TimerHandle | None = None
-
-    def taken(self) -> bytes:
-        """What came after CONNECT. The transport has another protocol from now on."""
-        early, self._message_tail = self._message_tail, b""
-        return early
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's signature
-        """aiohttp asks for it with each body that is read, paused or not, and then parses nothing once more."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self._complete()
-        if self.lost is not None and not self.lost.done():
-            self.lost.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        """A body that turns out to be framed wrongly: aiohttp would tell only once its request is answered."""
-        requests = self._request_count
-        super().data_received(data)
-        if self._request_count != requests:
-            if len(data) + self._partial_bytes > self.max_field_size:
-                self.large = True
-            if self._partial_bytes:
-                self._complete()
-        elif self._waiter is not None and not self._waiter.done():
-            self._incomplete(len(data))
-        request = self._current_request
-        if request is not None and self._messages and not request.content.is_eof():
-            # No request can follow a body that has not ended: what is queued is the error.
-            request.content.set_exception(web.RequestPayloadError("malformed body"))
-
-    def _incomplete(self, size_bytes: int) -> None:
-        """A head comes in pieces. aiohttp would wait for its end like for a request of which nothing has come yet."""
-        self._partial_bytes += size_bytes
-        if self._partial_bytes > self.max_field_size:
-            self._hang_up(self.listener.head_too_large)
-        elif self._late is None:
-            head_s = self.listener.head_s
-            late = Problem(Reason.RequestTimeout, f"its headers did not come within {head_s:g} s")
-            self._late = self._loop.call_later(head_s, self._hang_up, late)
-
-    def _complete(self) -> None:
-        self._partial_bytes = 0
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _hang_up(self, problem: Problem) -> None:
-        self._complete()
-        if self.transport is not None:
-            self.transport.write(self.listener.unheard(problem))
-        self.force_close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature
-        status: int = 500,  # noqa: ARG002 -- the same
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 -- the same
-    ) -> web.StreamResponse:
-        return self.listener.unreadable(exc)
-
-
-class Connections(web.Server):
-    """Makes our handlers. A client that hangs up cancels its call."""
-
-    def __init__(self, listener: HttpListener, limits: Limits) -> None:
-        super().__init__(
-            listener.handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=limits.keep_alive_s,
-            max_line_size=limits.header_bytes,
-            max_field_size=limits.header_bytes,
-            max_headers=limits.header_count,
-        )
-        self._listener = listener
-
-    def __call__(self) -> Connection:
-        handler = Connection(self, loop=self._loop, **self._kwargs)
-        handler.listener = self._listener
-        return handler

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from toolpolicy_sidecar.destination import shown
-from toolpolicy_sidecar.listeners.http_listener import Asked, Connection, Connections
+from toolpolicy_sidecar.listeners.http_connection import Connection, Connections
+from toolpolicy_sidecar.listeners.http_listener import Asked
 from toolpolicy_sidecar.listeners.tunnels import ESTABLISHED
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason

@@ -8,7 +8,8 @@ from toolpolicy_sidecar.attempt import problem_of
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.egress import Egress
-from toolpolicy_sidecar.listeners.http_listener import Asked, Connection
+from toolpolicy_sidecar.listeners.http_connection import Connection
+from toolpolicy_sidecar.listeners.http_listener import Asked
 from toolpolicy_sidecar.listeners.tunnel import Tunnel
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
