@@ -66,17 +66,15 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
         return HttpRequest(path, query, headers, body, {})
-    hits: Counter[str] = Counter()
-    if clean_path.hits:
-        path = clean_path.value
-        hits.update(clean_path.hits)
-    if clean_query and clean_query.hits:
+    parts = (clean_path, clean_query, clean_body)
+    found = [part.hits for part in parts if part is not None and part.hits]
+    if not found:
+        return HttpRequest(path, query, headers, body, {})
+    if clean_query:
         query = clean_query.value
-        hits.update(clean_query.hits)
     if clean_body and clean_body.hits:
         body, headers = clean_body.value, without(headers, b"content-encoding")
-        hits.update(clean_body.hits)
-    return HttpRequest(path, query, headers, body, hits)
+    return HttpRequest(clean_path.value, query, headers, body, sum(map(Counter, found), Counter()))
 
 
 def mcp_request(

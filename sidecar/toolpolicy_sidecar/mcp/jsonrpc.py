@@ -87,7 +87,7 @@ def read(data: bytes) -> Message:
 def unambiguous(data: bytes) -> bytes:
     """The same message with each member once. Of a repeated member the last counts, here and, by this, for the
     server; bytes that cannot repeat one are returned as they are. `data` was read already."""
-    if b"\\u" not in data and all(data.count(member) < 2 for member in _MEMBERS):
+    if b"\\u" not in data and max(map(data.count, _MEMBERS)) < 2:
         return data
     message = _object.decode(data)
     params = message.get("params")
