@@ -15,6 +15,9 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.origin import Origin
 
+_ANSWERED = PayloadAccessError()
+"""Who reads a body after its request was answered gets this."""
+
 
 class Answering(Protocol):
     """Who answers what comes on it."""
@@ -80,7 +83,7 @@ class Connection(RequestHandler):
                 self._keepalive = bool(answer.keep_alive)
                 if not payload.is_eof():
                     await self._linger(payload)
-                payload.set_exception(PayloadAccessError())
+                payload.set_exception(_ANSWERED)
             except ConnectionError:
                 break
             except BaseException:

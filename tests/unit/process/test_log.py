@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
+from toolpolicy_sidecar import log
 from toolpolicy_sidecar.log import LogRecorder, configure
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import CallRecord
@@ -29,6 +30,7 @@ SUCCESS = CallRecord(
 def _as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     before = (root.level, root.handlers[:])
+    log._lines.flush()  # what other tests have left
     yield
     root.level, root.handlers[:] = before
 
