@@ -19,10 +19,6 @@ Count = Annotated[int, Meta(ge=0)]
 Hits = dict[str, Annotated[int, Meta(ge=1)]]
 
 
-_NONE = 0.0
-"""The default itself: msgspec leaves out what is this very number."""
-
-
 class CallLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One call of one tool. What is not there was not: no reason, no retry, nothing redacted."""
 
@@ -41,7 +37,7 @@ class CallLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Reason | None, Meta(description="Why it was refused or failed; docs/answers.md has them")
     ] = None
     error: Annotated[str | None, Meta(description="One line on what went wrong, free of values")] = None
-    queued_ms: Annotated[Milliseconds, Meta(description="Of the duration: waiting for a slot")] = _NONE
+    queued_ms: Annotated[Milliseconds | None, Meta(description="Of the duration: waiting for a slot")] = None
     upstream_ms: Annotated[
         Milliseconds | None, Meta(description="From the first attempt to the end of the last one")
     ] = None
@@ -97,7 +93,7 @@ def line(record: CallRecord, pod: Pod) -> CallLine:
         duration_ms=round(record.duration_ms, 2),
         reason=record.reason,
         error=record.error,
-        queued_ms=round(record.queued_ms, 2) if record.queued_ms else _NONE,
+        queued_ms=round(record.queued_ms, 2) if record.queued_ms else None,
         upstream_ms=None if record.upstream_ms is None else round(record.upstream_ms, 2),
         attempts=record.attempts,
         retries=record.retries,
