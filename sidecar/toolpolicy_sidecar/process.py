@@ -58,7 +58,13 @@ class Sidecar:
         tls = Contexts(self._extra_roots.decode(), settings.client_certificates)
         self.pool = Pool(tls=tls)
         pod = _pod(settings)
-        self.exports = Exports(settings.telemetry, clock, pod=pod, trace_id_header=settings.trace_id_header)
+        self.exports = Exports(
+            settings.telemetry,
+            clock,
+            pod=pod,
+            trace_id_header=settings.trace_id_header,
+            redacted_content=settings.trace_redacted_content,
+        )
         self.pipeline = Pipeline(
             self.pool, limits, clock, recorders, callers=settings.callers, tracer=self.exports.tracer
         )

@@ -45,6 +45,7 @@ class Settings(NamedTuple):
     callers: CallerHeaders
     pod: Pod
     trace_id_header: str | None
+    trace_redacted_content: bool
     telemetry: telemetry.Telemetry
 
 
@@ -106,6 +107,11 @@ def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
     option(
         "trace-id-header", "request header with a trace id, such as X-Trace-Id, where there is no traceparent"
     )
+    option(
+        "trace-redacted-content",
+        "true: spans have arguments and results of MCP tools, where policies redact them",
+        "false",
+    )
     option("agent", "the agent's name, for records")
     option("service-account", "the pod's service account, for records")
     given = parser.parse_args(argv)
@@ -122,6 +128,8 @@ def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
     ):
         if is_given and not given.forward:
             parser.error(f"{flag} is for the forward proxy: give --forward, too")
+    if given.trace_redacted_content not in {"true", "false"}:
+        parser.error(f"--trace-redacted-content is true or false, not {given.trace_redacted_content!r}")
     if given.log_level not in {"debug", "info", "warning", "error"}:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
@@ -164,6 +172,7 @@ def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
         callers=CallerHeaders(_header(given.session_header), _header(given.user_header)),
         pod=Pod(given.agent or None, given.service_account or None),
         trace_id_header=given.trace_id_header or None,
+        trace_redacted_content=given.trace_redacted_content == "true",
         telemetry=exported,
     )
 

@@ -17,6 +17,7 @@ class Traces(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     endpoint: Url = ""
     sampling: Annotated[float, Meta(ge=0, le=1)] = 0.01
     trace_id_header: Header = ""
+    redacted_content: bool = False
 
 
 class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +64,8 @@ def environment(telemetry: Telemetry) -> list[dict[str, Any]]:
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
             "OTEL_TRACES_SAMPLER_ARG": f"{traces.sampling:.6f}",
         }
+    if traces.redacted_content:
+        plain["TOOLPOLICY_TRACE_REDACTED_CONTENT"] = "true"
     if logs.endpoint:
         plain |= {
             "OTEL_LOGS_EXPORTER": "otlp",

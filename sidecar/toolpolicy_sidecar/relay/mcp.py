@@ -152,6 +152,7 @@ class McpRelay:
             headers = inward(headers, self._call.incoming, self._call.server)
         if self._changed and answer is not None:
             body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
+            self._say(body)
         if tool.keeps_answers and answer is not None and answer.final and not answer.tool_error:
             self._progress.answered(Whole(body))
         self._progress.status = status
@@ -167,6 +168,11 @@ class McpRelay:
         if self._sent_as != self._mcp.identifier:
             message = jsonrpc.renamed(message, self._sent_as, self._mcp.identifier)
         return message
+
+    def _say(self, message: bytes) -> None:
+        """The answer, as the agent gets it."""
+        if self._progress.trace is not None:
+            self._progress.trace.told(message)
 
     def _refuse_nonsense(self, response: Response) -> None:
         """Nothing that a client would take for an answer. Encoded although nobody asked for it, it passes where
@@ -215,6 +221,7 @@ class McpRelay:
             answer = jsonrpc.answer(event.data, self._sent_as)
             if answer is not None and answer.final:
                 self._answered = True
+                self._say(data)
                 if answer.tool_error:
                     self._progress.result = classify.of_tool_error(self._call.tool.rules)
                     self._progress.error = "the tool says no"

@@ -18,6 +18,21 @@ from toolpolicy_sidecar.upstream.exchange import Request
 _OURS = frozenset({TRACEPARENT, TRACESTATE})
 
 
+CONTENT_BYTES = 4096
+"""A longer message is not kept: what waits to be exported is bounded."""
+
+
+class Content:
+    """What the tool was sent and what the agent was told, after redaction; only of a direction that is redacted."""
+
+    __slots__ = ("answer", "of_answer", "of_request", "request")
+
+    def __init__(self, *, of_request: bool, of_answer: bool) -> None:
+        self.of_request, self.of_answer = of_request, of_answer
+        self.request: bytes | None = None
+        self.answer: bytes | None = None
+
+
 class AttemptTrace:
     """`began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a hedge; `dropped`: the
     one of two whose answer did not count."""
@@ -42,6 +57,7 @@ class CallTrace:
         "_other",
         "_span_id",
         "attempts",
+        "content",
         "lineage",
         "outer",
         "sampled",
@@ -60,6 +76,7 @@ class CallTrace:
     ) -> None:
         """`new_id` makes span ids."""
         self.outer = outer
+        self.content: Content | None = None
         self.lineage, self.trace_id, self.sampled, self._new_id = lineage, trace_id, sampled, new_id
         self._span_id: str | None = None
         self.attempts: list[AttemptTrace] = []
@@ -97,10 +114,23 @@ class CallTrace:
             self._other.ended, self._other.dropped = now, True
         self._current = self._other = None
 
+    def told(self, message: bytes) -> None:
+        """The agent, redacted, if anything is to be."""
+        content = self.content
+        if content is not None and content.of_answer and len(message) <= CONTENT_BYTES:
+            content.answer = message
+
     def carried(self, request: Request) -> Request:
         """The request as the last attempt sends it: the tool's spans become children of that attempt's."""
         parent = traceparent(self.trace_id, self.attempts[-1].span_id, sampled=self.sampled)
-        lineage, body = self.lineage, request.body
+        lineage, body, content = self.lineage, request.body, self.content
+        if (
+            content is not None
+            and content.of_request
+            and isinstance(body, bytes)
+            and len(body) <= CONTENT_BYTES
+        ):
+            content.request = body
         headers = tuple(header for header in request.headers if header[0].lower() not in _OURS)
         if lineage.parent is not None and lineage.parent.state:
             headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)

@@ -16,7 +16,13 @@ class Exports:
     """`tracer` None: no traces leave. `recorders` are to be told of every call."""
 
     def __init__(
-        self, telemetry: Telemetry, clock: Clock, *, pod: Pod, trace_id_header: str | None = None
+        self,
+        telemetry: Telemetry,
+        clock: Clock,
+        *,
+        pod: Pod,
+        trace_id_header: str | None = None,
+        redacted_content: bool = False,
     ) -> None:
         """Raises OSError for certificates that are not there."""
         self._telemetry, self._clock, self._pod = telemetry, clock, pod
@@ -24,7 +30,7 @@ class Exports:
         self.tracer: Tracer | None = None
         self.recorders: list[Recorder] = []
         if telemetry.traces is not None:
-            self._trace(telemetry.traces, trace_id_header)
+            self._trace(telemetry.traces, trace_id_header, redacted_content=redacted_content)
         if telemetry.logs is not None:
             self._log(telemetry.logs)
 
@@ -36,14 +42,19 @@ class Exports:
         for shipper in self.shippers.values():
             await shipper.close(within_s)
 
-    def _trace(self, to: Destination, trace_id_header: str | None) -> None:
+    def _trace(self, to: Destination, trace_id_header: str | None, *, redacted_content: bool) -> None:
         def codec() -> Codec[Finished]:
             from toolpolicy_sidecar.telemetry.spans import SpanCodec  # noqa: PLC0415 -- 4 MB, only where needed
 
             return SpanCodec(self._telemetry.resource, _version())
 
         shipper: Shipper[Finished] = Shipper(to, codec, self._clock)
-        self.tracer = Tracer(self._telemetry.sampler, shipper.outbox, trace_id_header=trace_id_header)
+        self.tracer = Tracer(
+            self._telemetry.sampler,
+            shipper.outbox,
+            trace_id_header=trace_id_header,
+            redacted_content=redacted_content,
+        )
         self.recorders.append(TransitionsOnly(self.tracer.transition))
         self.shippers["traces"] = shipper
 

@@ -11,6 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
+from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace
@@ -160,6 +161,7 @@ def _of_call(of: Finished) -> Attributes:
         "gen_ai.agent.name": record.agent,
     }
     attributes |= {name: str(value) for name, value in optional.items() if value is not None}
+    attributes |= _content(of)
     if record.argument_keys:
         attributes["toolpolicy.argument_keys"] = list(record.argument_keys)
     if record.shadow:
@@ -167,6 +169,20 @@ def _of_call(of: Finished) -> Attributes:
     if failed(record.outcome) and record.reason is not None:
         attributes["error.type"] = _error_type(record.reason)
     return attributes
+
+
+def _content(of: Finished) -> Attributes:
+    """Sensitive: only where it was asked for."""
+    content, found = of.trace.content, Attributes()
+    if content is None:
+        return found
+    request = jsonrpc.members_of(content.request or b"") or {}
+    params = jsonrpc.members_of(request.get("params", b"")) or {}
+    answer = jsonrpc.members_of(content.answer or b"") or {}
+    for name, value in (("arguments", params.get("arguments")), ("result", answer.get("result"))):
+        if value is not None:
+            found[f"gen_ai.tool.call.{name}"] = bytes(value).decode(errors="replace")
+    return found
 
 
 def _of_attempt(of: Finished, number: int, attempt: AttemptTrace, reason: Reason | None) -> Attributes:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace
+from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler, failed
 from toolpolicy_sidecar.telemetry.trace_context import TraceContext, lineage
@@ -38,9 +38,12 @@ class Tracer:
         outbox: Outbox[Finished],
         *,
         trace_id_header: str | None = None,
+        redacted_content: bool = False,
         rng: random.Random | None = None,
     ) -> None:
-        """`trace_id_header`: where a trace id may stand by itself, for callers that do not know W3C's headers."""
+        """`trace_id_header`: where a trace id may stand by itself, for callers that do not know W3C's headers.
+        `redacted_content`: arguments and results of MCP tools are kept, where a policy redacts them."""
+        self._redacted_content = redacted_content
         self._sampler, self._outbox = sampler, outbox
         self._header = trace_id_header.lower().encode() if trace_id_header else None
         self._rng = rng or random.Random()  # noqa: S311 -- identifiers, not secrets
@@ -55,6 +58,11 @@ class Tracer:
             trace_id = parent.trace_id if parent else came_from.trace_id or self._new_trace()
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
         trace = CallTrace(came_from, trace_id, sampled=sampled, new_id=self._new_span, outer=outer)
+        if self._redacted_content and call.mcp is not None:
+            tool = call.tool
+            trace.content = Content(
+                of_request=tool.on_request is not None, of_answer=tool.on_response is not None
+            )
         ACTIVE.set(trace)
         return trace
 

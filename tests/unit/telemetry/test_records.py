@@ -13,6 +13,7 @@ from tests.unit.datapath.loopback import MCP_HEADERS, Exchange, fine, tools_call
 from tests.unit.telemetry.observed import TRACE, Observed, observed
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.recorders import CallsOnly, Recorders
+from toolpolicy_sidecar.telemetry import shipper
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schemas" / "call.v1.json"
 STRICT = schema() | {"additionalProperties": False}
@@ -133,10 +134,13 @@ def agree(o: Observed, number: int) -> None:
 ALL = {"OTEL_BSP_MAX_QUEUE_SIZE": "100000"}
 
 
-@pytest.mark.parametrize("number", [100, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "number", [100, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+)
 async def test_metrics_records_and_traces_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
+    monkeypatch.setattr(shipper, "ENCODING_SHARE", 1.0)  # nobody else waits for the loop
     async with observed(
         tmp_path, monkeypatch, POLICY, servers=SERVERS, scripts={"desk": desk}, environment=ALL
     ) as o:

@@ -267,3 +267,33 @@ async def test_logs_leave_by_choice_compressed(tmp_path: Path, monkeypatch: pyte
         assert {line["agent"] for line in o.lines} == {"support-agent"}
         assert {line["service_account"] for line in o.lines} == {"support"}
         assert all(resource["k8s.pod.name"] == "support-1" for resource in got.resources)
+
+
+@pytest.mark.parametrize(
+    ("apply", "shown"),
+    [("Both", {"arguments", "result"}), ("Request", {"arguments"}), ("Response", {"result"})],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_content_is_shown_by_choice_and_only_redacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apply: str, shown: set[str], *, streamed: bool
+) -> None:
+    async def tells(exchange: Exchange) -> None:
+        message = exchange.message("bob.jones@mailbox.org says hello")
+        if streamed:
+            await exchange.events(b"data: " + message + b"\n\n")
+            await exchange.end()
+        else:
+            await exchange.answer(200, message)
+
+    policy = {"tools": BOTH, "redaction": {"detectors": ["Email"], "apply": apply}}
+    flags, scripts = ("--trace-redacted-content", "true"), {"kb": tells}
+    async with observed(tmp_path, monkeypatch, policy, servers=KB, flags=flags, scripts=scripts) as o:
+        agent = await o.agent()
+        await agent.call(to="ann.smith@mailbox.org", text="hello")
+        await agent.call(to="ann.smith@mailbox.org", text="x" * 5000)
+        got = await o.exported()
+        small, large = (span.attributes for span in got.servers())
+        assert {name for name in ("arguments", "result") if f"gen_ai.tool.call.{name}" in small} == shown
+        assert "gen_ai.tool.call.arguments" not in large
+        assert all("hello" in str(small[f"gen_ai.tool.call.{name}"]) for name in shown)
+        assert not any(b"mailbox" in body for body in got.bodies)
