@@ -1,7 +1,8 @@
 """What tests run beside the project's own environment: made from lock files once, and kept in the cache.
 
 `pyproject.toml` and `uv.lock` beside this file hold Python's part and Node itself, `package.json` and
-`package-lock.json` what runs on Node. Every file that is fetched is checked against the hash in its lock."""
+`package-lock.json` what runs on Node. Every file that is fetched is checked against the hash in its lock. To have newer
+ones: `uv lock --upgrade` and `npm update --package-lock-only` in this folder, then the tests say what has changed."""
 
 import fcntl
 import hashlib

@@ -35,7 +35,8 @@ class Script(BaseLlm):
 
 
 async def used(url: str, query: str) -> tuple[list[str], str, str]:
-    toolset = McpToolset(connection_params=StreamableHTTPConnectionParams(url=url))
+    # Its own 5 seconds are little on a busy machine.
+    toolset = McpToolset(connection_params=StreamableHTTPConnectionParams(url=url, timeout=60))
     script: Any = Script(calls=[("search", {"query": query}), ("hang", {})], tools=[], read=[])
     agent = LlmAgent(name="agent", model=script, tools=[toolset])
     async with InMemoryRunner(agent, app_name="app") as runner:

@@ -4,7 +4,8 @@ from agents.mcp import MCPServerStreamableHttp
 
 
 async def used(url: str, query: str) -> tuple[list[str], str, str]:
-    async with MCPServerStreamableHttp(params={"url": url}) as server:
+    # Its own 5 seconds are little on a busy machine.
+    async with MCPServerStreamableHttp(params={"url": url}, client_session_timeout_seconds=60) as server:
         tools = [tool.name for tool in await server.list_tools()]
         found = await server.call_tool("search", {"query": query})
         hung = await server.call_tool("hang", {})

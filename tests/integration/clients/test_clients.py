@@ -13,7 +13,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +20,7 @@ import pytest
 import yaml
 
 from tests.clients import environment
+from toolpolicy_api.command import VERBS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the first time much is installed
 CLIENTS = Path(environment.__file__).parent
@@ -58,8 +58,7 @@ ALL = [
 ]
 
 
-@dataclass
-class World:
+class World(NamedTuple):
     """A sidecar with a forward proxy, and a tool server on two ports."""
 
     port: int
@@ -67,20 +66,31 @@ class World:
     proxy: str
     folder: Path
 
-    def environment(self) -> dict[str, str]:
-        """What an injected agent has."""
-        kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), self.proxy)
-        bundles = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-        return (
-            kept
-            | proxies
-            | dict.fromkeys(bundles, str(self.folder / "bundle.pem"))
-            | {"NODE_USE_ENV_PROXY": "1"}
-        )
-
     def urls(self, protocol: str) -> list[str]:
         return [f"http://localhost:{self.port}/{protocol}", f"https://localhost:{self.tls_port}/{protocol}"]
+
+
+def as_injected(world: World, command: list[str]) -> tuple[list[str], dict[str, str]]:
+    """What a pod's agent has in its environment."""
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), world.proxy)
+    bundles = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    trusted = dict.fromkeys(bundles, str(world.folder / "bundle.pem"))
+    return command, proxies | trusted | {"NODE_USE_ENV_PROXY": "1"}
+
+
+def as_run(world: World, command: list[str]) -> tuple[list[str], dict[str, str]]:
+    """`toolpolicy run`, which has a sidecar of its own around the command."""
+    around = [
+        sys.executable,
+        "-m",
+        "toolpolicy_api.command",
+        "run",
+        f"--policies={world.folder / 'policy.yaml'}",
+    ]
+    return [*around, "--", *command], {"SSL_CERT_FILE": str(world.folder / "authority.pem")}
+
+
+WAYS = {"injected": as_injected} | ({"run": as_run} if "run" in VERBS else {})
 
 
 def free_ports(number: int) -> list[int]:
@@ -209,12 +219,15 @@ def row(client: Client, seen: list[dict[str, Any]]) -> str:
     return f"| {client.name} | {version(client)} | {speaks} | {listed} | {masked} | {heard} | {secured} |"
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("client", ALL, ids=[client.script for client in ALL])
-def test_a_client_by_its_environment(world: World, client: Client) -> None:
+def test_a_client_by_its_environment(world: World, client: Client, way: str) -> None:
     urls = world.urls(client.protocol)
+    started, variables = WAYS[way](world, command(client, urls))
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     done = subprocess.run(
-        command(client, urls),
-        env=world.environment(),
+        started,
+        env=kept | variables,
         cwd=world.folder,
         capture_output=True,
         text=True,
