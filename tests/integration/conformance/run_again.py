@@ -8,21 +8,22 @@ own environment and output, and ends as the script does."""
 import json
 import os
 import runpy
-import signal
 import socket
 import sys
 
 _SIZE_BYTES = 4
 _OUTPUT = (1, 2)
+_AT_ONCE = 4
+"""More would make each so slow, where two cores have other work, that it gives up on its server."""
 
 
 def serve(path: str, script: str) -> None:
     runpy.run_path(script, run_name="loaded")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(128)
     print("ready", flush=True)
+    forks: set[int] = set()
     while True:
         asked, _ = listener.accept()
         size, descriptors, _, _ = socket.recv_fds(asked, _SIZE_BYTES, len(_OUTPUT))
@@ -30,7 +31,10 @@ def serve(path: str, script: str) -> None:
             given = json.loads(stream.read(int.from_bytes(size, "big")))
         print(given["arguments"][-1], flush=True)
         sys.stdin.readline()
-        if os.fork() == 0:
+        if len(forks) >= _AT_ONCE:
+            forks.discard(os.wait()[0])
+        fork = os.fork()
+        if fork == 0:
             listener.close()
             for theirs, ours in zip(descriptors, _OUTPUT, strict=True):
                 os.dup2(theirs, ours)
@@ -39,6 +43,7 @@ def serve(path: str, script: str) -> None:
             sys.argv = [script, *given["arguments"]]
             asked.sendall(bytes([_ended(script)]))
             os._exit(0)
+        forks.add(fork)
         for descriptor in descriptors:
             os.close(descriptor)
         asked.close()
@@ -46,7 +51,6 @@ def serve(path: str, script: str) -> None:
 
 def _ended(script: str) -> int:
     """The exit code of one run."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     code: object = None
     try:
         runpy.run_path(script, run_name="__main__")

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from tests.clients import environment
 
 _AGAIN = Path(__file__).with_name("run_again.py")
-_SCENARIO_MS = 60_000
-"""Twice what the suite gives one by itself: it runs forty of them at once."""
+_SCENARIO_MS = 300_000
+"""The suite starts all of them at once; most of the time they wait for their turn."""
 _STAMP = re.compile(r"-20\d\d-\d\d-\d\dT[\d-]+Z$")
 
 
