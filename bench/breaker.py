@@ -20,7 +20,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, Transition
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import SystemClock
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit
 from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots
@@ -52,6 +52,7 @@ class Nobody:
 
     def call(self, record: CallRecord) -> None: ...
     def refused(self, record: RefusedRequest) -> None: ...
+    def redacted(self, record: RedactedMessage) -> None: ...
     def egress(self, record: EgressRecord) -> None: ...
     def transition(self, transition: Transition) -> None: ...
 

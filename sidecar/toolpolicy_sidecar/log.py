@@ -12,7 +12,7 @@ import msgspec
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call_line import Pod, line
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _calls = logging.getLogger("toolpolicy.call")
@@ -100,6 +100,9 @@ class LogRecorder:
         if record.destination:
             fields |= {"destination": record.destination, "error": record.error}
         _calls.warning("request refused", extra=fields)
+
+    def redacted(self, record: RedactedMessage) -> None:
+        """Counted; what a server says of itself is too much for a log."""
 
     def egress(self, record: EgressRecord) -> None:
         fields = {

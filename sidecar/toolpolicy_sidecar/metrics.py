@@ -7,8 +7,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
+from toolpolicy_api.snapshot import UNLISTED
 from toolpolicy_sidecar.accumulators import BUCKETS_S, Counts, Durations
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 
@@ -60,7 +61,7 @@ class Metrics:
         )
         self._redactions = Counter(
             "toolpolicy_redactions_total",
-            "Texts taken out.",
+            "Texts taken out. Of messages that belong to no call of a tool, the tool is `*`.",
             [*_KEY, "detector", "direction"],
             registry=self.registry,
         )
@@ -164,6 +165,10 @@ class Metrics:
 
     def refused(self, record: RefusedRequest) -> None:
         self._refused.labels(record.reason).inc()
+
+    def redacted(self, record: RedactedMessage) -> None:
+        for detector, count in record.hits.items():
+            self._redactions.labels(record.policy, record.server, UNLISTED, detector, "response").inc(count)
 
     def egress(self, record: EgressRecord) -> None:
         self._egress.labels(record.via).inc()

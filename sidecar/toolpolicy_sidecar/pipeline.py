@@ -88,7 +88,9 @@ class Pipeline:
 
     async def passing(self, passing: Passing, reply: Reply) -> None:
         passing = self._canceller.heard(passing)
-        problem = await passing_relay.relay(passing, reply, self._pool, self._clock, self._limits.body_bytes)
+        problem = await passing_relay.relay(
+            passing, reply, self._pool, self._clock, self._limits.body_bytes, self._recorder
+        )
         if problem is not None:
             status = MEANINGS[problem.reason].status
             self._recorder.refused(RefusedRequest(reason=problem.reason, status=status, error=problem.detail))

@@ -95,6 +95,14 @@ class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """host:port, where a forward proxy was asked for it: a log field, never a label."""
 
 
+class RedactedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken out of an answer or event of a server that belongs to no call of a tool."""
+
+    policy: str
+    server: str
+    hits: Mapping[str, int]
+
+
 class EgressRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What passed untouched to a host that no policy names."""
 
@@ -115,5 +123,6 @@ class Recorder(Protocol):
 
     def call(self, record: CallRecord) -> None: ...
     def refused(self, record: RefusedRequest) -> None: ...
+    def redacted(self, record: RedactedMessage) -> None: ...
     def egress(self, record: EgressRecord) -> None: ...
     def transition(self, transition: Transition) -> None: ...

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from toolpolicy_api.channel import Transition
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, Recorder, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, Recorder, RedactedMessage, RefusedRequest
 
 log = logging.getLogger("toolpolicy")
 
@@ -37,6 +37,10 @@ class Recorders:
         for recorder in self.all:
             recorder.refused(record)
 
+    def redacted(self, record: RedactedMessage) -> None:
+        for recorder in self.all:
+            recorder.redacted(record)
+
     def egress(self, record: EgressRecord) -> None:
         for recorder in self.all:
             recorder.egress(record)
@@ -56,6 +60,9 @@ class TransitionsOnly:
         """Not wanted."""
 
     def refused(self, record: RefusedRequest) -> None:
+        """Not wanted."""
+
+    def redacted(self, record: RedactedMessage) -> None:
         """Not wanted."""
 
     def egress(self, record: EgressRecord) -> None:

@@ -13,6 +13,7 @@ from toolpolicy_sidecar.fallback.schemas import OutputSchemas, listed
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.record import Recorder, RedactedMessage
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
 from toolpolicy_sidecar.relay.http import content_length, events_of, plainly, whole
 from toolpolicy_sidecar.relay.location import inward
@@ -22,8 +23,8 @@ from toolpolicy_sidecar.upstream.headers import Header
 LIST_BYTES = 1024 * 1024
 
 
-async def relay(
-    passing: Passing, reply: Reply, pool: Upstream, clock: Clock, limit_bytes: int
+async def relay(  # noqa: PLR0917 -- what it works with
+    passing: Passing, reply: Reply, pool: Upstream, clock: Clock, limit_bytes: int, recorder: Recorder
 ) -> Problem | None:
     """Only connecting has a time limit. None: the server answered; else what the agent was told instead."""
     incoming, server = passing.incoming, passing.server
@@ -46,7 +47,7 @@ async def relay(
             answer = inward(answer, incoming, server)
         events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
         if redactor is not None and events:
-            await _pushed(response, watch, answer, reply, passing, redactor, limit_bytes)
+            await _pushed(response, watch, answer, reply, passing, redactor, limit_bytes, recorder)
             return
         overheard = _Overheard(server.schemas) if passing.lists and server.schemas is not None else None
         if redactor is not None and passing.body is not None:
@@ -54,7 +55,7 @@ async def relay(
             if overheard:
                 overheard.hear(body)
                 overheard.learn(response, events=events)
-            await _said(response, answer, body, reply, passing, redactor, limit_bytes)
+            await _said(response, answer, body, reply, passing, redactor, limit_bytes, recorder)
             return
         await reply.start(response.status, response.reason, answer, content_length(response))
         while piece := await response.read():
@@ -111,6 +112,7 @@ async def _pushed(  # noqa: PLR0917 -- the parts of an answer
     passing: Passing,
     redactor: Redactor,
     limit_bytes: int,
+    recorder: Recorder,
 ) -> None:
     """Event by event."""
     events = events_of(response, watch, limit_bytes)
@@ -118,7 +120,7 @@ async def _pushed(  # noqa: PLR0917 -- the parts of an answer
     async for event in events:
         raw = event.raw
         if event.data:
-            found = await _redacted(event.data, passing, redactor)
+            found = await _redacted(event.data, passing, redactor, recorder)
             raw = sse.replaced(event, found.value) if found.hits else raw
         await reply.write(raw)
     await reply.finish()
@@ -132,6 +134,7 @@ async def _said(  # noqa: PLR0917 -- the parts of an answer
     passing: Passing,
     redactor: Redactor,
     limit_bytes: int,
+    recorder: Recorder,
 ) -> None:
     """A whole answer. One that is no message passes, as statuses and empty answers do, unless contents were asked for.
     Raises Stopped."""
@@ -139,7 +142,7 @@ async def _said(  # noqa: PLR0917 -- the parts of an answer
     encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
     plain = await plainly(body, encoding, limit_bytes)
     if plain is not None and jsonrpc.members_of(plain) is not None:
-        found = await _redacted(plain, passing, redactor)
+        found = await _redacted(plain, passing, redactor, recorder)
         if found.hits:
             body, length, headers = found.value, len(found.value), cleanse.of_changed_body(headers)
     elif passing.reads and response.status == 200 and redactor.on_unscannable == "Refuse":
@@ -150,6 +153,12 @@ async def _said(  # noqa: PLR0917 -- the parts of an answer
     await reply.finish()
 
 
-async def _redacted(message: bytes, passing: Passing, redactor: Redactor) -> Redacted[bytes]:
+async def _redacted(
+    message: bytes, passing: Passing, redactor: Redactor, recorder: Recorder
+) -> Redacted[bytes]:
     results = passing.pushes or passing.reads
-    return await aside(len(message), partial(cleanse.mcp_message, redactor, message, results=results))
+    found = await aside(len(message), partial(cleanse.mcp_message, redactor, message, results=results))
+    if found.hits:
+        server = passing.server
+        recorder.redacted(RedactedMessage(policy=server.policy, server=server.name, hits=found.hits))
+    return found

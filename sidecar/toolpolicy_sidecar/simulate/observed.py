@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from toolpolicy_api.channel import CircuitState, Transition
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.simulate.scenario import Scenario
 
 
@@ -106,6 +106,9 @@ class PodRecorder:
 
     def refused(self, record: RefusedRequest) -> None:
         """Belongs to no tool."""
+
+    def redacted(self, record: RedactedMessage) -> None:
+        """The same."""
 
     def egress(self, record: EgressRecord) -> None:
         """The same."""

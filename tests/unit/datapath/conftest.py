@@ -17,7 +17,7 @@ from toolpolicy_api.compile import compile_policy
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -42,6 +42,9 @@ class Kept:
 
     def refused(self, record: RefusedRequest) -> None:
         self.refusals.append(record)
+
+    def redacted(self, record: RedactedMessage) -> None:
+        """Not looked at here."""
 
     def egress(self, record: EgressRecord) -> None:
         """Not looked at here."""

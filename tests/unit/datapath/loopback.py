@@ -15,7 +15,7 @@ from toolpolicy_sidecar.clock import Clock, SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -31,6 +31,7 @@ class Recorded:
         self.calls: list[CallRecord] = []
         self.refusals: list[RefusedRequest] = []
         self.passed: list[EgressRecord] = []
+        self.messages: list[RedactedMessage] = []
         self.transitions: list[Transition] = []
 
     def call(self, record: CallRecord) -> None:
@@ -38,6 +39,9 @@ class Recorded:
 
     def refused(self, record: RefusedRequest) -> None:
         self.refusals.append(record)
+
+    def redacted(self, record: RedactedMessage) -> None:
+        self.messages.append(record)
 
     def egress(self, record: EgressRecord) -> None:
         self.passed.append(record)

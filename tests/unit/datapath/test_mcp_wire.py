@@ -107,6 +107,8 @@ async def test_resources_and_prompts_are_redacted(
     assert b"x [key]" in answer.body
     assert SECRET.encode() not in answer.body
     assert b"c2stY2FuYXJ5" not in answer.body
+    told = [(message.policy, message.server, dict(message.hits)) for message in w.recorded.messages]
+    assert told == [("support/agent", "kb", {"key": told[0][2]["key"]})]
 
 
 async def test_contents_that_cannot_be_read_are_not_vouched_for(w: World) -> None:

@@ -16,7 +16,7 @@ from toolpolicy_api import channel, snapshot
 from toolpolicy_operator.tls.certificates import make_ca, make_leaf
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config.channel import ControlChannel, Where
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current
 
 
@@ -30,6 +30,9 @@ class Silent:
         """Not looked at here."""
 
     def refused(self, record: RefusedRequest) -> None:
+        """Not looked at here."""
+
+    def redacted(self, record: RedactedMessage) -> None:
         """Not looked at here."""
 
     def egress(self, record: EgressRecord) -> None:
