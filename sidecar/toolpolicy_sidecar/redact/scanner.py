@@ -11,21 +11,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import cache, partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import re2
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
-from toolpolicy_sidecar.redact.detectors import DETECTORS, chosen
-from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
 from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
+
+if TYPE_CHECKING:
+    from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 
 BUDGET_S = 5.0
 BUDGET_S_PER_BYTE = 5e-6
@@ -53,7 +54,7 @@ class Rule(NamedTuple):
     expression: Callable[[], Expression]
     replacement: bytes | None
     anchored: bool = False
-    validator: Validator | None = None
+    validator: "Validator | None" = None
     keyed: bool = False
 
 
@@ -77,6 +78,7 @@ class Scanner:
         cpu_s: Callable[[], float],
         *,
         tokenizes: bool,
+        names: Iterable[str] = (),
     ) -> None:
         self._cpu_s, self._allowed = cpu_s, allowed or None
         self.tokenizes = tokenizes
@@ -96,7 +98,7 @@ class Scanner:
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
         self.placeholders = Placeholders(
             key,
-            {FIELD} | {rule.name for rule in rules} | DETECTORS.keys(),
+            {FIELD, *names} | {rule.name for rule in rules},
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
 
@@ -109,13 +111,10 @@ class Scanner:
         patterns = [
             _pattern(pattern, compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
         ]
-        try:
-            detectors = chosen(redaction.detectors, redaction.min_confidence)
-        except LookupError as error:
-            raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
+        detectors, names = _detectors(redaction) if redaction.detectors else ((), ())
         rules = [_rule(detector, redaction.action) for detector in detectors]
         tokenizes = redaction.action == "Tokenize"
-        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s, tokenizes=tokenizes)
+        return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s, tokenizes=tokenizes, names=names)
 
     def of(self, session: Session | None) -> "Scanner":
         """The same, with tokens of this session; None: nobody could put them back, so it masks."""
@@ -300,7 +299,20 @@ def _pattern(pattern: snapshot.Pattern, expression: Expression) -> Rule:
     return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
 
 
-def _rule(detector: Detector, action: snapshot.Action) -> Rule:
+def _detectors(redaction: snapshot.Redaction) -> "tuple[tuple[Detector, ...], Iterable[str]]":
+    """Those that are asked for, and the names of all. Raises InvalidPattern."""
+    from toolpolicy_sidecar.redact.detectors import (  # noqa: PLC0415 -- the table costs time and memory
+        DETECTORS,
+        chosen,
+    )
+
+    try:
+        return chosen(redaction.detectors, redaction.min_confidence), DETECTORS
+    except LookupError as error:
+        raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
+
+
+def _rule(detector: "Detector", action: snapshot.Action) -> Rule:
     return Rule(
         detector.name,
         detector.trigger,
