@@ -84,6 +84,9 @@ class CallsOnly:
     def refused(self, record: RefusedRequest) -> None:
         """Not wanted."""
 
+    def redacted(self, record: RedactedMessage) -> None:
+        """Not wanted."""
+
     def egress(self, record: EgressRecord) -> None:
         """Not wanted."""
 
