@@ -168,15 +168,7 @@ def _servers(servers: list[written.Server]) -> Iterator[Finding]:
                 f"spec.servers[{index}].name",
                 f"{server.name!r} is already spec.servers[{names[server.name]}]; give it a name of its own",
             )
-        try:
-            parts = urlsplit(server.url)
-            valid = bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
-            yield Finding(
-                f"spec.servers[{index}].url", "no valid host and port; write it like https://kb.internal/mcp"
-            )
+        yield from _address(server, f"spec.servers[{index}]")
         if _has_a_meaning(server.timeout_header):
             yield Finding(
                 f"spec.servers[{index}].timeoutHeader",
@@ -190,11 +182,46 @@ def _servers(servers: list[written.Server]) -> Iterator[Finding]:
 
 
 def _tls(server: written.Server, tls: written.ServerTls, field: str) -> Iterator[Finding]:
-    if not server.url.startswith("https://"):
+    if server.url is None or not server.url.startswith("https://"):
         yield Finding(field, "tls is for https; write the url with https:// or remove tls")
     fault = fault_of_bundle(tls.ca_bundle) if tls.ca_bundle is not None else None
     if fault is not None:
         yield Finding(f"{field}.caBundle", fault)
+
+
+def _address(server: written.Server, field: str) -> Iterator[Finding]:
+    if (server.url is None) == (server.stdio is None):
+        yield Finding(field, "set one of url and stdio")
+    elif server.url is not None:
+        try:
+            parts = urlsplit(server.url)
+            valid = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            yield Finding(f"{field}.url", "no valid host and port; write it like https://kb.internal/mcp")
+    else:
+        if server.protocol != "MCP":
+            yield Finding(
+                f"{field}.protocol", f"{server.protocol} needs a url; over pipes only MCP is spoken"
+            )
+        if server.timeout_header is not None:
+            yield Finding(f"{field}.timeoutHeader", "over pipes there are no headers; remove it")
+
+
+def _keys_over_pipes(spec: written.Spec) -> Iterator[Finding]:
+    """A key that no header can carry would be accepted and not sent."""
+    pipes = {server.name for server in spec.servers if server.stdio is not None}
+    for index, tool in enumerate(spec.tools):
+        whole = effective_retry(tool.retry, spec.defaults.retry if spec.defaults else None)
+        if tool.server in pipes and whole is not None and whole.key_header is not None:
+            own = tool.retry is not None and tool.retry.idempotency_key_header is not None
+            text = f"{tool.server} speaks over pipes, where there are no headers"
+            if own:
+                yield Finding(f"spec.tools[{index}].retry.idempotencyKeyHeader", f"{text}; remove it")
+            else:
+                text += "; set it tool by tool, where it can be sent"
+                yield Finding("spec.defaults.retry.idempotencyKeyHeader", text)
 
 
 def _tools(spec: written.Spec) -> Iterator[Finding]:
@@ -216,6 +243,7 @@ def _tools(spec: written.Spec) -> Iterator[Finding]:
         yield from _rules(tool, spec.defaults, field)
     yield from _unreachable(spec)
     yield from _other_tools(spec)
+    yield from _keys_over_pipes(spec)
 
 
 def _match(match: written.Match | None, protocol: str, field: str) -> Iterator[Finding]:

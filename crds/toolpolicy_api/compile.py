@@ -40,7 +40,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
             compiled.Server(
                 name=server.name,
                 protocol=server.protocol,
-                url=server.url,
+                url=server.url or compiled.STDIO,
                 unlisted=_rules(written.Rules(), defaults),
                 concurrency=effective_concurrency(server.concurrency, None),
                 timeout_header=server.timeout_header or compiled.TIMEOUT_HEADER,

@@ -141,28 +141,41 @@ class ServerTls(Model):
     ] = None
 
 
+class Stdio(Model):
+    """The server has no address: the agent starts it, by `toolpolicy stdio`, and speaks to it over pipes."""
+
+
 class Server(Model):
     """A place that has tools: an MCP server, or the base of an HTTP API."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "!has(self.tls) || self.url.startsWith('https://')",
+                "!has(self.tls) || (has(self.url) && self.url.startsWith('https://'))",
                 "tls is for https; write the url with https:// or remove tls",
             ),
+            ("has(self.url) != has(self.stdio)", "set one of url and stdio"),
+            ("!has(self.stdio) || self.protocol == 'MCP'", "a stdio server speaks MCP"),
+            ("!has(self.stdio) || !has(self.timeoutHeader)", "a stdio server gets no headers"),
         )
     )
 
     name: Annotated[Name, Field(description="Names the server in metrics, status and TOOLPOLICY_<NAME>_URL.")]
     protocol: Literal["MCP", "HTTP"]
     url: Annotated[
-        str,
+        str | None,
         Field(
             description="Where the server is. A path here is the prefix of every call's path.",
             pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
             max_length=2048,
         ),
-    ]
+    ] = None
+    stdio: Annotated[
+        Stdio | None,
+        Field(
+            description="{} in the place of url: `toolpolicy stdio` starts the server and speaks to it over pipes."
+        ),
+    ] = None
     timeout_header: Annotated[
         str | None,
         Field(

@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+STDIO = "stdio:"
+"""The url of a server that has no address."""
 UNLISTED = "*"
 """The tool name under which calls of a server's unlisted tools are counted."""
 

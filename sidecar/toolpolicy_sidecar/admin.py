@@ -37,6 +37,7 @@ class Admin:
         app = web.Application(middlewares=[_from_here])
         app.router.add_get("/admin/circuits", self._circuits)
         app.router.add_get("/admin/config", self._config)
+        app.router.add_get("/admin/snapshot", self._snapshot)
         app.router.add_post(r"/admin/tools/{tool:.+}/{verb:disable|force-closed|enable|reset}", self._switch)
         return app
 
@@ -66,6 +67,17 @@ class Admin:
             "policies": policies,
         }
         return _json(body)
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        """All that is in force, for `toolpolicy stdio`: policies hold no secrets."""
+        runtime = self._current.runtime
+        if runtime is None:
+            return _json({"error": "no policy is in force"}, 404)
+        tag = f'"{runtime.hash}"'
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers={"ETag": tag})
+        data = snapshot.encode(snapshot.Snapshot(runtime.policies))
+        return web.Response(body=data, content_type="application/json", headers={"ETag": tag})
 
     async def _switch(self, request: web.Request) -> web.Response:
         runtime = self._current.runtime

@@ -36,8 +36,14 @@ class JsonLines(logging.Formatter):
 class Lines:
     """Where calls are written to: those of one turn of the event loop together, in one write."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """To `stream`, or to standard output."""
+        self._stream = stream
         self._lines: list[bytes] = []
+
+    @property
+    def stream(self) -> TextIO:
+        return self._stream or sys.stdout
 
     def add(self, line: bytes) -> None:
         """To be called on the event loop."""
@@ -50,15 +56,15 @@ class Lines:
             return
         written, self._lines = b"".join(self._lines), []
         with suppress(OSError, ValueError):  # nobody reads any longer: calls go on
-            sys.stdout.buffer.write(written)
-            sys.stdout.buffer.flush()
+            self.stream.buffer.write(written)
+            self.stream.buffer.flush()
 
 
 class _InOrder(logging.StreamHandler[TextIO]):
     """Whatever was written before stands before."""
 
     def __init__(self, lines: Lines) -> None:
-        super().__init__(sys.stdout)
+        super().__init__(lines.stream)
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -69,7 +75,10 @@ class _InOrder(logging.StreamHandler[TextIO]):
 _lines = Lines()
 
 
-def configure(level: str) -> None:
+def configure(level: str, stream: TextIO | None = None) -> None:
+    """Lines go to `stream`, or to standard output."""
+    global _lines  # noqa: PLW0603 -- a process has one log
+    _lines = Lines(stream)
     handler = _InOrder(_lines)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

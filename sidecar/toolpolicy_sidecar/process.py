@@ -13,7 +13,7 @@ from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
-from toolpolicy_sidecar.config.compiling import Compiling
+from toolpolicy_sidecar.config.compiling import Compiling, changes
 from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
@@ -167,24 +167,12 @@ class Sidecar:
 
     async def _watch_files(self, where: Path, known: list[tuple[Path, bytes]]) -> None:
         """A bad change keeps the last good policies, and says so once."""
-        refused: list[str] = []
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                found = files.content(where)
-                if found == known:
-                    continue
-                known = found
-                data = await Compiling(found).result()
-            except files.BadPolicies as bad:
-                if bad.lines != refused:
-                    refused = bad.lines
-                    self.metrics.nacks.inc()
-                    fields = {"why": bad.lines}
-                    log.error("policies refused, the last good ones stay", extra=fields)  # noqa: TRY400 -- no bug
+        async for change in changes(where, known):
+            if isinstance(change, files.BadPolicies):
+                self.metrics.nacks.inc()
+                log.error("policies refused, the last good ones stay", extra={"why": change.lines})
             else:
-                refused = []
-                self._install(data, "files")
+                self._install(change, "files")
 
     # in a cluster
     async def _from_cluster(self, operator: str) -> None:

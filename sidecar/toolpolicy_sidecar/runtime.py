@@ -21,7 +21,7 @@ from toolpolicy_sidecar.redact.tokens import Vault
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 from toolpolicy_sidecar.tool import HttpTools, McpTools, Other, ServerState, ToolState, path_segments
-from toolpolicy_sidecar.upstream.origin import Origin, Place, parse
+from toolpolicy_sidecar.upstream.origin import Origin, Place, over_pipes, parse
 
 _URL_PATH = "/%:@!$&'()*+,;=-._~[]"
 """What stays as it is in a url's path; anything else is percent-encoded."""
@@ -376,6 +376,8 @@ def _key(secret: bytes, policy: str) -> bytes:
 
 
 def _place(server: snapshot.Server, where: str) -> Place:
+    if server.url == snapshot.STDIO and server.protocol == "MCP":
+        return over_pipes(server.name)
     try:
         place = parse(server.url)
     except ValueError as error:

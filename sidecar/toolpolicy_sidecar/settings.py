@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -57,13 +58,7 @@ def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
         epilog="Each option may also be given as an environment variable: --state-dir as TOOLPOLICY_STATE_DIR.",
     )
 
-    def option(name: str, text: str, default: str = "") -> None:
-        variable = f"TOOLPOLICY_{name.upper().replace('-', '_')}"
-        shown = f" (default {default})" if default else ""
-        parser.add_argument(
-            f"--{name}", default=os.environ.get(variable, default), metavar="…", help=text + shown
-        )
-
+    option = environment(parser)
     option("policies", "standalone: a file or folder of ToolPolicies; read again when it changes")
     option("operator", "in a cluster: the operator's address, such as wss://toolpolicy-operator.ns.svc:443")
     option("token-file", "token for the operator", "/var/run/toolpolicy/token")
@@ -133,8 +128,8 @@ def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
     if given.log_level not in {"debug", "info", "warning", "error"}:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
-        forward = _address(given.forward) if given.forward else None
-        addresses = [_address(text) for text in (given.reverse, given.admin, given.metrics)]
+        forward = address(given.forward) if given.forward else None
+        addresses = [address(text) for text in (given.reverse, given.admin, given.metrics)]
         domains = tuple(_domain(text) for text in given.intercept_domains.split(",") if text.strip())
         transparent_port = int(given.transparent_port) if given.transparent_port else None
         max_body_bytes, drain_s = int(given.max_body_bytes), float(given.drain_seconds)
@@ -193,7 +188,21 @@ def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
-def _address(text: str) -> Address:
+def environment(parser: argparse.ArgumentParser) -> Callable[..., None]:
+    """Adds options: by their name, what they are for, and a default; each is an environment variable, too."""
+
+    def option(name: str, text: str, default: str = "") -> None:
+        variable = f"TOOLPOLICY_{name.upper().replace('-', '_')}"
+        shown = f" (default {default})" if default else ""
+        parser.add_argument(
+            f"--{name}", default=os.environ.get(variable, default), metavar="…", help=text + shown
+        )
+
+    return option
+
+
+def address(text: str) -> Address:
+    """Raises ValueError."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is no HOST:PORT")

@@ -76,6 +76,14 @@ def drop(name: str) -> Callable[[dict[str, Any]], None]:
     return spoil
 
 
+def together(*spoilers: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    def spoil(spec: dict[str, Any]) -> None:
+        for spoiler in spoilers:
+            spoiler(spec)
+
+    return spoil
+
+
 TOOL = "spec.tools[0]"
 BAD = [
     Bad("no selector", drop("selector"), "spec.selector", "spec.selector"),
@@ -151,6 +159,43 @@ BAD = [
         ),
         "spec.servers[0].tls.clientCertificate.secretName",
         "spec.servers[0].tls.clientCertificate.secretName",
+    ),
+    Bad(
+        "neither url nor stdio",
+        put("servers.0", {"name": "kb", "protocol": "MCP"}),
+        "spec.servers[0]",
+        "url and stdio",
+    ),
+    Bad("url and stdio", put("servers.0.stdio", {}), "spec.servers[0]", "url and stdio"),
+    Bad(
+        "HTTP over pipes",
+        put("servers.1", {"name": "tickets", "protocol": "HTTP", "stdio": {}}),
+        "spec.servers[1].protocol",
+        "speaks MCP",
+    ),
+    Bad(
+        "headers over pipes",
+        put("servers.0", {"name": "kb", "protocol": "MCP", "stdio": {}, "timeoutHeader": "X-Left"}),
+        "spec.servers[0].timeoutHeader",
+        "no headers",
+    ),
+    Bad(
+        "keys over pipes",
+        together(
+            put("servers.0", {"name": "kb", "protocol": "MCP", "stdio": {}}),
+            put("tools.0.retry", {"idempotencyKeyHeader": "Idempotency-Key"}),
+        ),
+        "spec.tools[0].retry.idempotencyKeyHeader",
+        None,
+    ),
+    Bad(
+        "keys over pipes by default",
+        together(
+            put("servers.0", {"name": "kb", "protocol": "MCP", "stdio": {}}),
+            put("defaults.retry", {"idempotencyKeyHeader": "Idempotency-Key"}),
+        ),
+        "spec.defaults.retry.idempotencyKeyHeader",
+        None,
     ),
     Bad("url with impossible port", put("servers.0.url", "http://kb:99999/"), "spec.servers[0].url", None),
     Bad(

@@ -4,11 +4,14 @@ not kept beside the agent, a reload holds up no call, and at start it goes on be
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 
-from toolpolicy_sidecar.config.files import BadPolicies, compile_files
+from toolpolicy_sidecar.config.files import BadPolicies, compile_files, content
+
+LOOK_EVERY_S = 0.5
 
 
 class Compiling:
@@ -37,6 +40,26 @@ class Compiling:
         if lines:
             raise BadPolicies(lines)
         return snapshot
+
+
+async def changes(where: Path, known: list[tuple[Path, bytes]]) -> AsyncIterator[bytes | BadPolicies]:
+    """After `known`, for ever: each change as a snapshot, or what is wrong with it, which is said once."""
+    refused: list[str] = []
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        try:
+            found = content(where)
+            if found == known:
+                continue
+            known = found
+            data = await Compiling(found).result()
+        except BadPolicies as bad:
+            if bad.lines != refused:
+                refused = bad.lines
+                yield bad
+        else:
+            refused = []
+            yield data
 
 
 def main() -> None:

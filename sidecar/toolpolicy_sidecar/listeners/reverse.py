@@ -31,6 +31,12 @@ class ReverseListener(HttpListener):
             known = ", ".join(sorted(runtime.servers)) or "none"
             text = f"no policy of this pod has a server {name[:64]!r}; known: {known}"
             raise Stopped(Problem(Reason.UnknownServer, text))
+        if server.place.origin.piped:
+            text = (
+                f"server {name!r} has no address; the agent starts it with"
+                f" `toolpolicy stdio --server {name} -- COMMAND`"
+            )
+            raise Stopped(Problem(Reason.UnknownServer, text))
         await self._serve(
             self._incoming(asked, f"/{rest}" if slash else "", found.query), server, asked.reply
         )

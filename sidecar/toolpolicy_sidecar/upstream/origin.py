@@ -7,7 +7,8 @@ import msgspec
 
 from toolpolicy_api.snapshot import ServerTls
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PIPES = "stdio"
+_DEFAULT_PORTS = {"http": 80, "https": 443, _PIPES: 0}
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -27,7 +28,12 @@ class Origin(msgspec.Struct, frozen=True):
     def authority(self) -> str:
         """As the Host header has it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == _DEFAULT_PORTS.get(self.scheme) else f"{host}:{self.port}"
+
+    @property
+    def piped(self) -> bool:
+        """Nothing can be dialled: whoever starts the server speaks to it over pipes."""
+        return self.scheme == _PIPES
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
@@ -44,7 +50,7 @@ def parse(url: str) -> Place:
     """Raises ValueError for what is no absolute http(s) URL with a host."""
     parts = urlsplit(url)
     if (
-        parts.scheme not in _DEFAULT_PORTS
+        parts.scheme not in {"http", "https"}
         or not parts.hostname
         or parts.username
         or parts.query
@@ -57,3 +63,8 @@ def parse(url: str) -> Place:
     return Place(
         Origin(parts.scheme, host.lower(), parts.port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/")
     )
+
+
+def over_pipes(server: str) -> Place:
+    """Of the server with this name: it has no address."""
+    return Place(Origin(_PIPES, server, 0), "")
