@@ -14,14 +14,14 @@ COPY pyproject.toml uv.lock README.md LICENSE ./
 # The locked dependencies first: they change less often than the code. Wheels only, so no compiler is needed.
 # Then what nobody needs at run time goes: symbols, and the asynchronous twin of the kubernetes client.
 RUN python3 -m venv --without-pip /opt/toolpolicy \
- && /opt/uv/bin/uv sync --active --no-dev --no-install-project --no-build --extra sidecar --extra operator \
+ && /opt/uv/bin/uv sync --active --no-dev --no-install-project --no-build --extra sidecar --extra operator --extra cli \
  && rm -r /opt/toolpolicy/lib/python3*/site-packages/kubernetes/aio \
  && find /opt/toolpolicy -name '*.so' -exec strip --strip-unneeded {} + \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/toolpolicy/lib
 COPY crds crds
 COPY sidecar sidecar
 COPY operator operator
-RUN /opt/uv/bin/uv sync --active --no-dev --no-editable --inexact --extra sidecar --extra operator \
+RUN /opt/uv/bin/uv sync --active --no-dev --no-editable --inexact --extra sidecar --extra operator --extra cli \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/toolpolicy/lib/python3*/site-packages/toolpolicy_*
 
 FROM ${BASE}

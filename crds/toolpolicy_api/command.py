@@ -21,6 +21,10 @@ VERBS = {
         "takes secrets and personal data out of files and pipes",
     ),
     "detectors": ("toolpolicy_sidecar.filter.command:detectors", "lists what redaction can look for"),
+    "top": (
+        "toolpolicy_sidecar.top.command:run",
+        "shows a sidecar's circuits and failing calls in a terminal",
+    ),
     "validate": ("toolpolicy_api.validate:run", "checks policy files as the cluster would"),
     "crd": ("toolpolicy_api.validate:print_crd", "prints the CustomResourceDefinition"),
 }
@@ -52,9 +56,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as missing:
-        extra = {"toolpolicy_sidecar": "sidecar", "toolpolicy_operator": "operator"}.get(
-            module_name.split(".")[0]
-        )
+        package = "rich" if missing.name == "rich" else module_name.split(".")[0]
+        extra = {
+            "toolpolicy_sidecar": "sidecar",
+            "toolpolicy_operator": "operator",
+            "rich": "cli",
+        }.get(package)
         if extra is None or (missing.name or "").startswith("toolpolicy_"):
             raise
         print(  # noqa: T201 -- the same

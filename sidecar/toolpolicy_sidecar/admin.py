@@ -1,4 +1,4 @@
-"""The admin API, on loopback only: circuits, configuration, switches by hand."""
+"""The admin API, on loopback only: circuits, failing calls, configuration, switches by hand."""
 
 import asyncio
 import ipaddress
@@ -10,9 +10,11 @@ from aiohttp import web
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, ToolKey
+from toolpolicy_sidecar import view
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.override import asked
 from toolpolicy_sidecar.runtime import Current, UnknownTool
+from toolpolicy_sidecar.view import FailedCalls
 
 
 def loopback(host: str) -> bool:
@@ -30,20 +32,23 @@ _LATE_S = 0.01
 
 
 class Admin:
-    def __init__(self, current: Current, clock: Clock) -> None:
-        self._current, self._clock = current, clock
+    def __init__(self, current: Current, clock: Clock, failed: FailedCalls) -> None:
+        self._current, self._clock, self._failed = current, clock, failed
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[_from_here])
         app.router.add_get("/admin/circuits", self._circuits)
+        app.router.add_get("/admin/calls", self._calls)
         app.router.add_get("/admin/config", self._config)
         app.router.add_get("/admin/snapshot", self._snapshot)
         app.router.add_post(r"/admin/tools/{tool:.+}/{verb:disable|force-closed|enable|reset}", self._switch)
         return app
 
     async def _circuits(self, _: web.Request) -> web.Response:
-        runtime = self._current.runtime
-        return _json({"circuits": runtime.reports() if runtime else ()})
+        return _json(view.circuits(self._current.runtime))
+
+    async def _calls(self, _: web.Request) -> web.Response:
+        return _json(self._failed.newest())
 
     async def _config(self, _: web.Request) -> web.Response:
         runtime = self._current.runtime

@@ -6,7 +6,14 @@ from toolpolicy_api import channel, snapshot
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.reasons import CallOutcome
-from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit, Rejected, StateChange
+from toolpolicy_sidecar.resilience.breaker import (
+    CircuitBreaker,
+    Outcome,
+    Permit,
+    Rejected,
+    Samples,
+    StateChange,
+)
 from toolpolicy_sidecar.resilience.hedge import Hedge
 from toolpolicy_sidecar.resilience.throttle import ThrottleGate
 from toolpolicy_sidecar.tally import Tally
@@ -157,6 +164,14 @@ class Circuit:
             self._tell(self._breaker.reset(self._clock.monotonic()))
 
     # words
+    @property
+    def limits(self) -> snapshot.Breaker | None:
+        return self._rules.breaker
+
+    def samples(self) -> Samples | None:
+        """None: there is no circuit breaker that would count."""
+        return self._breaker.samples_at(self._clock.monotonic()) if self._breaker else None
+
     def state(self, now: float) -> channel.CircuitState:
         override = self.override(now)
         if self._off:

@@ -29,6 +29,7 @@ from toolpolicy_sidecar.telemetry.exports import Exports
 from toolpolicy_sidecar.telemetry.metrics import ExportMetrics, RecordMetrics, SessionMetrics
 from toolpolicy_sidecar.upstream.pool import Pool
 from toolpolicy_sidecar.upstream.tls import Contexts
+from toolpolicy_sidecar.view import FailedCalls
 
 if TYPE_CHECKING:
     from toolpolicy_sidecar.interception.authority import Authority
@@ -82,7 +83,8 @@ class Sidecar:
         sessions = SessionMetrics(registry, clock)
         registry.register(RecordMetrics(lambda: self.pipeline.begun, recorders))
         registry.register(ExportMetrics(self.exports.shippers))
-        recorders.all += [LogRecorder(pod), self.metrics, CallsOnly(sessions.call)]
+        self.failed = FailedCalls()
+        recorders.all += [LogRecorder(pod), self.metrics, self.failed, CallsOnly(sessions.call)]
         recorders.all += self.exports.recorders
         self._recorders = recorders
         self._runners: list[web.AppRunner] = []
@@ -92,7 +94,7 @@ class Sidecar:
         """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
         self.exports.start()
         await self._listen(self.health.app(), self.settings.metrics)
-        await self._listen(Admin(self.current, self._clock).app(), self.settings.admin)
+        await self._listen(Admin(self.current, self._clock, self.failed).app(), self.settings.admin)
         if self.settings.policies:
             await self._from_files(self.settings.policies)
         else:

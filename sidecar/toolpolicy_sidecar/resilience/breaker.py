@@ -61,6 +61,18 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Samples:
+    """What a circuit has counted since it last changed. `failures` and `slow` are of the `calls` in the window."""
+
+    failures_in_row: int
+    calls: int
+    failures: int
+    slow: int
+    probes_in_flight: int
+    probes_succeeded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """`retry_after_s` None: nobody knows. `changes` are those that acquire found due, in order."""
 
@@ -217,6 +229,12 @@ class CircuitBreaker:
         if state == "Open" and until is not None and now >= until:
             state, reason, since, until = "HalfOpen", "open time over", until, None
         return Standing(state, reason, since, until)
+
+    def samples_at(self, now: float) -> Samples:
+        calls, failures, slow = self._rates.counted(now) if self._rates else (0, 0, 0)
+        return Samples(
+            self._failures_in_row, calls, failures, slow, len(self._leases), self._probes_succeeded
+        )
 
     def _refusal(self, now: float, changes: tuple[StateChange, ...]) -> Rejected | None:
         if self._state == "Open":

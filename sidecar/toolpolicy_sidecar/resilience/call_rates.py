@@ -20,6 +20,12 @@ class CallRates:
         window.add(now, failed=failed, slow=slow)
         return self._exceeded() if window.failures or window.slow else None
 
+    def counted(self, now: float) -> tuple[int, int, int]:
+        """Calls in the window, and of these failures and slow ones."""
+        if isinstance(self._window, TimeWindow):
+            self._window.advance(now)
+        return self._window.calls, self._window.failures, self._window.slow
+
     def _exceeded(self) -> str | None:
         """Exact: 2 of 3 is 66.67 %, below 67 %."""
         config, window = self._config, self._window

@@ -9,14 +9,20 @@ from aiohttp import web
 
 from tests.unit.datapath.loopback import World, breaker, rules, until, world
 from tests.unit.datapath.test_retries import TICKET, says
+from toolpolicy_api import snapshot
 from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.override import asked
+from toolpolicy_sidecar.view import FailedCalls
 
 
 class Desk:
-    def __init__(self, w: World, http: aiohttp.ClientSession) -> None:
-        self.w, self.http = w, http
+    def __init__(self, w: World, http: aiohttp.ClientSession, failed: FailedCalls) -> None:
+        self.w, self.http, self.failed = w, http, failed
+
+    async def shown(self, what: str) -> Any:
+        async with self.http.get(f"/admin/{what}") as response:
+            return (await response.json())[what]
 
     async def say(self, verb: str, tool: str = "ticket", **query: str) -> tuple[int, dict[str, Any]]:
         async with self.http.post(f"/admin/tools/{tool}/{verb}", params=query) as response:
@@ -31,12 +37,13 @@ class Desk:
 async def desk() -> AsyncIterator[Desk]:
     async with world() as w:
         w.install(tool_rules=rules(breaker=breaker(1)))
-        runner = web.AppRunner(Admin(w.current, SystemClock()).app())
+        failed = FailedCalls(3)
+        runner = web.AppRunner(Admin(w.current, SystemClock(), failed).app())
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
         async with aiohttp.ClientSession(f"http://{host}:{port}") as http:
-            yield Desk(w, http)
+            yield Desk(w, http, failed)
         await runner.cleanup()
 
 
@@ -127,3 +134,47 @@ def test_what_a_caller_says_is_bounded_and_one_line(query: Mapping[str, str], re
 def test_until_is_a_moment_of_any_zone() -> None:
     override = asked("Disable", {"until": "1970-01-01T01:20:00+01:00"}, 100.0, 600_000)
     assert (override.until, override.until_ms) == (700.0, 1_200_000)
+
+
+async def test_the_window_of_a_circuit(desk: Desk) -> None:
+    rates = snapshot.CallRates(minimum_calls=10, window_ms=3_600_000, failure_percent=50)
+    desk.w.install(tool_rules=rules(breaker=breaker(3, rates=rates), concurrency=snapshot.Concurrency(max=7)))
+    desk.w.tool.script = says(500)
+    assert await desk.calls(2) == [500, 500]
+    circuit = next(c for c in await desk.shown("circuits") if c["key"]["tool"] == "ticket")
+    assert circuit["window"] == {
+        "failuresInRow": 2,
+        "consecutiveFailures": 3,
+        "calls": 2,
+        "failures": 2,
+        "minimumCalls": 10,
+        "lengthMs": 3_600_000,
+        "failurePercent": 50,
+    }
+    assert (circuit["state"], circuit["slots"], circuit["calls"]) == ("Closed", 7, 2)
+    assert await desk.calls(2) == [500, 503]
+    circuit = next(c for c in await desk.shown("circuits") if c["key"]["tool"] == "ticket")
+    assert (circuit["state"], circuit["window"].get("failuresInRow", 0)) == ("Open", 0)
+    assert [c.get("window") for c in await desk.shown("circuits") if c["key"]["tool"] == "*"] == [None, None]
+
+
+async def test_the_last_failing_calls_without_a_value(desk: Desk) -> None:
+    canary = "sk-canary12345678"
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    desk.w.install(tool_rules=rules(breaker=breaker(3)))
+    agent = await desk.w.agent()
+    for status in (200, 500, 500, 500):
+        desk.w.tool.script = says(status)
+        headers = [("traceparent", f"00-{trace}-b7ad6b7169203331-01"), ("X-Secret", canary)]
+        await agent.request("GET", f"{TICKET}?q={canary}&{canary}=1", headers=headers)
+    await agent.request("GET", TICKET)
+    await until(lambda: len(desk.w.recorded.calls) == 5)
+    for record in desk.w.recorded.calls:
+        desk.failed.call(record)
+    shown = await desk.shown("calls")
+    assert [call["reason"] for call in shown] == ["CircuitOpen", "ServerError", "ServerError"]
+    assert (shown[0].get("attempts", 0), shown[1]["attempts"]) == (0, 1)
+    assert (shown[1]["policy"], shown[1]["server"], shown[1]["tool"]) == ("support/agent", "api", "ticket")
+    assert (shown[1]["traceId"], shown[1]["error"], shown[1]["status"]) == (trace, "HTTP 500", 500)
+    assert shown[1]["durationMs"] >= shown[1]["upstreamMs"] > 0
+    assert canary not in str(shown)

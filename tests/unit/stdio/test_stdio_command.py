@@ -22,6 +22,7 @@ from tests.unit.stdio.piped import NAME, call, compiled
 from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.view import FailedCalls
 
 HERE = Path(__file__).parent
 TOOLPOLICY = str(Path(sys.executable).parent / "toolpolicy")
@@ -69,7 +70,7 @@ class Sidecar:
 async def sidecar() -> AsyncIterator[Sidecar]:
     made = Sidecar()
     made.install()
-    runner = web.AppRunner(Admin(made.current, SystemClock()).app())
+    runner = web.AppRunner(Admin(made.current, SystemClock(), FailedCalls()).app())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
