@@ -6,6 +6,7 @@ from importlib import import_module
 VERBS = {
     "sidecar": ("toolpolicy_sidecar.command:run", "the proxy beside an agent"),
     "stdio": ("toolpolicy_sidecar.stdio.command:run", "the same for an MCP server that speaks over pipes"),
+    "run": ("toolpolicy_sidecar.run.command:run", "runs a command with a sidecar around it"),
     "operator": (
         "toolpolicy_operator.command:operator",
         "turns ToolPolicies into the sidecars' configuration",

@@ -23,6 +23,12 @@ _BY_TERMINAL = 0x80
 """si_code of signals that the kernel sends to every process in a terminal's foreground: the child has got those."""
 
 
+def hold_signals() -> None:
+    """From now on they wait until there is a child. In the main thread, before there are others: those would be
+    struck instead."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+
+
 class Child:
     """Running from the start. `ended` is done with the exit code, as shells say it: 128 + n for signal n."""
 
@@ -30,12 +36,11 @@ class Child:
         self, command: Sequence[str], *, pipes: bool = False, env: Mapping[str, str] | None = None
     ) -> None:
         """`pipes`: to its stdin and stdout; else it has ours, as it has our stderr. Raises OSError. Only once in a
-        process, from its main thread and before other threads: signals are taken from all of them."""
+        process, and after `hold_signals`."""
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.on_signal: list[asyncio.Event] = []
         """Set when a signal has come that the child gets, too."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
         pipe = subprocess.PIPE if pipes else None
         self._process = subprocess.Popen(  # noqa: S603 -- what the user asks to be run
             command,

@@ -70,11 +70,13 @@ class Sidecar:
             self.pool, limits, clock, recorders, callers=settings.callers, tracer=self.exports.tracer
         )
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
-        own_ports = frozenset({settings.reverse.port, settings.admin.port, settings.metrics.port})
+        self._own_ports: set[int] = set()
         self.forward = ForwardListener(
-            self.current, self.pipeline, limits, clock, recorders, own_ports=own_ports, tls=tls
+            self.current, self.pipeline, limits, clock, recorders, own_ports=self._own_ports, tls=tls
         )
         self.transparent = TransparentListener(self.current, self.forward, limits, clock, recorders)
+        self.bound: dict[str, Address] = {}
+        """Where it listens, once it does: the ports that were asked for, or free ones in the place of 0."""
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
         self.metrics.unpoliced.set_function(lambda: self.forward.unpoliced)
         self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
@@ -86,32 +88,34 @@ class Sidecar:
         self.failed = FailedCalls()
         recorders.all += [LogRecorder(pod), self.metrics, self.failed, CallsOnly(sessions.call)]
         recorders.all += self.exports.recorders
-        self._recorders = recorders
+        self.recorders = recorders
         self._runners: list[web.AppRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
         self.exports.start()
-        await self._listen(self.health.app(), self.settings.metrics)
-        await self._listen(Admin(self.current, self._clock, self.failed).app(), self.settings.admin)
+        await self._listen("metrics", self.health.app(), self.settings.metrics)
+        admin = Admin(self.current, self._clock, self.failed)
+        await self._listen("admin", admin.app(), self.settings.admin)
         if self.settings.policies:
             await self._from_files(self.settings.policies)
         else:
             await self._from_cluster(self.settings.operator or "")
-        await self.listener.start(*self.settings.reverse)
-        listening = {"reverse": f"{self.settings.reverse.host}:{self.settings.reverse.port}"}
+        self._is_bound("reverse", self.settings.reverse, await self.listener.start(*self.settings.reverse))
         if self.settings.forward:
             if self.settings.trust_bundle:
                 await self._intercept(self.settings.trust_bundle)
-            await self.forward.start(*self.settings.forward)
-            listening["forward"] = f"{self.settings.forward.host}:{self.settings.forward.port}"
+            self._is_bound("forward", self.settings.forward, await self.forward.start(*self.settings.forward))
         if self.settings.transparent_port:
             self.transparent.start(self.settings.transparent_port)
-            listening["transparent"] = str(self.settings.transparent_port)
         self.health.started = True
         gc.freeze()  # what is there now stays: no collection need look at it
-        log.info("serving", extra=listening)
+        listening = {name: self.bound[name] for name in ("reverse", "forward") if name in self.bound}
+        words = {name: f"{at.host}:{at.port}" for name, at in listening.items()}
+        if self.settings.transparent_port:
+            words["transparent"] = str(self.settings.transparent_port)
+        log.info("serving", extra=words)
 
     async def _intercept(self, bundle: Path) -> None:
         """The agent reads the bundle when it starts: it is there before, and holds the authority also if no policy
@@ -137,11 +141,16 @@ class Sidecar:
         for runner in self._runners:
             await runner.cleanup()
 
-    async def _listen(self, app: web.Application, address: Address) -> None:
+    async def _listen(self, name: str, app: web.Application, address: Address) -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         self._runners.append(runner)
         await web.TCPSite(runner, address.host, address.port).start()
+        self._is_bound(name, address, runner.addresses[0][1])
+
+    def _is_bound(self, name: str, address: Address, port: int) -> None:
+        self.bound[name] = Address(address.host, port)
+        self._own_ports.add(port)
 
     def _install(self, data: bytes, source: str) -> bool:
         try:
@@ -183,7 +192,7 @@ class Sidecar:
 
         where = Where(operator, self.settings.token_file, self.settings.ca_file)
         channel = ControlChannel(where, self.current, self._installed)
-        self._recorders.all.append(TransitionsOnly(channel.transition))
+        self.recorders.all.append(TransitionsOnly(channel.transition))
         self.metrics.connected.set_function(lambda: channel.connected)
         self.metrics.nacks.set_function(lambda: channel.nacks)
         self._tasks.append(asyncio.ensure_future(channel.run()))

@@ -39,13 +39,14 @@ class ForwardListener(HttpListener):
         clock: Clock,
         recorder: Recorder,
         *,
-        own_ports: frozenset[int] = frozenset(),
+        own_ports: set[int] | None = None,
         names: Names | None = None,
         tls: Contexts | None = None,
     ) -> None:
-        """`own_ports`: of the sidecar's other listeners. `names`: the system's by default. Raises Unready."""
+        """`own_ports`: of the sidecar's other listeners, as soon as they have some. `names`: the system's by default.
+        Raises Unready."""
         super().__init__(current, pipeline, limits, clock, recorder)
-        self.own_ports = own_ports
+        self.own_ports = set() if own_ports is None else own_ports
         names = names or SystemNames()
         self._pool = Pool(check=self._address_refusal, tls=tls, names=names)
         self.interception = Interception(self._http, limits)
@@ -56,7 +57,7 @@ class ForwardListener(HttpListener):
 
     async def start(self, host: str, port: int) -> int:
         bound = await super().start(host, port)
-        self.own_ports |= {bound}
+        self.own_ports.add(bound)
         return bound
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from toolpolicy_sidecar.child import Child, how_it_ended
+from toolpolicy_sidecar.child import Child, hold_signals, how_it_ended
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import files
 from toolpolicy_sidecar.config.compiling import changes
@@ -40,6 +40,7 @@ BUFFER_BYTES = 1024 * 1024
 
 async def serve(settings: Settings) -> int:
     """The exit code."""
+    hold_signals()
     configure(settings.log_level, sys.stderr)
     try:
         # First of all: while it starts, the policies are read.

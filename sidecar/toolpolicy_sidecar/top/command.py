@@ -1,6 +1,7 @@
 """`toolpolicy top`."""
 
 import argparse
+import os
 import sys
 import time
 from urllib.parse import urlsplit
@@ -35,6 +36,8 @@ def run(argv: list[str]) -> int:
     except ValueError as wrong:
         parser.error(str(wrong))
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=words.UNBROKEN)
     if given.once or not console.is_terminal:
         try:
             console.print(_page(look(admin), None))

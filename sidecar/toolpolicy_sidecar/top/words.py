@@ -9,6 +9,8 @@ from toolpolicy_api.duration import render
 from toolpolicy_api.snapshot import UNLISTED
 from toolpolicy_sidecar.view import CircuitView, FailedCall, Window
 
+UNBROKEN = 160
+"""Columns where there is no terminal that would break lines."""
 _RANK = {"Open": 0, "HalfOpen": 1, "Disabled": 2, "Closed": 3}
 
 

@@ -145,7 +145,7 @@ class Observed:
 
     async def exported(self) -> Receiver:
         """All that there is to export has arrived."""
-        await until(lambda: self.sidecar.pipeline.begun == self.sidecar._recorders.recorded)
+        await until(lambda: self.sidecar.pipeline.begun == self.sidecar.recorders.recorded)
         for shipper in self.sidecar.exports.shippers.values():
             while shipper.outbox.size:
                 shipper._ready.set()

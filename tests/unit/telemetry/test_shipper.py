@@ -113,7 +113,7 @@ async def test_a_receiver_that_hangs_costs_what_does_not_fit(
 
         o.receiver.tool.script = hangs
         await call(o, 30)  # good ones: they may take half of the room
-        await until(lambda: o.sidecar.pipeline.begun == o.sidecar._recorders.recorded)
+        await until(lambda: o.sidecar.pipeline.begun == o.sidecar.recorders.recorded)
         assert o.metric("toolpolicy_telemetry_queued") == 20
         assert o.metric("toolpolicy_telemetry_dropped_total", reason="QueueFull") == 30 * SPANS - 20
         hanging.set()

@@ -1,0 +1,1 @@
+"""A sidecar around one local process: `toolpolicy run --policies F -- COMMAND…`."""
