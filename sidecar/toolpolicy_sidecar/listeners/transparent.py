@@ -59,7 +59,7 @@ class TransparentListener:
             port = listening.getsockname()[1]
             self._sockets.append(listening)
             self._spawn(self._accept(listening))
-        self._forward.own_ports |= {port}
+        self._forward.own_ports.add(port)
         return port
 
     async def close(self) -> None:

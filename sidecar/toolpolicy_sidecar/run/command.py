@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,9 @@ class Settings(NamedTuple):
 def run(argv: list[str]) -> int:
     """The command's exit code. 2: the command line or the policies are wrong; 126, 127: it cannot be started."""
     settings = parse(argv)
+    if shutil.which(settings.command[0]) is None:
+        complain(f"{settings.command[0]}: there is no such command")
+        return 127
     import uvloop  # noqa: PLC0415 -- `--help` need not load it
 
     from toolpolicy_sidecar.run.serve import serve  # noqa: PLC0415 -- the same
@@ -57,6 +61,8 @@ def parse(argv: list[str]) -> Settings:
     given = parser.parse_args(argv)
     if not given.command:
         parser.error("COMMAND is missing: toolpolicy run --policies FILE -- COMMAND…")
+    if not given.policies.exists():
+        parser.error(f"--policies: there is no {given.policies}")
     return Settings(given.policies, given.log, not given.no_table, given.summary, tuple(given.command))
 
 

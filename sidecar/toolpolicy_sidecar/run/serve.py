@@ -70,7 +70,7 @@ async def _run(settings: Settings, sidecar: Sidecar, bundle: Path) -> int:
         child = Child(settings.command, env=env)
     except OSError as error:
         complain(f"{settings.command[0]}: {error.strerror}")
-        return 127 if isinstance(error, FileNotFoundError) else 126
+        return 126
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     drawing = None
     if terminal and settings.table:

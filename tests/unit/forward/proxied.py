@@ -75,7 +75,7 @@ async def proxied(limits: Limits | None = None, names: Names | None = None) -> A
             limits,
             SystemClock(),
             w.recorded,
-            own_ports=frozenset({w.port}),
+            own_ports={w.port},
             names=names,
         )
         port = await forward.start("127.0.0.1", 0)
