@@ -10,9 +10,10 @@ from aiohttp import web
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, ToolKey
-from toolpolicy_sidecar import view
+from toolpolicy_sidecar import reported, view
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.override import asked
+from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.runtime import Current, UnknownTool
 from toolpolicy_sidecar.view import FailedCalls
 
@@ -32,15 +33,18 @@ _LATE_S = 0.01
 
 
 class Admin:
-    def __init__(self, current: Current, clock: Clock, failed: FailedCalls) -> None:
+    def __init__(self, current: Current, clock: Clock, failed: FailedCalls, recorder: Recorder) -> None:
+        """`recorder`: hears of the calls that other processes report."""
         self._current, self._clock, self._failed = current, clock, failed
+        self._recorder = recorder
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[_from_here])
+        app = web.Application(middlewares=[_from_here], client_max_size=reported.REPORT_BYTES)
         app.router.add_get("/admin/circuits", self._circuits)
         app.router.add_get("/admin/calls", self._calls)
         app.router.add_get("/admin/config", self._config)
         app.router.add_get("/admin/snapshot", self._snapshot)
+        app.router.add_post("/admin/records", self._records)
         app.router.add_post(r"/admin/tools/{tool:.+}/{verb:disable|force-closed|enable|reset}", self._switch)
         return app
 
@@ -83,6 +87,18 @@ class Admin:
             return web.Response(status=304, headers={"ETag": tag})
         data = snapshot.encode(snapshot.Snapshot(runtime.policies))
         return web.Response(body=data, content_type="application/json", headers={"ETag": tag})
+
+    async def _records(self, request: web.Request) -> web.Response:
+        """Of `toolpolicy stdio`."""
+        runtime = self._current.runtime
+        if runtime is None:
+            return _json({"error": "no policy is in force"}, 404)
+        try:
+            report = reported.decode(await request.read())
+            taken = reported.take(report, runtime, self._recorder, self._clock)
+        except ValueError as error:
+            return _json({"error": f"this is no report of calls: {error}"}, 400)
+        return _json({"taken": taken})
 
     async def _switch(self, request: web.Request) -> web.Response:
         runtime = self._current.runtime

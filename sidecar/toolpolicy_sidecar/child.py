@@ -41,6 +41,8 @@ class Child:
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.on_signal: list[asyncio.Event] = []
         """Set when a signal has come that the child gets, too."""
+        self._early = signal.sigpending()
+        """Signals from before the child was there, which it has not got from the terminal either."""
         pipe = subprocess.PIPE if pipes else None
         self._process = subprocess.Popen(  # noqa: S603 -- what the user asks to be run
             command,
@@ -83,8 +85,9 @@ class Child:
             self._tell(self._heard, info.si_signo, info.si_code)
 
     def _heard(self, number: int, code: int) -> None:
-        if code != _BY_TERMINAL:
+        if code != _BY_TERMINAL or number in self._early:
             self.send(number)
+        self._early.discard(signal.Signals(number))
         for event in self.on_signal:
             event.set()
 

@@ -96,7 +96,7 @@ class Sidecar:
         """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
         self.exports.start()
         await self._listen("metrics", self.health.app(), self.settings.metrics)
-        admin = Admin(self.current, self._clock, self.failed)
+        admin = Admin(self.current, self._clock, self.failed, self.recorders)
         await self._listen("admin", admin.app(), self.settings.admin)
         if self.settings.policies:
             await self._from_files(self.settings.policies)

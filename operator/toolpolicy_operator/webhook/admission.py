@@ -77,7 +77,12 @@ class Admission:
             labels = pod["metadata"].get("labels") or {}
             try:
                 enforced = resolve(await self._policies(request["namespace"]), labels).snapshot
-                servers = [server for policy in enforced.policies for server in policy.servers]
+                servers = [
+                    server
+                    for policy in enforced.policies
+                    for server in policy.servers
+                    if server.url != snapshot.STDIO  # it has no address here either
+                ]
             except (ApiError, TimeoutError) as error:
                 log.warning("policies not listed", extra={"pod": _name(request), "why": _plain(error)})
                 warnings.append(NO_ADDRESSES)

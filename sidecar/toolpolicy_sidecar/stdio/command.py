@@ -17,6 +17,7 @@ class Settings(NamedTuple):
     server: str
     policies: Path | None
     admin: Address
+    metrics: Address | None
     max_body_bytes: int
     log_level: str
     command: tuple[str, ...]
@@ -48,6 +49,7 @@ def parse(argv: list[str]) -> Settings:
         "a file or folder of ToolPolicies, read again when it changes; by default the sidecar is asked",
     )
     option("admin", "the sidecar's admin API, whose policies are taken when there are no --policies", ADMIN)
+    option("metrics", "with --policies: where /metrics answers; else the sidecar's metrics have the calls")
     option("max-body-bytes", "longest message that is taken", str(10 * 1024 * 1024))
     option("log-level", "debug, info, warning or error; lines go to stderr", "warning")
     parser.add_argument(
@@ -62,12 +64,18 @@ def parse(argv: list[str]) -> Settings:
         parser.error(f"--log-level is debug, info, warning or error, not {given.log_level!r}")
     try:
         admin, max_body_bytes = address(given.admin), int(given.max_body_bytes)
+        metrics = address(given.metrics) if given.metrics else None
     except ValueError as wrong:
         parser.error(str(wrong))
+    if metrics and not given.policies:
+        parser.error(
+            "--metrics is for --policies: else the sidecar is told of the calls, and has them in its metrics"
+        )
     return Settings(
         server=given.server,
         policies=Path(given.policies) if given.policies else None,
         admin=admin,
+        metrics=metrics,
         max_body_bytes=max_body_bytes,
         log_level=given.log_level,
         command=tuple(given.command),

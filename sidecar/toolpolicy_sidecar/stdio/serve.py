@@ -17,10 +17,11 @@ from toolpolicy_sidecar.log import LogRecorder, configure
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.recorders import Recorders
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
+from toolpolicy_sidecar.settings import Address
 from toolpolicy_sidecar.stdio.agent_pipes import PIECE_BYTES, Input, Output
 from toolpolicy_sidecar.stdio.command import Settings, complain
-from toolpolicy_sidecar.stdio.configuration import AskedSidecar, NoConfiguration
 from toolpolicy_sidecar.stdio.lines import Lines
+from toolpolicy_sidecar.stdio.pod_sidecar import AskedSidecar, NoConfiguration
 from toolpolicy_sidecar.stdio.server_pipe import ServerPipe
 from toolpolicy_sidecar.stdio.shim import Shim
 from toolpolicy_sidecar.upstream.origin import over_pipes
@@ -123,11 +124,33 @@ class _Session:
             found = files.content(where)
             self._install(files.compile_files(found), str(where))
             self._refuse_unfit()
+            if self._settings.metrics:
+                await self._serve_metrics(self._settings.metrics)
             return asyncio.ensure_future(self._follow_files(changes(where, found)))
         sidecar = AskedSidecar(*self._settings.admin)
+        self._recorders.all.append(sidecar.records)
         self._install(await sidecar.first(), "sidecar")
         self._refuse_unfit()
         return asyncio.ensure_future(self._follow(sidecar))
+
+    async def _serve_metrics(self, where: Address) -> None:
+        """Raises NoConfiguration when the address is taken."""
+        # What listens for HTTP takes a third of a second to load.
+        from aiohttp import web  # noqa: PLC0415 -- see above
+
+        from toolpolicy_sidecar.health import Health  # noqa: PLC0415 -- the same
+        from toolpolicy_sidecar.metrics import Metrics  # noqa: PLC0415 -- the same
+
+        metrics = Metrics(self._current)
+        self._recorders.all.append(metrics)
+        health = Health(metrics)
+        health.started = True
+        runner = web.AppRunner(health.app(), access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, where.host, where.port).start()
+        except OSError as error:
+            raise NoConfiguration(f"--metrics: {error.strerror}") from None
 
     def _install(self, data: bytes, source: str) -> None:
         """Raises BadPolicies."""

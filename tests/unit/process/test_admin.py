@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
 from tests.unit.datapath.loopback import World, breaker, rules, until, world
 from tests.unit.datapath.test_retries import TICKET, says
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar import reported
 from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.override import asked
+from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.record import RefusedRequest
 from toolpolicy_sidecar.view import FailedCalls
 
 
@@ -38,7 +42,7 @@ async def desk() -> AsyncIterator[Desk]:
     async with world() as w:
         w.install(tool_rules=rules(breaker=breaker(1)))
         failed = FailedCalls(3)
-        runner = web.AppRunner(Admin(w.current, SystemClock(), failed).app())
+        runner = web.AppRunner(Admin(w.current, SystemClock(), failed, w.recorded).app())
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
@@ -178,3 +182,27 @@ async def test_the_last_failing_calls_without_a_value(desk: Desk) -> None:
     assert (shown[1]["traceId"], shown[1]["error"], shown[1]["status"]) == (trace, "HTTP 500", 500)
     assert shown[1]["durationMs"] >= shown[1]["upstreamMs"] > 0
     assert canary not in str(shown)
+
+
+async def test_calls_that_another_process_reports(desk: Desk) -> None:
+    agent = await desk.w.agent()
+    desk.w.install(mode="Shadow", tool_rules=rules(enabled=False))
+    await agent.request("GET", TICKET)
+    (made,) = [await desk.w.recorded_call()]
+    assert made.shadow == ("ToolDisabled",)
+    strange = msgspec.structs.replace(made, tool="made-up")
+    body = reported.encode([made, strange, RefusedRequest(reason=Reason.BatchRefused, status=400)])
+    async with desk.http.post("/admin/records", data=body) as response:
+        assert await response.json() == {"taken": 1}
+    assert desk.w.recorded.calls == [made, made]
+    assert [refusal.reason for refusal in desk.w.recorded.refusals] == ["BatchRefused"]
+    runtime = desk.w.current.runtime
+    assert runtime
+    assert runtime.circuit("ticket").report().calls == 2
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"calls":[{}]}', b'{"calls":3}'])
+async def test_what_is_no_report_is_refused(desk: Desk, body: bytes) -> None:
+    async with desk.http.post("/admin/records", data=body) as response:
+        assert (response.status, "error" in await response.json()) == (400, True)
+    assert desk.w.recorded.calls == []

@@ -59,7 +59,8 @@ class Sidecar:
     """The admin API of one, as a shim asks it."""
 
     def __init__(self) -> None:
-        self.current = Current(recorder=Recorded(), clock=SystemClock())
+        self.recorded = Recorded()
+        self.current = Current(recorder=self.recorded, clock=SystemClock())
         self.address = ""
 
     def install(self, **spec: Any) -> None:
@@ -70,7 +71,7 @@ class Sidecar:
 async def sidecar() -> AsyncIterator[Sidecar]:
     made = Sidecar()
     made.install()
-    runner = web.AppRunner(Admin(made.current, SystemClock(), FailedCalls()).app())
+    runner = web.AppRunner(Admin(made.current, SystemClock(), FailedCalls(), made.recorded).app())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
@@ -151,6 +152,12 @@ async def test_policies_come_from_the_sidecar_and_so_do_their_changes(sidecar: S
         assert process.stdin
         process.stdin.close()
         assert await process.wait() == 0
+    said = [(record.tool, record.outcome, record.reason) for record in sidecar.recorded.calls]
+    assert said[0] == ("search", "success", None)
+    assert said[-1] == ("search", "refused", "ToolDisabled")
+    runtime = sidecar.current.runtime
+    assert runtime
+    assert runtime.circuit("search").report().calls == len(said)
 
 
 @pytest.mark.parametrize(

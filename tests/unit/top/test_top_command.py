@@ -32,7 +32,7 @@ async def admin() -> AsyncIterator[tuple[World, str]]:
         await until(lambda: len(w.recorded.calls) == 3)
         for record in w.recorded.calls:
             failed.call(record)
-        runner = web.AppRunner(Admin(w.current, SystemClock(), failed).app())
+        runner = web.AppRunner(Admin(w.current, SystemClock(), failed, w.recorded).app())
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
