@@ -1,11 +1,11 @@
 """The server's end: where the pipeline has a pool of connections for HTTP, a pipe has one line for everybody."""
 
 import asyncio
+import random
 import re
-import secrets
 from collections.abc import Callable
 
-from msgspec import Raw, UnsetType
+from msgspec import Raw
 from msgspec.json import encode
 
 from toolpolicy_sidecar.mcp import jsonrpc
@@ -18,18 +18,20 @@ from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 
 _JSON: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
+_ID = re.compile(rb'"id"\s*:\s*([0-9]+)')
+_FIRST = (2**30, 1_600_000_000)
+"""Numbers, as the SDKs have them: there are servers that know no other ids. 31 bits are enough for each of them; agents
+that count begin far below, and those that take the time of day for an id are above."""
 
 
 class ServerPipe:
-    """An `Upstream`. Each exchange has an id of its own that no agent knows and no other process uses: an answer that
-    comes after its call was given up is recognised, and is nobody's."""
+    """An `Upstream`. Each exchange has an id of its own that is never used again: an answer that comes after its call
+    was given up is recognised, and is nobody's."""
 
     def __init__(self, origin: Origin, writer: asyncio.StreamWriter) -> None:
         self._origin, self._writer = origin, writer
         self._turn = asyncio.Lock()
-        self._prefix = f'"toolpolicy-{secrets.token_hex(4)}-'.encode()
-        self._edge_id = re.compile(rb'"id"\s*:\s*(' + self._prefix + rb'[0-9]+")')
-        self._count = 0
+        self._first = self._last = random.SystemRandom().randrange(*_FIRST)
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self._ended: str | None = None
 
@@ -45,8 +47,8 @@ class ServerPipe:
         if connected is not None:
             connected()
         identifier = bytes(members["id"])
-        self._count += 1
-        sent_as = b'%b%d"' % (self._prefix, self._count)
+        self._last += 1
+        sent_as = b"%d" % self._last
         members["id"] = Raw(sent_as)
         answer = self._waiting[sent_as] = asyncio.get_running_loop().create_future()
         sent = False
@@ -69,27 +71,27 @@ class ServerPipe:
                 await self._writer.drain()
             except ConnectionError:
                 self.end("it closed its input")
-            if self._ended is not None:
-                raise ConnectRefused(self._origin, self._ended)
+            if self._ended is not None or self._writer.is_closing():
+                raise ConnectRefused(self._origin, self._ended or "its input is closed")
             self._writer.write(line + b"\n")
 
-    def hear(self, line: bytes | TooLong) -> bool:
-        """From the server. True: it was the answer to an exchange, in time or late; it is nobody else's."""
-        if isinstance(line, TooLong):
-            return self._hear_of(line)
-        if self._prefix not in line:
-            return False
-        try:
-            message = jsonrpc.read(line)
-        except jsonrpc.Malformed:
-            return False
-        if isinstance(message.id, UnsetType) or not isinstance(message.method, UnsetType):
-            return False
-        identifier = bytes(message.id)
+    def hear(self, identifier: bytes, line: bytes) -> bool:
+        """An answer to the request with this id. True: it was an exchange, answered in time or late; it is nobody
+        else's."""
         answer = self._waiting.get(identifier)
         if answer is not None and not answer.done():
             answer.set_result(line)
-        return identifier.startswith(self._prefix)
+        return identifier.isdigit() and self._first < int(identifier) <= self._last
+
+    def hear_of(self, line: TooLong) -> bool:
+        """True: it seems to be the answer to an exchange, which ends here."""
+        match = _ID.search(line.head) or _ID.search(line.tail)
+        answer = self._waiting.get(match[1]) if match else None
+        if answer is None or answer.done():
+            return False
+        text = f"it has {line.size_bytes} bytes, which is over the limit"
+        answer.set_exception(Stopped(Problem(Reason.AnswerTooLarge, text)))
+        return True
 
     def end(self, how: str) -> None:
         """Nothing will be answered any more; `how` is half a sentence."""
@@ -102,16 +104,6 @@ class ServerPipe:
     def close(self) -> None:
         """The server sees the end of its input, once it has read what was sent."""
         self._writer.close()
-
-    def _hear_of(self, line: TooLong) -> bool:
-        match = self._edge_id.search(line.head) or self._edge_id.search(line.tail)
-        if match is None:
-            return False
-        answer = self._waiting.get(match[1])
-        if answer is not None and not answer.done():
-            text = f"it has {line.size_bytes} bytes, which is over the limit"
-            answer.set_exception(Stopped(Problem(Reason.AnswerTooLarge, text)))
-        return True
 
 
 class _Answer:

@@ -87,15 +87,19 @@ class Shim:
 
     async def from_server(self, line: bytes | TooLong) -> None:
         """Raises ConnectionError when the agent is gone."""
-        if self._server.hear(line):
-            return
         if isinstance(line, TooLong):
-            log.error("a message of the server is too long and was dropped", extra={"bytes": line.size_bytes})
+            if not self._server.hear_of(line):
+                log.error(
+                    "a message of the server is too long and was dropped", extra={"bytes": line.size_bytes}
+                )
             return
         members = jsonrpc.members_of(line) or {}
         asked = None
-        if "method" not in members:
-            asked = self._asked.pop(bytes(members.get("id", b"")), None)
+        if "method" not in members and "id" in members:
+            identifier = bytes(members["id"])
+            asked = self._asked.pop(identifier, None)
+            if asked is None and self._server.hear(identifier, line):
+                return
         try:
             line = await self._redacted(line, members, asked)
         except Stopped as stopped:
@@ -163,7 +167,9 @@ class Shim:
 
     def _remember(self, passing: Passing) -> None:
         members = jsonrpc.members_of(passing.body or b"") or {}
-        if "method" in members and "id" in members and len(self._asked) < REQUESTS_REMEMBERED:
+        if "method" in members and "id" in members:
+            if len(self._asked) == REQUESTS_REMEMBERED:  # the oldest was cancelled, or is never answered
+                del self._asked[next(iter(self._asked))]
             self._asked[bytes(members["id"])] = passing
 
     async def _redacted(self, line: bytes, members: dict[str, Any], asked: Passing | None) -> bytes:
