@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from toolpolicy_sidecar import cleanse, render
 from toolpolicy_sidecar.aside import aside
@@ -133,7 +134,7 @@ class Shim:
     def _begin(self, call: ToolCall) -> None:
         # Whatever the version: giving up an exchange is what takes a call back here.
         if call.mcp is not None:
-            call = call._replace(mcp=call.mcp._replace(modern=True))
+            call = replace(call, mcp=replace(call.mcp, modern=True))
         task = asyncio.ensure_future(self._call(call))
         self._calls[task] = call
         self._current.in_flight += 1
