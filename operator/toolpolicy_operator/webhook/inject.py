@@ -11,6 +11,7 @@ from toolpolicy_operator.webhook.sidecar import (
     CONTAINER,
     PORTS,
     REDIRECT,
+    TRANSPARENT_USER,
     TRUST_MOUNT,
     TRUST_VOLUME,
     VOLUMES,
@@ -65,8 +66,10 @@ def inject(pod: Pod, sidecar: Sidecar, servers: Sequence[Server]) -> Injection:
             conflicts += told.conflicts
             if own.forward:
                 patch += _append(other, f"{at}/volumeMounts", [_TRUST_MOUNT])
+    led_by_kernel = own.forward and own.transparent
+    conflicts += _past_the_kernel(spec) if led_by_kernel else ()
     patch += _append(spec, "/spec/volumes", volumes(own))
-    ours = [redirect(own), container(own)] if own.forward and own.transparent else [container(own)]
+    ours = [redirect(own), container(own)] if led_by_kernel else [container(own)]
     if spec.get("initContainers"):
         at = "/spec/initContainers/0"
         patch += [{"op": "add", "path": at, "value": one} for one in reversed(ours)]
@@ -157,6 +160,17 @@ def _mark(metadata: Mapping[str, Any], kind: str, values: Mapping[str, str]) -> 
         {"op": "add", "path": f"/metadata/{kind}/{key.replace('/', '~1')}", "value": value}
         for key, value in values.items()
     ]
+
+
+def _past_the_kernel(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Who runs as the sidecar's user is taken for it. What an image says of its user is not known here."""
+    of_pod = (spec.get("securityContext") or {}).get("runAsUser")
+    for other in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        if (other.get("securityContext") or {}).get("runAsUser", of_pod) == TRANSPARENT_USER:
+            yield (
+                f"container {other.get('name')} runs as user {TRANSPARENT_USER}, as the sidecar does, so the kernel"
+                " lets its connections pass"
+            )
 
 
 def _port_clashes(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -375,3 +375,22 @@ def test_not_where_the_pod_does_without_the_forward_proxy() -> None:
     document["metadata"]["annotations"] = {"toolpolicy.dev/forward": "disabled"}
     (proxy,) = injected(document, sidecar=FORWARD._replace(transparent=True))["spec"]["initContainers"]
     assert "TOOLPOLICY_TRANSPARENT_PORT" not in environment(proxy)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"containers": [{"name": "a", "securityContext": {"runAsUser": 61903}}, {"name": "b"}]},
+        {
+            "securityContext": {"runAsUser": 61903},
+            "containers": [{"name": "a"}, {"name": "b", "securityContext": {"runAsUser": 1}}],
+        },
+    ],
+)
+def test_who_runs_as_the_sidecars_user_is_told_of(spec: dict[str, Any]) -> None:
+    why = "container a runs as user 61903, as the sidecar does, so the kernel lets its connections pass"
+    injection = inject(pod(**spec), FORWARD._replace(transparent=True), [])
+    assert injection.warnings == (f"toolpolicy: {why}",)
+    result = apply(pod(**spec), injection.patch)
+    assert result["metadata"]["annotations"]["toolpolicy.dev/not-forwarded"] == why
+    assert inject(pod(**spec), FORWARD, []).warnings == ()
