@@ -17,9 +17,12 @@ def test_streams_are_not_limited_by_what_a_shell_gives() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_without_the_c_parser_nothing_is_served(tmp_path: Path) -> None:
+POLICIES = Path(__file__).parents[3] / "examples/policies"
+
+
+def test_without_the_c_parser_nothing_is_served() -> None:
     """The Python one of aiohttp takes requests that smuggle others."""
-    command = [sys.executable, "-m", "toolpolicy_api.command", "sidecar", "--policies", str(tmp_path)]
+    command = [sys.executable, "-m", "toolpolicy_api.command", "sidecar", "--policies", str(POLICIES)]
     addresses = [f"--{name}=127.0.0.1:0" for name in ("reverse", "admin", "metrics")]
     environment = {**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"}
     ended = subprocess.run(
