@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long check generate bench cluster-up cluster-down clean
+.PHONY: help demo test test-fast test-long fuzz check generate bench cluster-up cluster-down clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -20,6 +20,10 @@ test: check ## Everything: checks, unit, integration on a real API server, end t
 
 test-long: .venv/.synced ## What is too long for every day: 100,000 steps of the state machines against their models
 	$(PYTEST) tests/unit -q -n 2 -m long
+
+fuzz: .venv/.synced ## Looks for bytes that a parser cannot take, a minute for each
+	@$(BIN)/uv sync --frozen --all-extras --group fuzz --quiet
+	@$(BIN)/python -m tests.fuzz
 
 test-fast: .venv/.synced ## The inner loop: unit tests only, under 30 s
 	$(PYTEST) tests/unit -q -n 2

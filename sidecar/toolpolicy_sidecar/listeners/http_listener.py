@@ -32,7 +32,7 @@ _HOST = re.compile(rb"[A-Za-z0-9.\-_]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)
 _POLL_S = 0.01
 
 
-class Unready(RuntimeError):  # noqa: N818 -- names what is missing
+class Unready(OSError):  # noqa: N818 -- names what is missing
     """This process must not serve: aiohttp's C parser is missing, and its Python one lets requests be smuggled."""
 
 

@@ -72,6 +72,8 @@ _identifier = msgspec.json.Decoder(int | str)
 def read(data: bytes) -> Message:
     """One message. Raises Malformed or Batch."""
     try:
+        if not data.isascii():
+            data.decode()  # msgspec skips members unseen, and a lenient server might find ours among them
         return _message.decode(data)
     except msgspec.ValidationError:
         if data.lstrip()[:1] == b"[":

@@ -93,6 +93,8 @@ async def test_a_tool_switched_off_by_policy(ready: Sidecar, tools: Tools) -> No
         (b"{", "MalformedRequest", -32700),
         (b"\xff\xfe{\x00}\x00", "MalformedRequest", -32700),
         (b'{"a": NaN}', "MalformedRequest", -32700),
+        (b'{"id":1,"method":"ping","a\xff":1}', "MalformedRequest", -32700),
+        (b'{"id":1,"method":"ping","a":"\xff \\u0065"}', "MalformedRequest", -32700),
         (b"[" * 100_000, "BatchRefused", -32600),
         (b'[{"jsonrpc":"2.0"}]', "BatchRefused", -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}', "MalformedRequest", -32600),

@@ -24,6 +24,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.denial_s = 60
         self.silent = False
         self.asked: list[tuple[str, int]] = []
+        self._known: set[tuple[bytes, str, int]] = set()
 
     def names(self) -> list[str]:
         """Those of A queries, in order."""
@@ -40,7 +41,9 @@ class NameServer(asyncio.DatagramProtocol):
         question = data[12 : at + 5]
         (kind,) = struct.unpack("!H", data[at + 1 : at + 3])
         name = ".".join(labels).lower()
-        self.asked.append((name, kind))
+        if (data[:2], name, kind) not in self._known:  # else it was sent again, since we were slow
+            self._known.add((data[:2], name, kind))
+            self.asked.append((name, kind))
         if self.silent:
             return
         code, answers, authority = self._answer(name, kind)

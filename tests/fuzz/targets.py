@@ -1,0 +1,363 @@
+"""What must hold of each parser that reads untrusted bytes, whatever the bytes are.
+
+A target takes bytes and raises AssertionError, or anything that its parser must not raise. `tokens` are what its input
+is likely made of. Hypothesis tries them in the unit tests, atheris (`make fuzz`) looks for new paths by coverage.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import h11
+
+from toolpolicy_sidecar import destination, target
+from toolpolicy_sidecar.destination import Destination
+from toolpolicy_sidecar.mcp import jsonrpc, sse
+from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.redact.encoding import TooLarge, decode
+from toolpolicy_sidecar.redact.verdict import Unscannable
+from toolpolicy_sidecar.upstream.connection import Connection
+from toolpolicy_sidecar.upstream.exchange import Request
+from toolpolicy_sidecar.upstream.failure import UnsendableRequest, UpstreamFailure
+from toolpolicy_sidecar.upstream.origin import Origin
+
+ORIGIN = Origin("http", "127.0.0.1", 80)
+LIMIT_BYTES = 4096
+
+
+class Target(NamedTuple):
+    run: Callable[[bytes], None]
+    tokens: tuple[bytes, ...]
+
+
+def request_target(data: bytes) -> None:
+    """What passes has one form, and no reading of it leads upwards or to another segment."""
+    found = target.read(data.decode("latin-1"))
+    if isinstance(found, Problem):
+        return
+    assert target.canonical(found.path) == found.path
+    segments = unquote_to_bytes(found.path).split(b"/")
+    assert len(segments) == found.path.count("/") + 1
+    assert not {b".", b".."} & set(segments)
+    assert b"" not in segments[1:-1]
+    assert not set(found.path) & set("\\;#? \0\r\n")
+    assert (found.query or "").isascii()
+
+
+def absolute_form(data: bytes) -> None:
+    """The host that is dialled is the one that another parser reads."""
+    raw = data.decode("latin-1")
+    found = destination.of_absolute_form(raw)
+    if isinstance(found, Destination):
+        assert found.target.startswith("/")
+        assert not set(found.target) & set(" \r\n\0#")
+        other = urlsplit(raw)
+        assert other.username is None
+        port = other.port or {"http": 80, "https": 443}[other.scheme]
+        assert found.origin == Origin(
+            other.scheme, destination.canonical_host(other.hostname or "") or "", port
+        )
+        assert destination.canonical_host(found.origin.host) == found.origin.host
+    authority = destination.of_authority_form(raw)
+    if not isinstance(authority, Problem):
+        assert destination.canonical_host(authority[0]) == authority[0]
+
+
+def sent_request(data: bytes) -> None:
+    """What the pool writes is one request, whatever is in its headers."""
+    fields = data.split(b"\xff")
+    headers = tuple((name, value) for name, _, value in (field.partition(b"\xfe") for field in fields[2:]))
+    method, place = (fields[0] or b"GET").decode("latin-1"), b"/" + (fields[1] if len(fields) > 1 else b"")
+    body = b"GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
+    written = _Wire()
+    connection = Connection(ORIGIN, lambda _: None, lambda _: None)
+    connection.connection_made(written)
+    try:
+        request = Request(ORIGIN, method, place.decode("latin-1"), headers, body)
+        _LOOP.run_until_complete(_begun(connection, request))
+    except (UnsendableRequest, UnicodeEncodeError):
+        assert not written.data
+        return
+    reader = h11.Connection(h11.SERVER)
+    reader.receive_data(bytes(written.data))
+    try:
+        events = [reader.next_event() for _ in range(3)]
+    except h11.RemoteProtocolError:
+        return  # refused whole
+    assert isinstance(events[0], h11.Request)
+    assert isinstance(events[1], h11.Data)
+    assert bytes(events[1].data) == body
+    assert isinstance(events[2], h11.EndOfMessage)
+
+
+def response(data: bytes) -> None:
+    """An answer or a failure with a name, the same however it is cut."""
+    whole = _LOOP.run_until_complete(_answer([data]))
+    step = 1 + len(data) % 7
+    assert (
+        _LOOP.run_until_complete(_answer([data[at : at + step] for at in range(0, len(data), step)])) == whole
+    )
+
+
+def message(data: bytes) -> None:
+    """What goes on to the server says the same to those who take the first of two members and the last."""
+    try:
+        jsonrpc.read(data)
+        going = jsonrpc.unambiguous(data)
+    except jsonrpc.Malformed:
+        return
+    again = jsonrpc.read(going)
+    going.decode()
+    first, last = (_members(going, pick) for pick in (_first, dict))
+    if first is None or last is None:
+        return
+    for one in (first, last):
+        assert one.get("method") == (again.method or None)
+        params = one.get("params")
+        if isinstance(params, dict) and jsonrpc.name_of(again) is not None:
+            assert params["name"] == jsonrpc.name_of(again)
+    assert first.get("id") == last.get("id")
+    with suppress(jsonrpc.Malformed):
+        jsonrpc.identifier(again)
+        jsonrpc.call_params(again)
+    jsonrpc.answer(data, b"1")
+
+
+def events(data: bytes) -> None:
+    """However the stream is cut, the same events, and no byte lost or added."""
+    whole, kept = _split([data])
+    cut, kept_of_cut = _split([data[at : at + 3] for at in range(0, len(data), 3)])
+    assert b"".join(event.raw for event in whole) + kept == data
+    assert b"".join(event.raw for event in cut) + kept_of_cut == data
+    assert [event.data for event in whole if event.data is not None] == [
+        event.data for event in cut if event.data is not None
+    ]
+
+
+def encoded(data: bytes) -> None:
+    """Never more than the limit, and nothing but a verdict."""
+    name = ("gzip", "deflate", "identity")[data[0] % 3] if data else "gzip"
+    with suppress(TooLarge, Unscannable):
+        assert len(decode(data[1:], name, LIMIT_BYTES)) <= LIMIT_BYTES
+
+
+class _Wire(asyncio.Transport):
+    """A socket that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = bytearray()
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        """There is nothing to pause."""
+
+    resume_reading = pause_reading
+
+
+async def _begun(connection: Connection, request: Request) -> asyncio.Task[Any]:
+    """Raises what cannot be sent."""
+    asking = asyncio.ensure_future(connection.exchange(request))
+    await asyncio.sleep(0)
+    if asking.done():
+        asking.result()
+    asking.cancel()
+    await asyncio.wait([asking])
+    return asking
+
+
+async def _answer(pieces: list[bytes]) -> object:
+    connection, wire = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire()
+    connection.connection_made(wire)
+    asking = asyncio.ensure_future(connection.exchange(Request(ORIGIN, "GET", "/", ())))
+    await asyncio.sleep(0)
+    for piece in pieces:
+        if wire.closed or connection._complete:
+            break
+        connection.data_received(piece)
+    connection.connection_lost(None)
+    try:
+        got = await asking
+        return got.status, got.headers, await got.body(2**20)
+    except UpstreamFailure:
+        return "failed"
+
+
+def _members(data: bytes, pick: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> dict[str, Any] | None:
+    """None: the standard library cannot read it."""
+    try:
+        found = json.loads(data, object_pairs_hook=pick)
+    except (RecursionError, ValueError):
+        return None
+    return found if isinstance(found, dict) else {}
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
+
+
+def _split(pieces: list[bytes]) -> tuple[list[sse.Event], bytes]:
+    splitter = sse.Splitter(2**20)
+    found = [event for piece in pieces for event in splitter.feed(piece)]
+    return [*found, *splitter.end()], splitter.rest()
+
+
+_LOOP = asyncio.new_event_loop()
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"Content-Length: ",
+    b"Transfer-Encoding: chunked\r\n",
+    b": ",
+)
+TARGETS = {
+    "request_target": Target(
+        request_target,
+        (
+            b"/",
+            b"..",
+            b".",
+            b"%2e",
+            b"%2F",
+            b"%5c",
+            b"\\",
+            b";",
+            b"?",
+            b"#",
+            b"%00",
+            b"//",
+            b"a",
+            b"%41",
+            b"%",
+            b"~",
+        ),
+    ),
+    "absolute_form": Target(
+        absolute_form,
+        (
+            b"http://",
+            b"HTTPS://",
+            b"a",
+            b".",
+            b"@",
+            b":",
+            b"80",
+            b"[",
+            b"]",
+            b"::1",
+            b"/",
+            b"127.1",
+            b"0x7f",
+            b"\\",
+            b"#",
+            b"?",
+            b"%41",
+            b"xn--",
+        ),
+    ),
+    "sent_request": Target(
+        sent_request,
+        (
+            b"\xff",
+            b"\xfe",
+            b"GET",
+            b"/",
+            b"\r\n",
+            b"\n",
+            b"\0",
+            b"Content-Length",
+            b"Transfer-Encoding",
+            b"chunked",
+            b"3",
+            b"Connection",
+            b"Host",
+            b"x",
+            b" ",
+            b",",
+            b"Upgrade",
+        ),
+    ),
+    "response": Target(
+        response,
+        (
+            *_HEAD,
+            b"3",
+            b"0",
+            b"abc",
+            b"3\r\nabc\r\n",
+            b"0\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 204 N\r\n",
+            b"HTTP/1.0 200 OK\r\n",
+            b"Connection: close\r\n",
+            b"X: y\r\n",
+            b";a=b",
+        ),
+    ),
+    "message": Target(
+        message,
+        (
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b":",
+            b'"method"',
+            b'"params"',
+            b'"name"',
+            b'"id"',
+            b'"tools/call"',
+            b'"a"',
+            b'"\\u006eame"',
+            b'"m\\u0065thod"',
+            b"1",
+            b"null",
+            b"1e400",
+            b"\xef\xbb\xbf",
+            b'{"method":"tools/call","id":1,"params":{"name":"a"}}',
+        ),
+    ),
+    "events": Target(
+        events,
+        (
+            b"data: ",
+            b"data",
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"\n\n",
+            b"id: 1",
+            b": hi",
+            b"\xef\xbb\xbf",
+            b"event: x",
+            b"abc",
+        ),
+    ),
+    "encoded": Target(
+        encoded,
+        (
+            b"\x00",
+            b"\x01",
+            b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03",
+            b"\x78\x9c",
+            b"\x03\x00",
+            b"\x4b\x04\x00",
+            b"\x00" * 8,
+        ),
+    ),
+}
