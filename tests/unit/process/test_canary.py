@@ -190,7 +190,7 @@ async def test_no_canary_comes_out(tool: Tool, tmp_path: Path) -> None:
         await process.wait()
     emitted["log"] = log.read_bytes()
     assert len(tool.seen) > len(ANSWERS)  # every answer was given
-    assert emitted["log"].count(b'"event":"call"') > len(REQUESTS)
+    assert emitted["log"].count(b'"event":"call"') > len(REQUESTS) / 2
     assert b'"event":"circuit"' in emitted["log"]
     assert b"toolpolicy_tool_calls_total{" in emitted["/metrics"]
     for where, text in emitted.items():
