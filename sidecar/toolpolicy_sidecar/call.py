@@ -1,5 +1,6 @@
 """One request of an agent, as it came and as it was recognised; and the agent's side of the connection."""
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
@@ -166,14 +167,16 @@ class Passing(msgspec.Struct, frozen=True):
 
 
 ARGUMENT_KEYS = 32
-KEY_CHARACTERS = 64
+_NAME = re.compile(r"(?!(?:.*[0-9]){3})[\w$.\[\]-]{1,64}")
+"""What a programmer calls an argument. A value in the place of a name (a token, an address, a number) is none."""
+UNNAMED = "?"
 
 
 def argument_keys(names: Iterable[str]) -> tuple[str, ...]:
-    """Names come from the caller: bounded in number and length."""
+    """Names come from the caller: bounded in number, and UNNAMED where they may be values, since they are logged."""
     keys = []
     for name in names:
-        keys.append(name[:KEY_CHARACTERS])
+        keys.append(name if _NAME.fullmatch(name) else UNNAMED)
         if len(keys) == ARGUMENT_KEYS:
             break
     return tuple(keys)

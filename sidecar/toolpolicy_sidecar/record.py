@@ -62,7 +62,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     hedge: HedgeResult | None = None
     """None: there was no second attempt beside the first. It is one of `attempts`."""
     argument_keys: tuple[str, ...] = ()
-    """MCP: names in `arguments`; HTTP: names in the query. At most 32, each cut to 64 characters."""
+    """MCP: names in `arguments`; HTTP: names in the query. At most 32; `?` for what looks like no name."""
     request_bytes: int = 0
     response_bytes: int = 0
     redacted_request: Mapping[str, int] = NO_HITS

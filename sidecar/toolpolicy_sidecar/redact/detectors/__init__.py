@@ -11,6 +11,7 @@ from toolpolicy_sidecar.redact.detectors.money import MONEY
 from toolpolicy_sidecar.redact.detectors.named import NAMED
 from toolpolicy_sidecar.redact.detectors.people import PEOPLE
 from toolpolicy_sidecar.redact.detectors.secrets import SECRETS
+from toolpolicy_sidecar.redact.detectors.shapes import SHAPES
 from toolpolicy_sidecar.redact.detectors.tokens import CLOUDS, CODE, MODELS, SERVICES
 
 __all__ = ["DETECTORS", "chosen"]
@@ -18,7 +19,7 @@ __all__ = ["DETECTORS", "chosen"]
 DETECTORS = {
     detector.name: detector
     for detector in chain(
-        PEOPLE, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SECRETS, NAMED
+        PEOPLE, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SHAPES, SECRETS, NAMED
     )
 }
 

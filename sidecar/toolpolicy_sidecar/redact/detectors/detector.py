@@ -68,6 +68,32 @@ SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
 """Triggers of several detectors: what is the same is looked for once."""
 
 
+def varied(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not what stands in for a secret in documentation, such as `ghp_xxxxxxxx`."""
+    if len(set(text[start:end][-16:])) >= VARIETY:
+        yield start, end
+
+
+def secret(  # noqa: PLR0917 -- the columns of a table
+    name: str,
+    description: str,
+    source: str,
+    trigger: str,
+    expression: str,
+    examples: tuple[str, ...],
+    others: tuple[str, ...],
+    validator: Validator | None = varied,
+    *,
+    confidence: Confidence = "High",
+    keyed: bool = False,
+) -> Detector:
+    """A secret that is told by its form."""
+    groups = ("Secrets",)
+    return Detector(
+        name, groups, description, source, confidence, trigger, expression, examples, others, validator, keyed
+    )
+
+
 def token(  # noqa: PLR0917 -- the columns of a table
     name: str,
     prefixes: tuple[str, ...],
@@ -92,12 +118,6 @@ def token(  # noqa: PLR0917 -- the columns of a table
         others=(*(prefix + invented(size - 1, characters) for prefix in prefixes), prefixes[0] + "x" * size),
         validator=varied,
     )
-
-
-def varied(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Not what stands in for a secret in documentation, such as `ghp_xxxxxxxx`."""
-    if len(set(text[start:end][-16:])) >= VARIETY:
-        yield start, end
 
 
 VARIETY = 6

@@ -37,6 +37,10 @@ _PLACE = frozenset(
 """Words of names of what says where to go on, or which one of many, and protects nothing."""
 
 
+_NO_SECRET = re.compile(rb"tokeni[sz]|publickeytoken|secrets?_?manager|key_?vault")
+"""What cuts texts into pieces, the mark of a library of .NET, and services that keep secrets."""
+
+
 class Naming(Enum):
     TELLING = "means a secret"
     OTHER = "what is known about one"
@@ -67,9 +71,7 @@ def nearest_name(text: bytes, start: int) -> tuple[int, bytes]:
 
 
 def meaning(name: bytes) -> Naming:
-    if b"publickeytoken" in name.lower():  # of a library in .NET
-        return Naming.OTHER
-    if b"tokeni" in name.lower():  # what cuts texts into pieces
+    if _NO_SECRET.search(name.lower()):
         return Naming.OTHER
     lower = name.lower().replace(b"-", b"_").replace(b".", b"_")
     words = [word.lower() for word in _WORD.findall(name)]

@@ -66,7 +66,9 @@ _PRIVATE = tuple(
 )
 _TELEPHONE = (
     r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
-    r"|handy|contact.?n)"
+    r"|handy|contact.?n|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"
+    r"|\bring (?:me|us)\b"
+    "|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
 )
 """What stands before a number that is a telephone's."""
 _HEX4 = "[0-9A-Fa-f]{1,4}"
@@ -108,9 +110,10 @@ PEOPLE: tuple[Detector, ...] = (
         description="Telephone numbers: international ones, North America's written with separators.",
         source="ITU-T E.164; libphonenumber's metadata; the North American numbering plan",
         confidence="Medium",
-        trigger=r"\+(?:[ (]?[0-9]){2}|[). -][0-9]{3}[. -][0-9]{4}|\b00[1-9]",
+        trigger=r"\+[ (]?[0-9][ ().-]{0,2}[0-9]|[). -][0-9]{3}[. -][0-9]{4}|-[0-9]{4}-[0-9]{4}|\b00[1-9]",
         expression=r"\+[ (]?[0-9](?:[ ().\-/]{0,2}[0-9]){6,16}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
         r"|\b00[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+        r"|\b0[1-9][0-9]{0,2}-[0-9]{3,4}-[0-9]{4}\b"
         r"|(?:\b1[ .-])?\(?\b[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?",
         examples=(
             "+49 1511 2345678",
@@ -122,6 +125,9 @@ PEOPLE: tuple[Detector, ...] = (
             "415-555-2671x123",
             "001-415-555-2671",
             "1-415-555-2671",
+            "+7 (914) 177-76-31",
+            "090-1234-5678",
+            "02-312-3456",
         ),
         others=(
             "+1",
@@ -134,6 +140,7 @@ PEOPLE: tuple[Detector, ...] = (
             "3.14159265358979",
             "100-200-3000",
             "order 415-555-26719",
+            "0012345678905",
         ),
         validator=telephone.written_for_the_world,
     ),
@@ -152,6 +159,8 @@ PEOPLE: tuple[Detector, ...] = (
             "mobile_number=4155552671",
             "call me at 4155552671",
             "Fax: 0151 12345678",
+            "my number is 0151 12345678",
+            "reach us on 020 7946 0958",
         ),
         others=(
             "phone: 0",

@@ -5,37 +5,12 @@ from toolpolicy_sidecar.redact.detectors.detector import (
     AT,
     BASE64,
     HEX,
-    UPPER,
     URL64,
-    Confidence,
     Detector,
-    Validator,
     invented,
-    varied,
+    secret,
 )
 from toolpolicy_sidecar.redact.detectors.named import EQUALS
-
-_SCANNING = "docs.github.com/code-security, supported secret scanning patterns"
-
-
-def _secret(  # noqa: PLR0917 -- the columns of a table
-    name: str,
-    description: str,
-    source: str,
-    trigger: str,
-    expression: str,
-    examples: tuple[str, ...],
-    others: tuple[str, ...],
-    validator: Validator | None = varied,
-    *,
-    confidence: Confidence = "High",
-    keyed: bool = False,
-) -> Detector:
-    groups = ("Secrets",)
-    return Detector(
-        name, groups, description, source, confidence, trigger, expression, examples, others, validator, keyed
-    )
-
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + invented(43, URL64)
 _PEM = "-----{} {}PRIVATE KEY-----"
@@ -74,7 +49,7 @@ SECRETS: tuple[Detector, ...] = (
         ("eyJhbGciOiJIUzI1NiJ9", "eyJub3QiOiJ0aGF0In0.a.b"),
         plausible.json_header,
     ),
-    _secret(
+    secret(
         "BasicAuthURL",
         "The password in an address of the web.",
         "RFC 3986, 3.2.1",
@@ -84,7 +59,7 @@ SECRETS: tuple[Detector, ...] = (
         ("https://jane@example.com", "http://example.com:8080/a@b", "https://u:${PASSWORD}@example.com"),
         plausible.password,
     ),
-    _secret(
+    secret(
         "ConnectionString",
         "The password in the address of a database, a queue, a mail server, or of anything with a scheme.",
         "the URI forms of PostgreSQL, MySQL, MongoDB, Redis, AMQP",
@@ -100,7 +75,7 @@ SECRETS: tuple[Detector, ...] = (
         ("postgresql://db.internal:5432/app", "redis://cache:6379", "mysql://root:<password>@localhost"),
         plausible.password,
     ),
-    _secret(
+    secret(
         "BasicAuthorization",
         "Credentials of HTTP's Basic scheme.",
         "RFC 7617",
@@ -110,7 +85,7 @@ SECRETS: tuple[Detector, ...] = (
         ("basic authentication", "Basic training"),
         plausible.basic_credentials,
     ),
-    _secret(
+    secret(
         "BearerAuthorization",
         "Tokens of HTTP's Bearer scheme.",
         "RFC 6750",
@@ -121,125 +96,7 @@ SECRETS: tuple[Detector, ...] = (
         plausible.credential,
         confidence="Medium",
     ),
-    _secret(
-        "AzureStorageKey",
-        "Account keys of Azure Storage and keys of its other services.",
-        "learn.microsoft.com/azure/storage, manage account access keys",
-        r"(?i:Account|SharedAccess|accessk|Shared)Key=[A-Za-z0-9+/]",
-        r"(?i:AccountKey|SharedAccessKey|accesskey)=([A-Za-z0-9+/]{40,}={0,2})",
-        (f"AccountName=a;AccountKey={invented(86, BASE64)}==", f"SharedAccessKey={invented(43, BASE64)}="),
-        ("AccountKey=<key>",),
-    ),
-    _secret(
-        "AzureClientSecret",
-        "Client secrets of Microsoft Entra ID.",
-        _SCANNING,
-        r"[0-9]Q~[A-Za-z0-9_.~-]",
-        r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_.~-]{31,34}",
-        ("q7W8Q~" + invented(34, URL64),),
-        ("q7W8Q~" + invented(20, URL64),),
-    ),
-    _secret(
-        "AzureSignature",
-        "Signatures of shared access.",
-        "learn.microsoft.com/azure/storage, shared access signatures",
-        r"(?i:[?&;]sig=)[A-Za-z0-9%+/]",
-        r"(?i:[?&;]sig=)([A-Za-z0-9%+/_-]{40,}(?:=|%3[dD])*)",
-        (f"?sv=2024-11-04&sig={invented(43)}%3D&se=2026",),
-        ("?sig=short",),
-    ),
-    _secret(
-        "AzureDevOpsToken",
-        "Personal access tokens of Azure DevOps.",
-        "learn.microsoft.com/azure/devops, use personal access tokens",
-        "AZDO",
-        r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}",
-        (invented(76) + "AZDO" + invented(4),),
-        (invented(20) + "AZDO",),
-    ),
-    _secret(
-        "SendGridKey",
-        "Keys of SendGrid.",
-        _SCANNING,
-        r"\bSG\.[A-Za-z0-9_-]",
-        r"\bSG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}",
-        (f"SG.{invented(22, URL64)}.{invented(43, URL64)}",),
-        ("SG.example.com", f"SG.{invented(22)}"),
-    ),
-    _secret(
-        "MailchimpKey",
-        "Keys of Mailchimp, with their data centre.",
-        _SCANNING,
-        r"[0-9a-f]-us[0-9]",
-        r"\b[0-9a-f]{32}-us[0-9]{1,2}\b",
-        (f"{invented(32, HEX)}-us12",),
-        ("feed-us1", f"{invented(8, HEX)}-us1"),
-    ),
-    _secret(
-        "TelegramBotToken",
-        "Tokens of Telegram's bots.",
-        "core.telegram.org/bots, authorizing your bot",
-        r"[0-9]:A[A-Za-z0-9_-]{2}",
-        r"\b[0-9]{7,11}:A[A-Za-z0-9_-]{32,35}",
-        (f"123456789:AA{invented(33, URL64)}",),
-        ("12:AM", "10000000:ABC"),
-    ),
-    _secret(
-        "DiscordToken",
-        "Tokens of Discord's bots and users.",
-        "discord.com/developers/docs/reference, authentication",
-        r"[A-Za-z0-9_-]\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{8}",
-        r"\b[MNO][A-Za-z0-9_-]{22,28}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}",
-        (f"M{invented(23)}.{invented(6)}.{invented(38, URL64)}",),
-        ("Module.import.something-long-that-goes-on", "a.b.c"),
-    ),
-    _secret(
-        "ChatWebhook",
-        "Addresses that let anybody post: Slack, Discord, Teams.",
-        "docs.slack.dev/messaging/sending-messages-using-incoming-webhooks",
-        r"(?:hooks\.slack|discord(?:app)?|webhook\.office|logic\.azure)\.com[/:]",
-        r"(?:hooks\.slack\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks/[0-9]{10,20}"
-        r"|[a-z0-9-]{1,63}\.webhook\.office\.com/webhookb2)/([A-Za-z0-9/@_-]{20,})",
-        (
-            f"https://hooks.slack.com/services/T{invented(8, UPPER)}/B{invented(8, UPPER)}/{invented(24)}",
-            f"https://discord.com/api/webhooks/123456789012345678/{invented(68, URL64)}",
-        ),
-        ("https://discord.com/channels/1/2", "https://hooks.slack.com/services/"),
-    ),
-    _secret(
-        "TerraformToken",
-        "Tokens of HCP Terraform.",
-        "developer.hashicorp.com/terraform/cloud-docs, API tokens",
-        r"\.atlasv1\.",
-        r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{40,}",
-        (f"{invented(14)}.atlasv1.{invented(67, URL64)}",),
-        ("x.atlasv1.y",),
-    ),
-    _secret(
-        "AirtableToken",
-        "Personal access tokens of Airtable.",
-        "airtable.com/developers/web/guides/personal-access-tokens",
-        r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]",
-        r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{60,64}",
-        (f"pat{invented(14)}.{invented(64, HEX)}",),
-        ("patABCDEFGHIJKLMN.example",),
-    ),
-    _secret(
-        "AWSSecretKey",
-        "The secret half of an AWS access key, beside a name that says so.",
-        "docs.aws.amazon.com/IAM, managing access keys",
-        r"(?i:secret|aws)",
-        r"(?i:aws|secret)[A-Za-z_. -]{0,24}(?i:key)[A-Za-z_. -]{0,12}"
-        + EQUALS
-        + r"([A-Za-z0-9+/]{40})(?:[^A-Za-z0-9+/=]|\z)",
-        (
-            f"aws_secret_access_key = {invented(40, BASE64)} ",
-            f"SecretAccessKey: '{invented(40, BASE64)}'",
-        ),
-        ("aws_secret_access_key = none", "aws s3 ls"),
-        keyed=True,
-    ),
-    _secret(
+    secret(
         "PuTTYPrivateKey",
         "Private keys as PuTTY and the SSH2 tools write them.",
         "the file formats of PuTTY and of RFC 4716's relatives",
@@ -252,7 +109,7 @@ SECRETS: tuple[Detector, ...] = (
         ),
         ("Public-Lines: 2", "---- BEGIN SSH2 PUBLIC KEY ----"),
     ),
-    _secret(
+    secret(
         "PasswordHash",
         "Hashes of passwords, as crypt, LDAP and web servers store them.",
         "crypt(5), RFC 2307, Apache's htpasswd, PHC string format",
@@ -269,126 +126,7 @@ SECRETS: tuple[Detector, ...] = (
         ),
         ("$2b$12$short", "costs $5 or $6", "{SHA}"),
     ),
-    _secret(
-        "AzureKey",
-        "Keys of Azure's services that carry their mark: Functions, Search, Cosmos DB, Storage, OpenAI and others.",
-        "learn.microsoft.com/purview, Azure identifiable keys",
-        r"AzFu|AzSe|AzCa|AIoT|ACDb|\+A(?:Ba|MC|St|Eh|Sb|Rm|CR)|APIM|JQQJ99",
-        r"[A-Za-z0-9+/_-]{32,76}(?:AzFu|AzSe|AzCa|AIoT|ACDb|\+A(?:Ba|MC|St|Eh|Sb|Rm|CR)|APIM)[A-Za-z0-9+/_-]{4,10}={0,2}"
-        r"|[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}",
-        (f"{invented(44, URL64)}AzFu{invented(6)}==", f"{invented(52)}JQQJ99{invented(26)}"),
-        ("AzFuture", f"{invented(12)}AzSe{invented(4)}"),
-        plausible.whole,
-    ),
-    _secret(
-        "RapidAPIKey",
-        "Keys of RapidAPI.",
-        "docs.rapidapi.com, keys",
-        r"msh[0-9a-f]{15}p1",
-        r"\b[0-9a-f]{10}msh[0-9a-f]{15}p1[0-9a-f]{5}jsn[0-9a-f]{12}\b",
-        (f"{invented(10, HEX)}msh{invented(15, HEX)}p1{invented(5, HEX)}jsn{invented(12, HEX)}",),
-        ("msh", f"{invented(10, HEX)}msh{invented(15, HEX)}"),
-    ),
-    _secret(
-        "OnePasswordSecretKey",
-        "Secret keys of 1Password accounts.",
-        "support.1password.com/secret-key-security",
-        r"\bA3-[A-Z0-9]{6}-",
-        r"\bA3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}\b",
-        (f"A3-{invented(6, UPPER)}-{invented(11, UPPER)}-{'-'.join([invented(5, UPPER)] * 3)}",),
-        ("A3-ABCDEF-paper",),
-    ),
-    _secret(
-        "MailgunSigningKey",
-        "Keys of Mailgun in three parts.",
-        _SCANNING,
-        r"-[0-9a-f]{8}-[0-9a-f]{8}",
-        r"\b[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8}\b",
-        (f"{invented(32, HEX)}-{invented(8, HEX)}-{invented(8, HEX)}",),
-        (f"{invented(8, HEX)}-{invented(4, HEX)}-{invented(4, HEX)}",),
-    ),
-    _secret(
-        "HarnessToken",
-        "Tokens of Harness.",
-        "developer.harness.io/docs/platform, API keys",
-        r"\b[ps]at\.[A-Za-z0-9_-]{22}\.",
-        r"\b[ps]at\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9]{24}\.[A-Za-z0-9]{20}",
-        (f"pat.{invented(22)}.{invented(24)}.{invented(20)}",),
-        ("sat.a.b.c",),
-    ),
-    _secret(
-        "MaxMindKey",
-        "Licence keys of MaxMind.",
-        "dev.maxmind.com/license-key",
-        r"_mmk\b",
-        r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b",
-        (f"{invented(6)}_{invented(29)}_mmk",),
-        ("a_mmk",),
-    ),
-    _secret(
-        "AblyKey",
-        "Keys of Ably.",
-        "ably.com/docs/auth",
-        r"\.[A-Za-z0-9_-]{6}:[A-Za-z0-9_-]{16}",
-        r"\b[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{6}:[A-Za-z0-9_-]{43}\b",
-        (f"{invented(6)}.{invented(6)}:{invented(43)}",),
-        ("com.server:listening-on-port",),
-    ),
-    _secret(
-        "FirebaseServerKey",
-        "Server keys of Firebase Cloud Messaging.",
-        "firebase.google.com/docs/cloud-messaging",
-        r"\bAAAA[A-Za-z0-9_-]{7}:",
-        r"\bAAAA[A-Za-z0-9_-]{7}:[A-Za-z0-9_-]{120,160}",
-        (f"AAAA{invented(7)}:{invented(140, URL64)}",),
-        ("AAAAbbbbccc:d",),
-    ),
-    _secret(
-        "SalesforceToken",
-        "Session ids of Salesforce.",
-        "developer.salesforce.com, session id",
-        r"\b00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?!",
-        r"\b00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?![A-Za-z0-9_.]{60,120}[A-Za-z0-9_]",
-        (f"00D{invented(12)}!{invented(96)}",),
-        ("00D!",),
-    ),
-    _secret(
-        "ZohoToken",
-        "Tokens of Zoho.",
-        "zoho.com/accounts/protocol/oauth",
-        r"\b1000\.[0-9a-f]{32}\.",
-        r"\b1000\.[0-9a-f]{32}\.[0-9a-f]{32}\b",
-        (f"1000.{invented(32, HEX)}.{invented(32, HEX)}",),
-        ("1000.50",),
-    ),
-    _secret(
-        "AsanaToken",
-        "Personal access tokens of Asana.",
-        "developers.asana.com/docs/personal-access-token",
-        r"\b[012]/[0-9]{12}",
-        r"\b[012]/[0-9]{12,18}(?:/[0-9]{12,18})?:[0-9a-f]{32}\b",
-        (f"1/1200000000000001:{invented(32, HEX)}",),
-        ("1/120000000000",),
-    ),
-    _secret(
-        "FacebookAppToken",
-        "App access tokens of Meta: the id and the secret of an app.",
-        "developers.facebook.com/docs/facebook-login/guides/access-tokens",
-        r"[0-9]{15}(?:\||%7[Cc])[A-Za-z0-9_-]{16}",
-        r"\b[0-9]{15,16}(?:\||%7[Cc])[A-Za-z0-9_-]{27,40}\b",
-        (f"123456789012345|{invented(27)}",),
-        ("123456789012345|2026",),
-    ),
-    _secret(
-        "SentryDSN",
-        "Addresses with the key of a project of Sentry.",
-        "docs.sentry.io/concepts/key-terms/dsn-explainer",
-        r"//[0-9a-f]{32}[@:]",
-        r"https?://([0-9a-f]{32}(?::[0-9a-f]{32})?)@[A-Za-z0-9.-]{1,100}/[0-9]{1,20}",
-        (f"https://{invented(32, HEX)}@o1.ingest.sentry.io/42",),
-        (f"https://example.com/{invented(32, HEX)}",),
-    ),
-    _secret(
+    secret(
         "DockerAuth",
         "Credentials of a registry, as Docker and npm keep them.",
         "docs.docker.com/reference/cli/docker/login, config.json",
@@ -399,7 +137,7 @@ SECRETS: tuple[Detector, ...] = (
         plausible.basic_credentials,
         keyed=True,
     ),
-    _secret(
+    secret(
         "CommandPassword",
         "Passwords in the options of common commands: curl, mysql, sshpass, docker login, redis-cli.",
         "the manual pages of these commands",
@@ -423,7 +161,7 @@ SECRETS: tuple[Detector, ...] = (
         plausible.password,
         confidence="Medium",
     ),
-    _secret(
+    secret(
         "LoginPassword",
         "Passwords in the forms of their own of netrc, pgpass and .NET.",
         "ftp(1), .netrc; postgresql.org/docs, the password file; System.Net.NetworkCredential",
@@ -442,7 +180,7 @@ SECRETS: tuple[Detector, ...] = (
         plausible.password,
         confidence="Medium",
     ),
-    _secret(
+    secret(
         "SessionCookie",
         "Session ids in cookies, under the names that frameworks give them.",
         "the defaults of PHP, Java, ASP.NET, Express, Rails, Django",
@@ -454,35 +192,7 @@ SECRETS: tuple[Detector, ...] = (
         plausible.credential,
         confidence="Medium",
     ),
-    _secret(
-        "TrueNASKey",
-        "Keys of TrueNAS.",
-        "truenas.com/docs/api",
-        r"\b[0-9]{1,2}-[A-Za-z0-9]{16}",
-        r"\b[0-9]{1,2}-[A-Za-z0-9]{64}\b",
-        (f"8-{invented(64)}",),
-        (f"8-{invented(32)}",),
-    ),
-    _secret(
-        "FirecrawlKey",
-        "Keys of Firecrawl.",
-        _SCANNING,
-        r"\bfc-[0-9a-f]{9}",
-        r"\bfc-[0-9a-f]{32}\b",
-        (f"fc-{invented(32, HEX)}",),
-        ("fc-2026",),
-    ),
-    _secret(
-        "VaultLegacyToken",
-        "Tokens of older Vaults.",
-        "developer.hashicorp.com/vault/docs/concepts/tokens",
-        r"\bs\.[A-Za-z0-9]{16}",
-        r"\bs\.[A-Za-z0-9]{24}\b",
-        (f"s.{invented(24)}",),
-        ("s.createServiceAccountKeyPair", f"s.{invented(12)}"),
-        plausible.with_digits,
-    ),
-    _secret(
+    secret(
         "PrefixedSecret",
         "Random values that say by their beginning that they are keys or tokens, whoever gave them out.",
         "the form that GitHub, Stripe and Slack made usual; github.blog, new authentication token formats",

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 
+from toolpolicy_sidecar.redact.detectors.checksums import ean13
+
 COUNTRIES = (
     "US", "GB", "DE", "FR", "IT", "ES", "NL", "PL", "SE", "CH", "AT", "IN", "JP", "KR", "CN", "AU", "BR", "MX", "ZA",
 )  # fmt: skip
@@ -28,7 +30,11 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[i
     if text[start - 1 : start].isalnum() or text[end : end + 1].isdigit():
         return
     number = text[start:end]
-    if _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _international(number)):
+    if number.startswith(b"0") and not number.startswith(b"00"):
+        yield from of_some_country(text, start, end)
+    elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
+        return
+    elif _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _international(number)):
         yield start, end
 
 
