@@ -111,11 +111,11 @@ class Sidecar:
             self.transparent.start(self.settings.transparent_port)
         self.health.started = True
         gc.freeze()  # what is there now stays: no collection need look at it
-        listening = {name: self.bound[name] for name in ("reverse", "forward") if name in self.bound}
-        words = {name: f"{at.host}:{at.port}" for name, at in listening.items()}
+        agents = {"reverse", "forward"}
+        listening = {name: f"{at.host}:{at.port}" for name, at in self.bound.items() if name in agents}
         if self.settings.transparent_port:
-            words["transparent"] = str(self.settings.transparent_port)
-        log.info("serving", extra=words)
+            listening["transparent"] = str(self.settings.transparent_port)
+        log.info("serving", extra=listening)
 
     async def _intercept(self, bundle: Path) -> None:
         """The agent reads the bundle when it starts: it is there before, and holds the authority also if no policy

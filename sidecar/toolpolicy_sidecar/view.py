@@ -9,7 +9,14 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolReport, Transition
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.reasons import CallOutcome, Reason
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, Fallback, HedgeResult, RefusedRequest
+from toolpolicy_sidecar.record import (
+    CallRecord,
+    EgressRecord,
+    Fallback,
+    HedgeResult,
+    RedactedMessage,
+    RefusedRequest,
+)
 from toolpolicy_sidecar.resilience.retry import Ended
 from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.slots import SlotsKey
@@ -109,6 +116,9 @@ class FailedCalls:
 
     def refused(self, record: RefusedRequest) -> None:
         """It belonged to no tool."""
+
+    def redacted(self, record: RedactedMessage) -> None:
+        """It belonged to no call."""
 
     def egress(self, record: EgressRecord) -> None:
         """Nor did this."""

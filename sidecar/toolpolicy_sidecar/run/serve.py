@@ -16,6 +16,8 @@ from typing import TextIO
 from rich.console import Console
 
 from toolpolicy_sidecar import view
+from toolpolicy_sidecar.call_line import Pod
+from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.child import Child, hold_signals
 from toolpolicy_sidecar.config.files import BadPolicies
 from toolpolicy_sidecar.log import configure
@@ -25,6 +27,7 @@ from toolpolicy_sidecar.run.command import Settings, complain
 from toolpolicy_sidecar.run.footer import Footer
 from toolpolicy_sidecar.settings import Address
 from toolpolicy_sidecar.settings import Settings as SidecarSettings
+from toolpolicy_sidecar.telemetry import settings as telemetry
 from toolpolicy_sidecar.top import table, words
 
 EVERY_S = 1.0
@@ -103,13 +106,23 @@ async def _sidecar(policies: Path) -> AsyncIterator[tuple[Sidecar, Path]]:
             state_dir=None,
             reverse=_ANYWHERE,
             forward=_ANYWHERE,
+            transparent_port=None,
             trust_bundle=bundle,
+            authority_dir=None,
+            intercept_domains=(),
+            extra_roots=None,
+            client_certificates=None,
             admin=_ANYWHERE,
             metrics=_ANYWHERE,
             cold_start="Deny",
             max_body_bytes=10 * 1024 * 1024,
             drain_s=0.0,
             log_level="error",
+            callers=CallerHeaders(),
+            pod=Pod(),
+            trace_id_header=None,
+            trace_redacted_content=False,
+            telemetry=telemetry.parse({}),
         )
     )
     try:

@@ -10,7 +10,7 @@ from rich.text import Text
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Transition
 from toolpolicy_api.snapshot import UNLISTED
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.top import words
 
 
@@ -48,6 +48,9 @@ class Totals:
 
     def refused(self, record: RefusedRequest) -> None:
         self.refused_requests[record.reason] += 1
+
+    def redacted(self, record: RedactedMessage) -> None:
+        """Not summed up: it belonged to no call."""
 
     def egress(self, record: EgressRecord) -> None:
         del record

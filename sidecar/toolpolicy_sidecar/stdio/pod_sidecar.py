@@ -8,7 +8,7 @@ from itertools import islice
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar import reported
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RefusedRequest
+from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.upstream.exchange import BodyTooLarge, Request, Response
 from toolpolicy_sidecar.upstream.failure import UpstreamFailure
 from toolpolicy_sidecar.upstream.headers import Header
@@ -51,6 +51,9 @@ class Records:
 
     def refused(self, record: RefusedRequest) -> None:
         self._kept.append(record)
+
+    def redacted(self, record: RedactedMessage) -> None:
+        """Counted with calls only."""
 
     def egress(self, record: EgressRecord) -> None:
         """There is none over pipes."""
