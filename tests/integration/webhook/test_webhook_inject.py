@@ -26,7 +26,7 @@ def init_names(made: dict[str, Any]) -> list[str]:
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
-    return {item["name"]: item["value"] for item in container.get("env", [])}
+    return {item["name"]: item["value"] for item in container.get("env", []) if "value" in item}
 
 
 @pytest.fixture
