@@ -25,7 +25,7 @@ fuzz: .venv/.synced ## Looks for bytes that a parser cannot take, a minute for e
 	@$(BIN)/uv sync --frozen --all-extras --group fuzz --quiet
 	@$(BIN)/python -m tests.fuzz
 
-test-fast: .venv/.synced ## The inner loop: unit tests only, under 30 s
+test-fast: .venv/.synced ## The inner loop: unit tests only, two minutes
 	$(PYTEST) tests/unit -q -n 2
 
 check: .venv/.synced ## Format, lint, types, layers
@@ -48,6 +48,7 @@ generate: .venv/.synced ## Writes the CRD from the models, docs/metrics.md, docs
 bench: .venv/.synced ## Prints benchmarks; asserts nothing
 	@$(BIN)/uv sync --frozen --all-extras --group bench --quiet
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)"; done
+	@echo "== bench/compare"; $(BIN)/python -m bench.compare
 
 cluster-up: ## Starts the local cluster (root)
 	@$(PYTHON) -m localcluster up
