@@ -7,6 +7,7 @@ from collections.abc import Iterable
 FIELD = "field"
 """What hits are called that are found by their place."""
 
+_OPEN = b"[redacted:"
 _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 """Letters only: a placeholder must not look like a number that may be a card."""
 _VALUE_BYTES = 6
@@ -36,6 +37,7 @@ class Placeholders:
         longest_first = sorted(set(literals) - {b""}, key=lambda literal: (-len(literal), literal))
         either = "|".join(sorted(map(re.escape, names), key=len, reverse=True)).encode()
         own = rb"\[redacted:(?:%b)(%b)?\]" % (either, KEYED)
+        self._signs = [_OPEN, *longest_first]
         self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
 
     def keyed(self, name: str, value: bytes, salt: bytes = b"") -> bytes:
@@ -46,7 +48,10 @@ class Placeholders:
 
     def spans(self, text: bytes) -> list[tuple[int, int]]:
         """Where they stand."""
-        return [match.span() for match in self._any.finditer(text) if self._is_ours(match[1])]
+        for sign in self._signs:
+            if sign in text:
+                return [match.span() for match in self._any.finditer(text) if self._is_ours(match[1])]
+        return []  # many times faster than the expression
 
     def _is_ours(self, keyed: bytes | None) -> bool:
         if keyed is None:

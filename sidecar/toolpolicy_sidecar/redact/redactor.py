@@ -6,11 +6,10 @@ from copy import copy
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact import document, wrapped
-from toolpolicy_sidecar.redact.expression import Expression
+from toolpolicy_sidecar.redact import document, in_place, wrapped
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import DISGUISE, NOWHERE, Scanner
+from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
 from toolpolicy_sidecar.redact.views import rereadings, unescape
@@ -21,7 +20,6 @@ NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
 
-_DISGUISE = Expression(DISGUISE)
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
 
@@ -75,6 +73,9 @@ class Redactor:
         document.check(data)
         if self._scanner.unremarkable(data):
             return Redacted(data, _NO_HITS)
+        found = in_place.redacted(self._scanner, data)
+        if found is not None:
+            return self._verdict(data, *found)
         hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
@@ -284,7 +285,7 @@ class Redactor:
 
 def _disguised(data: bytes, start: int) -> int:
     """Where something begins that reads otherwise when it is decoded."""
-    return (_DISGUISE.first(data, start) or NOWHERE)[0]
+    return (DISGUISED.first(data, start) or NOWHERE)[0]
 
 
 def _percent_decoded(text: str) -> bytes:

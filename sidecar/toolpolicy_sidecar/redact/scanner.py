@@ -37,12 +37,15 @@ SMALL_BYTES = 4 * 1024
 """Beyond, two searches with an automaton each are better than one with the product of both."""
 DISGUISE = rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
 """RE2: what begins where a text reads otherwise when it is decoded."""
+DISGUISED = Expression(DISGUISE)
 SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
 
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
+_UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
+"""What JSON writes as it is."""
 
 
 class Rule(NamedTuple):
@@ -67,7 +70,8 @@ Region = tuple[int, int, int]
 
 class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
-    `keyed`: some rule wants to know under which key a value stands."""
+    `keyed`: some rule wants to know under which key a value stands.
+    `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read."""
 
     def __init__(
         self,
@@ -95,6 +99,9 @@ class Scanner:
         for order, rule in enumerate(detectors, len(patterns)):
             by_sign.setdefault(rule.sign, []).append(order)
         self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
+        self.in_place = not (detectors or self.anchored or self._allowed or tokenizes) and all(
+            rule.replacement is None or _UNESCAPED.fullmatch(rule.replacement) for rule in patterns
+        )
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
         self.placeholders = Placeholders(
             key,
