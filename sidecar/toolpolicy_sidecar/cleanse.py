@@ -25,7 +25,10 @@ _FROM_AGENT = ("arguments", "inputResponses")
 _TO_AGENT = ("result", "error", "params")
 _OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
 """Tokens of the protocol: changed by a byte they would be worthless."""
-_DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_OPAQUE_NAMES = tuple(name.encode() for name in _OPAQUE)
+_OF_BYTES = frozenset(
+    {b"content-encoding", b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest"}
+)
 
 
 class HttpRequest(NamedTuple):
@@ -74,7 +77,8 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
         query = clean_query.value
     if clean_body and clean_body.hits:
         body, headers = clean_body.value, without(headers, b"content-encoding")
-    return HttpRequest(clean_path.value, query, headers, body, sum(map(Counter, found), Counter()))
+    hits = found[0] if len(found) == 1 else sum(map(Counter, found), Counter())
+    return HttpRequest(clean_path.value, query, headers, body, hits)
 
 
 def mcp_request(
@@ -237,12 +241,7 @@ def without(headers: tuple[Header, ...], *names: bytes) -> tuple[Header, ...]:
 
 def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Headers that say nothing about the bytes of the body."""
-    return tuple(
-        header
-        for header in headers
-        if (name := header[0].lower()) not in _DIGESTS
-        and name not in {b"content-encoding", b"content-length"}
-    )
+    return tuple([header for header in headers if header[0].lower() not in _OF_BYTES])
 
 
 def asking_for_plain(headers: tuple[Header, ...]) -> tuple[Header, ...]:
@@ -280,7 +279,7 @@ def _text(redactor: Redactor, body: bytes, charset: str) -> Redacted[bytes]:
 
 def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
     """One member of a message, the protocol's own tokens in it untouched."""
-    members = jsonrpc.members_of(raw) if any(name.encode() in raw for name in _OPAQUE) else None
+    members = jsonrpc.members_of(raw) if any(map(raw.__contains__, _OPAQUE_NAMES)) else None
     if members is None:
         return redactor.json(raw)
     hits = Counter[str]()

@@ -31,9 +31,10 @@ class Expression:
         found: Bounds = self._match(_UNANCHORED, text, at, len(text))[0]
         return None if found == _NOWHERE else found
 
-    def each(self, text: bytes) -> Iterator[Bounds]:
-        """Of every match, none inside of another, the group that reaches farthest; without groups the match."""
-        at, size = 0, len(text)
+    def each(self, text: bytes, at: int = 0) -> Iterator[Bounds]:
+        """Of every match from `at` on, none inside of another, the group that reaches farthest; without groups the
+        match."""
+        size = len(text)
         while at <= size:
             spans: list[Bounds] = self._match(_UNANCHORED, text, at, size)
             found = spans[0]

@@ -13,12 +13,13 @@ from toolpolicy_sidecar.redact import document
 from toolpolicy_sidecar.redact.scanner import DISGUISED, SMALL_BYTES, Scanner
 
 
-def redacted(scanner: Scanner, data: bytes) -> tuple[bytes, Counter[str]] | None:
-    """A valid document without what is hit, and the hits. None: it has to go the long way. Raises Unscannable."""
-    if not scanner.in_place or len(data) > SMALL_BYTES or not data.isascii() or DISGUISED.first(data):
+def redacted(scanner: Scanner, data: bytes, place: int) -> tuple[bytes, Counter[str]] | None:
+    """A valid document without what is hit, and the hits. None: it has to go the long way. `place`: where it is first
+    remarkable. Raises Unscannable."""
+    if not scanner.in_place or len(data) > SMALL_BYTES or not data.isascii() or DISGUISED.first(data, place):
         return None
     hits = Counter[str]()
-    left = scanner.redacted(data, scanner.regions(data, plain=True), hits)
+    left = scanner.redacted(data, scanner.regions(data, plain=True, at=place), hits)
     if not hits or not scanner.unremarkable(left):
         return None
     was, now = data.split(b'"'), left.split(b'"')

@@ -71,9 +71,10 @@ class Redactor:
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
         document.check(data)
-        if self._scanner.unremarkable(data):
+        place = self._scanner.remarkable(data)
+        if place is None:
             return Redacted(data, _NO_HITS)
-        found = in_place.redacted(self._scanner, data)
+        found = in_place.redacted(self._scanner, data, place)
         if found is not None:
             return self._verdict(data, *found)
         hits = Counter[str]()

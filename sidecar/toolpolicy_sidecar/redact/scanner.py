@@ -132,12 +132,14 @@ class Scanner:
     def unremarkable(self, text: bytes) -> bool:
         """True: nothing is hit in this text or in a part of it that stands between quotes or separators, and nothing
         in it reads otherwise when it is decoded. One search, for the many small texts of which that is true."""
-        return (
-            len(text) <= SMALL_BYTES
-            and text.isascii()
-            and self._remarkable is not None
-            and self._remarkable.first(text) is None
-        )
+        return self.remarkable(text) is None
+
+    def remarkable(self, text: bytes) -> int | None:
+        """None: it is unremarkable. Otherwise no hit begins before this place, and nothing there reads otherwise."""
+        if self._remarkable is None or len(text) > SMALL_BYTES or not text.isascii():
+            return 0
+        found = self._remarkable.first(text)
+        return found[0] if found else None
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -156,13 +158,13 @@ class Scanner:
         return start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
     def regions(
-        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
+        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False, at: int = 0
     ) -> list[Region]:
         """What is hit, in order, none overlapping. `key`: the name under which the text stands, in JSON. `opened`: it
         is a document that was redacted value by value, and only what looks at it as a whole is left. `plain`: it
-        reads in no other way."""
+        reads in no other way. `at`: nothing that is hit begins before."""
         whole = self._patterns if opened else None
-        spans = self._found(text, self._suspected(text) if whole is None else whole)
+        spans = self._found(text, self._suspected(text) if whole is None else whole, at)
         if key:
             spans += self._under_key(text, key)
         if not plain and (whole is None or whole):
@@ -231,13 +233,13 @@ class Scanner:
             if start >= before
         ]
 
-    def _found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
+    def _found(self, text: bytes, orders: Iterable[int], at: int = 0) -> list[Span]:
         spans: list[Span] = []
         for order in orders:
             rule = self._rules[order]
             validator, allowed = rule.validator, self._allowed
             patience = self.patience(len(text)) if order in self._patterns else None
-            for start, end in rule.expression().each(text):
+            for start, end in rule.expression().each(text, at):
                 if patience:
                     patience.spend()
                 if start == end:
