@@ -120,6 +120,7 @@ def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Red
             raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
         if redactor.unremarkable(data):
             return Redacted(data, {})
+        data = jsonrpc.once(data)
         hits = Counter[str]()
         for name in _TO_AGENT:
             if name in members and (results or name != "result"):

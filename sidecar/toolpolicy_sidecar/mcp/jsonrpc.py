@@ -1,5 +1,6 @@
 """Just enough of JSON-RPC 2.0 to know a tool call from everything else, and its answer from a notification."""
 
+import json
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 HEADER_MISMATCH = -32020
 
+_ANSWERED = (b'"result"', b'"error"', b'"params"')
 _MEMBERS = (b'"method"', b'"params"', b'"id"', b'"name"', b'"arguments"', b'"_meta"')
 
 
@@ -96,6 +98,23 @@ def unambiguous(data: bytes) -> bytes:
     if params is not None and bytes(params)[:1] == b"{":
         message["params"] = Raw(msgspec.json.encode(_object.decode(params)))
     return msgspec.json.encode(message)
+
+
+def once(data: bytes) -> bytes:
+    """What a server says, with each member of the message once, the last: a client may take another one than we do.
+    Bytes that repeat none are returned as they are. `data` was read already."""
+    if b"\\u" not in data and max(map(data.count, _ANSWERED)) < 2:
+        return data
+    names: list[str] = []
+
+    def members(pairs: list[tuple[str, object]]) -> None:
+        names[:] = [name for name, _ in pairs]  # of the outermost object last
+
+    try:
+        json.loads(data, object_pairs_hook=members)
+    except (RecursionError, ValueError):
+        return msgspec.json.encode(_object.decode(data))
+    return data if len(names) == len(set(names)) else msgspec.json.encode(_object.decode(data))
 
 
 def identifier(message: Message) -> bytes | None:

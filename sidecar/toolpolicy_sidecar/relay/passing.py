@@ -121,7 +121,7 @@ async def _pushed(  # noqa: PLR0917 -- the parts of an answer
         raw = event.raw
         if event.data:
             found = await _redacted(event.data, passing, redactor, recorder)
-            raw = sse.replaced(event, found.value) if found.hits else raw
+            raw = raw if found.value is event.data else sse.replaced(event, found.value)
         await reply.write(raw)
     await reply.finish()
 
@@ -143,7 +143,7 @@ async def _said(  # noqa: PLR0917 -- the parts of an answer
     plain = await plainly(body, encoding, limit_bytes)
     if plain is not None and jsonrpc.members_of(plain) is not None:
         found = await _redacted(plain, passing, redactor, recorder)
-        if found.hits:
+        if found.value is not plain:
             body, length, headers = found.value, len(found.value), cleanse.of_changed_body(headers)
     elif passing.reads and response.status == 200 and redactor.on_unscannable == "Refuse":
         raise Stopped(Problem(Reason.AnswerUnscannable, "it is no JSON-RPC message"))

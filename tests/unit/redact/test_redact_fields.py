@@ -165,6 +165,21 @@ def test_results_of_mcp_have_fields_in_their_structure_and_in_their_texts() -> N
     assert found.hits == {"field": 2}
 
 
+@pytest.mark.parametrize("name", ['"result"', '"r\\u0065sult"'])
+def test_a_member_that_a_server_says_twice_is_said_once(name: str) -> None:
+    """A client may take the first: it must not be one that nobody looked at."""
+    message = f'{{"id":1,{name}:{{"ssn":"078-1"}},"result":{{"x":"078"}}, "error":"078"}}'.encode()
+    patterns = (snapshot.Pattern("ssn", "[0-9]{3}-[0-9]", "[ssn]"),)
+    found = cleanse.mcp_message(Redactor.compile(snapshot.Redaction(patterns=patterns)), message)
+    assert b"078-1" not in found.value
+    assert json.loads(found.value) == {"id": 1, "result": {"x": "078"}, "error": "078"}
+
+
+def test_a_message_without_hits_stays_as_it_is() -> None:
+    message = b'{"id": 1, "result": {"result": "\\u0030", "error": 1}}'
+    assert cleanse.mcp_message(redactor(("$.ssn", "Mask")), message).value is message
+
+
 def test_arguments_and_the_headers_that_mirror_them() -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"ssn":"078-1","x":1}}}'
     headers = ((b"Mcp-Param-Ssn", b"078-1"), (b"Mcp-Param-Other", b"078"))
