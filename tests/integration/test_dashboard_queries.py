@@ -27,6 +27,8 @@ from toolpolicy_operator.metrics import Metrics as OperatorMetrics
 
 pytestmark = pytest.mark.integration
 FILES = Path(__file__).parents[2] / "charts" / "toolpolicy" / "files"
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+"""Makes one session of all calls."""
 WITHIN_S = 60
 """Generous: rules, scrapes and calls go on each second until every query has data."""
 
@@ -36,12 +38,15 @@ class Query(NamedTuple):
     expr: str
 
 
+def chosen(expr: str) -> str:
+    """As Grafana asks when nothing is narrowed down."""
+    return expr.replace("$policy", ".*").replace("$tool", ".*").replace("$__range", "1h")
+
+
 def queries() -> list[Query]:
-    """Of every panel of every dashboard, all policies and tools chosen."""
+    """Of every panel of every dashboard."""
     return [
-        Query(
-            f"{path.stem}: {panel['title']}", target["expr"].replace("$policy", ".*").replace("$tool", ".*")
-        )
+        Query(f"{path.stem}: {panel['title']}", chosen(target["expr"]))
         for path in sorted((FILES / "dashboards").glob("*.json"))
         for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
         for target in panel.get("targets") or ()
@@ -81,6 +86,12 @@ def sidecar(folder: Path, server: int) -> Iterator[Process]:
             "match": {"path": "/broken"},
             "circuitBreaker": {"consecutiveFailures": 10, "openFor": "1s"},
             "fallback": {"static": "{}"},
+            "retry": {
+                "maxAttempts": 2,
+                "idempotent": True,
+                "on": ["ServerError"],
+                "backoff": {"base": "1ms", "max": "2ms"},
+            },
         },
     ]
     policy = {
@@ -168,16 +179,18 @@ def has_data(prometheus: str, expr: str) -> bool:
     return any(not math.isnan(float(each["value"][1])) for each in found)
 
 
-def test_every_query_of_every_panel_has_data(tmp_path: Path) -> None:
+def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A collector that is away: what cannot be told is counted.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     wanted = queries()
-    assert len(wanted) > 10
+    assert len(wanted) > 30
     with upstream() as server, sidecar(tmp_path, server) as proxy, operator() as told:
         targets = {"agent": proxy.metrics, "operator": told}
         with prometheus(tmp_path, targets) as address:
             missing, ends = wanted, time.monotonic() + WITHIN_S
             while missing and time.monotonic() < ends:
                 for tool in ("fine", "broken", "broken"):
-                    request(f"http://127.0.0.1:{proxy.reverse}/desk/{tool}")
+                    request(f"http://127.0.0.1:{proxy.reverse}/desk/{tool}", traceparent=TRACE)
                 time.sleep(0.2)
                 missing = [each for each in missing if not has_data(address, each.expr)]
             assert not missing, "\n".join(f"{panel}: {expr}" for panel, expr in missing)
