@@ -42,8 +42,8 @@ generate: .venv/.synced ## Writes the CRD from the models, docs/metrics.md, docs
 	mv docs/metrics.md.new docs/metrics.md
 	$(BIN)/python -m docs.call_schema > docs/schemas/call.v1.json.new
 	mv docs/schemas/call.v1.json.new docs/schemas/call.v1.json
-	$(BIN)/python -m dashboards.on_call > charts/toolpolicy/files/dashboards/on-call.json.new
-	mv charts/toolpolicy/files/dashboards/on-call.json.new charts/toolpolicy/files/dashboards/on-call.json
+	cd charts/toolpolicy/files/dashboards && for name in executive on_call debug; do \
+	  file=$${name/_/-}.json; (cd $(CURDIR) && $(BIN)/python -m dashboards.$$name) > $$file.new; mv $$file.new $$file; done
 
 bench: .venv/.synced ## Prints benchmarks; asserts nothing
 	@$(BIN)/uv sync --frozen --all-extras --group bench --quiet

@@ -1,24 +1,23 @@
 """Prints the on-call dashboard: what is broken, since when, whom it hurts, where to look next."""
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, DatasourceVariable, QueryVariable, Row
-from grafana_foundation_sdk.builders.prometheus import Dataquery
-from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
-from grafana_foundation_sdk.builders.table import Panel as Table
-from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.dashboard import (
-    DataSourceRef,
-    ValueMap,
-    ValueMappingResult,
-    VariableRefresh,
-)
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+from grafana_foundation_sdk.models.dashboard import ValueMap, ValueMappingResult
 
-SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
-CHOSEN = 'policy=~"$policy", tool=~"$tool"'
-OF_TOOL = "{{tool}} ({{policy}})"
-HALF, WHOLE, HEIGHT = 12, 24, 8
+from dashboards.panels import (
+    CHOSEN,
+    HEIGHT,
+    OF_TOOL,
+    SOURCE,
+    WHOLE,
+    board,
+    now,
+    number,
+    over_time,
+    query,
+    text,
+)
+
 STATES = {
     "0": ValueMappingResult(text="Closed", color="green"),
     "1": ValueMappingResult(text="HalfOpen", color="yellow"),
@@ -27,42 +26,10 @@ STATES = {
 }
 
 
-def query(expr: str, legend: str = "") -> Dataquery:
-    return Dataquery().ref_id("A").expr(expr).legend_format(legend)
-
-
-def over_time(title: str, unit: str, *queries: Dataquery) -> TimeSeries:
-    panel = TimeSeries().title(title).unit(unit).min(0).datasource(SOURCE).span(HALF).height(HEIGHT)
-    for each in queries:
-        panel.with_target(each)
-    return panel
-
-
-def now(title: str, expr: str) -> Table:
-    listed = Dataquery().ref_id("A").expr(expr).instant().format(PromQueryFormat.TABLE)
-    return Table().title(title).datasource(SOURCE).span(HALF).height(HEIGHT).with_target(listed)
-
-
-def number(title: str, expr: str) -> Stat:
-    return Stat().title(title).datasource(SOURCE).span(6).height(4).with_target(query(expr))
-
-
-def choice(name: str, of: str) -> QueryVariable:
-    values = QueryVariable(name).datasource(SOURCE).query(of).refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-    return values.multi(multi=True).include_all(include_all=True).all_value(".*")
-
-
 def dashboard() -> Dashboard:
     circuits = "max by (policy, server, tool) (toolpolicy_circuit_state{" + CHOSEN + "})"
     return (
-        Dashboard("toolpolicy: on call")
-        .uid("toolpolicy-on-call")
-        .tags(["toolpolicy"])
-        .time("now-1h", "now")
-        .refresh("30s")
-        .with_variable(DatasourceVariable("datasource").type("prometheus"))
-        .with_variable(choice("policy", "label_values(toolpolicy_circuit_state, policy)"))
-        .with_variable(choice("tool", 'label_values(toolpolicy_circuit_state{policy=~"$policy"}, tool)'))
+        board("on-call", "on call", "now-1h")
         .with_row(Row("What is broken"))
         .with_panel(
             now(
@@ -155,10 +122,5 @@ def dashboard() -> Dashboard:
     )
 
 
-def text() -> str:
-    """The JSON that Grafana imports."""
-    return JSONEncoder(sort_keys=True, indent=1).encode(dashboard().build()) + "\n"
-
-
 if __name__ == "__main__":
-    print(text(), end="")
+    print(text(dashboard()), end="")

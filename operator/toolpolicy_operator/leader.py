@@ -17,6 +17,7 @@ from toolpolicy_operator.metrics import Metrics
 from toolpolicy_operator.reconcile import Reconcile
 from toolpolicy_operator.settings import Settings
 from toolpolicy_operator.tls.material import Material
+from toolpolicy_operator.uncovered import Uncovered
 from toolpolicy_operator.watches import Watches
 from toolpolicy_operator.writer import Writer
 
@@ -26,6 +27,7 @@ LEADER_LABEL = "toolpolicy.dev/leader"
 READ_S = 5.0
 RETRY_S = 1.0
 CERTIFICATES_EVERY_S = 60.0
+UNCOVERED_EVERY_S = 60.0
 
 
 class Leader:
@@ -54,11 +56,13 @@ class Leader:
         self._reconcile.push = self._channel.poke
         self._reconcile.show = self._writer.poke
         self._reconcile.part = self._channel.part
+        self._uncovered = Uncovered(self._api, self._index)
         self.watches = Watches(self._reconcile, metrics, settings.pod)
         metrics.connections.set_function(lambda: self._channel.connections)
         metrics.policies.set_function(lambda: len(self._index.policies))
         metrics.pods.set_function(lambda: len(self._index.pods))
         metrics.conditions.read = self._writer.conditions
+        metrics.uncovered.read = lambda: self._uncovered.pods
 
     def owned_by(self, owner: dict[str, str]) -> None:
         """`owner`: an ownerReference for all that this process makes."""
@@ -91,6 +95,7 @@ class Leader:
             await _persist("leader label", self._take_service)
             for every_s, what, task in (
                 (CERTIFICATES_EVERY_S, "certificates", self._certificates),
+                (UNCOVERED_EVERY_S, "pods without a sidecar", self._uncovered.look),
                 (self._settings.resync_s, "watches", self.watches.check),
                 (self._settings.resync_s, "bootstraps", self._reconcile.repair),
                 (self._settings.resync_s, "leader label", self._take_service),

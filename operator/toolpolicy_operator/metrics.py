@@ -1,6 +1,6 @@
 """What the operator counts about itself. No label comes from a client."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -36,6 +36,24 @@ class Conditions(Collector):
         yield now
 
 
+class PodsWithoutSidecar(Collector):
+    """Read at the scrape."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], Mapping[str, int]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        now = GaugeMetricFamily(
+            "toolpolicy_operator_pods_without_sidecar",
+            "Pods that a policy selects, in a namespace that asks for sidecars, and that have none nor opt out of one."
+            " Only the leader tells.",
+            labels=["policy"],
+        )
+        for policy, count in self.read().items():
+            now.add_metric([policy], count)
+        yield now
+
+
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -64,7 +82,9 @@ class Metrics:
         )
 
         self.conditions = Conditions()
-        self.registry.register(self.conditions)
+        self.uncovered = PodsWithoutSidecar()
+        for collector in (self.conditions, self.uncovered):
+            self.registry.register(collector)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"toolpolicy_operator_{name}", text, registry=self.registry)

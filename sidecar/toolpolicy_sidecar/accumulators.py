@@ -23,6 +23,10 @@ class Counts(Collector):
         self._described = (name, documentation, labels)
         self._counts: dict[Labels, int] = {}
 
+    def declare(self, labels: Labels) -> None:
+        """There from now on, at 0: `rate` sees the first one counted only if it saw the 0 before it."""
+        self._counts.setdefault(labels, 0)
+
     def add(self, labels: Labels) -> None:
         self._counts[labels] = self._counts.get(labels, 0) + 1
 
@@ -42,12 +46,15 @@ class Durations(Collector):
         self._counts: dict[Labels, list[int]] = {}
         self._sums_s: dict[Labels, float] = {}
 
-    def add(self, labels: Labels, seconds: float) -> None:
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = [0] * len(_BOUNDS)
+    def declare(self, labels: Labels) -> None:
+        """There from now on, empty."""
+        if labels not in self._counts:
+            self._counts[labels] = [0] * len(_BOUNDS)
             self._sums_s[labels] = 0.0
-        counts[bisect_left(BUCKETS_S, seconds)] += 1
+
+    def add(self, labels: Labels, seconds: float) -> None:
+        self.declare(labels)
+        self._counts[labels][bisect_left(BUCKETS_S, seconds)] += 1
         self._sums_s[labels] += seconds
 
     def collect(self) -> Iterator[Metric]:

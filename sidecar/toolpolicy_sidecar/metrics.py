@@ -1,6 +1,7 @@
 """Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
 
 from collections.abc import Iterator, Mapping
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,13 +10,24 @@ from prometheus_client.registry import Collector
 from toolpolicy_api.channel import ToolKey, Transition
 from toolpolicy_api.snapshot import UNLISTED
 from toolpolicy_sidecar.accumulators import BUCKETS_S, Counts, Durations
+from toolpolicy_sidecar.reasons import CallOutcome, Reason
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.runtime import Current, Runtime
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 
 _KEY = ["policy", "server", "tool"]
 _Key = tuple[str, str, str]
 _STATES = {"Closed": 0, "HalfOpen": 1, "Open": 2, "Disabled": 3}
+Result = Literal["success", "neutral", "error", "throttled", "disabled"]
+
+
+def result(outcome: CallOutcome, reason: str | None) -> Result:
+    """What a call is to an alert: few enough that each can be there from the start, for every tool."""
+    if reason == Reason.ToolDisabled:
+        return "disabled"
+    if outcome == "failure" or outcome == "refused":  # noqa: PLR1714 -- mypy narrows by == alone
+        return "throttled" if reason == Reason.Throttled else "error"
+    return outcome
 
 
 class Metrics:
@@ -32,8 +44,14 @@ class Metrics:
             "From the first attempt to the end of the last one.",
             _KEY,
         )
-        for collector in (self._calls, self._durations, self._upstream):
+        self._results = Counts(
+            "toolpolicy_tool_results",
+            "Tool calls as alerts count them, there from the start: success, neutral, error, throttled, disabled.",
+            [*_KEY, "result"],
+        )
+        for collector in (self._calls, self._results, self._durations, self._upstream):
             self.registry.register(collector)
+        current.on_install.append(self._declare)
         self._retries = Counter(
             "toolpolicy_tool_retries_total",
             "Further attempts, by what had failed before them.",
@@ -128,17 +146,26 @@ class Metrics:
         self.registry.register(_InForce(current))
         ProcessCollector(registry=self.registry)
 
+    def _declare(self, runtime: Runtime) -> None:
+        """What alerts read is there before the first call, for every tool of the policies."""
+        for of in runtime.circuits:
+            key = (of.policy, of.server, of.tool)
+            self._durations.declare(key)
+            for each in get_args(Result):
+                self._results.declare((*key, each))
+
     def call(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
         self._calls.add((*key, record.outcome, record.reason or ""))
+        self._results.add((*key, result(record.outcome, record.reason)))
         self._durations.add(key, record.duration_ms / 1000)
         if record.upstream_ms is not None:
             self._upstream.add(key, record.upstream_ms / 1000)
         if record.queued_ms:
             self._queued.labels(*key).observe(record.queued_ms / 1000)
         if record.fallback is not None:
-            result = record.fallback_missed or "Answered"
-            self._fallbacks.labels(*key, record.fallback, record.reason or "", result).inc()
+            came_of_it = record.fallback_missed or "Answered"
+            self._fallbacks.labels(*key, record.fallback, record.reason or "", came_of_it).inc()
         if record.hedge is not None:
             self._hedges.labels(*key, record.hedge).inc()
         for reason in record.retries:

@@ -83,6 +83,9 @@ class Sidecar:
         self.metrics.handshakes_failed.set_function(lambda: self.forward.interception.handshakes_failed)
         registry = self.metrics.registry
         sessions = SessionMetrics(registry, clock)
+        self.current.on_install.append(
+            lambda runtime: sessions.declare(policy.key for policy in runtime.policies)
+        )
         registry.register(RecordMetrics(lambda: self.pipeline.begun, recorders))
         registry.register(ExportMetrics(self.exports.shippers))
         self.failed = FailedCalls()

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from toolpolicy_sidecar.metrics import result
+from toolpolicy_sidecar.reasons import CallOutcome
+
 TOOL = {"policy": "support/agent", "server": "kb", "tool": "search"}
 POLICY = {"policy": "support/agent"}
 BY_POLICY = {"namespace": "support"}
@@ -27,9 +30,29 @@ def series(name: str, labels: dict[str, str]) -> str:
     return f"{name}{{{','.join(f'{key}={value!r}' for key, value in labels.items())}}}"
 
 
-def calls(outcome: str, reason: str = "", pod: str = "a") -> str:
-    labels = {**TOOL, "outcome": outcome, "reason": reason, "pod": pod, "namespace": "elsewhere"}
-    return series("toolpolicy_tool_calls_total", labels)
+def calls(outcome: CallOutcome, reason: str = "", pod: str = "a") -> str:
+    labels = {**TOOL, "result": result(outcome, reason), "pod": pod, "namespace": "elsewhere"}
+    return series("toolpolicy_tool_results_total", labels)
+
+
+def turns(le: str) -> str:
+    return series("toolpolicy_session_iterations_bucket", {**POLICY, "le": le, "pod": "a"})
+
+
+def sessions() -> str:
+    return series("toolpolicy_session_iterations_count", {**POLICY, "pod": "a"})
+
+
+IN_POD = {"namespace": "support", "pod": "a"}
+
+
+def lost(recorder: str) -> str:
+    return series("toolpolicy_call_records_lost_total", {**IN_POD, "recorder": recorder})
+
+
+def dropped(reason: str, pod: str) -> str:
+    labels = {"namespace": "support", "pod": pod, "signal": "traces", "reason": reason}
+    return series("toolpolicy_telemetry_dropped_total", labels)
 
 
 def circuit(pod: str) -> str:
@@ -134,7 +157,7 @@ CASES = [
         {
             calls("success"): STEADY.format(8),
             calls("failure", "Throttled"): bad_from_10_to_20(1),
-            calls("refused", "Throttled"): bad_from_10_to_20(1),
+            calls("refused", "Throttled", "b"): bad_from_10_to_20(1),
         },
         {"10m": [], "16m": [Firing("ToolpolicyToolThrottled", TOOL_NOW, "20%")], "26m": []},
     ),
@@ -147,6 +170,77 @@ CASES = [
             duration("+Inf"): STEADY.format(10),
         },
         {"10m": [], "16m": [Firing("ToolpolicyToolSlow", TOOL_NOW, "7.5s")], "26m": []},
+    ),
+    Case(
+        "the first calls of a tool that is hardly used fail: its series were there before them",
+        {calls("success"): "0x80", calls("failure", "ServerError"): "0x20 6x60"},
+        {"10m": [], "11m": [Firing("ToolpolicyToolFailing", TOOL_NOW, "100%")], "17m": []},
+    ),
+    Case(
+        "a tenth of the sessions takes 10 to 15 turns for a while",
+        {
+            turns("7"): "0+10x20 209+9x35 534+10x60",
+            turns("10"): "0+10x20 209+9x35 534+10x60",
+            turns("15"): STEADY.format(10).replace("80", "120"),
+            turns("+Inf"): STEADY.format(10).replace("80", "120"),
+            sessions(): STEADY.format(10).replace("80", "120"),
+        },
+        {"10m": [], "27m": [Firing("ToolpolicySessionsLoop", POLICY_NOW, "12.5")], "44m": []},
+    ),
+    Case(
+        "three long sessions in a quarter of an hour say nothing",
+        {
+            turns("7"): "0x80",
+            turns("100"): "0x20 1x4 2x4 3x60",
+            turns("+Inf"): "0x20 1x4 2x4 3x60",
+            sessions(): "0x20 1x4 2x4 3x60",
+        },
+        {"16m": [], "24m": []},
+    ),
+    Case(
+        "pods without a sidecar, as two leaders in turn tell; a rollout that is quick is none",
+        {
+            series("toolpolicy_operator_pods_without_sidecar", {**POLICY, "pod": "a"}): "0x20 2x19 stale",
+            series("toolpolicy_operator_pods_without_sidecar", {**POLICY, "pod": "b"}): "_x40 2x9 0x40",
+            series(
+                "toolpolicy_operator_pods_without_sidecar", {"policy": "support/other", "pod": "a"}
+            ): "0x20 1x10 0x60",
+        },
+        {
+            "10m": [],
+            "19m": [],
+            "21m": [Firing("ToolpolicyPodsWithoutSidecar", POLICY_NOW, "2")],
+            "24m": [Firing("ToolpolicyPodsWithoutSidecar", POLICY_NOW, "2")],
+            "26m": [],
+        },
+    ),
+    Case(
+        "a recorder has lost three calls",
+        {lost("LogRecorder"): "0x20 3x80", lost("Metrics"): "0x100"},
+        {
+            "10m": [],
+            "12m": [Firing("ToolpolicyRecordsIncomplete", {**IN_POD, "recorder": "LogRecorder"}, "3")],
+            "30m": [],
+        },
+    ),
+    Case(
+        "a collector is away for five minutes: two pods lose spans, one alert",
+        {
+            dropped("NotDelivered", "a"): "0x20 10+10x9 100x60",
+            dropped("NotDelivered", "b"): "0x20 10+10x9 100x60",
+            dropped("QueueFull", "a"): "0x100",
+        },
+        {
+            "10m": [],
+            "16m": [
+                Firing(
+                    "ToolpolicyTelemetryDropped",
+                    {"namespace": "support", "signal": "traces", "reason": "NotDelivered"},
+                    "200",
+                )
+            ],
+            "35m": [],
+        },
     ),
     Case(
         "a sidecar refuses a policy until its pod is replaced",

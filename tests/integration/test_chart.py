@@ -428,10 +428,14 @@ def test_the_alerts_are_those_of_the_file_and_lead_to_the_runbooks_that_are_name
     )
 
 
-def test_the_dashboard_is_shipped_as_it_was_built() -> None:
+def test_the_dashboards_are_shipped_as_they_were_built() -> None:
     """Grafana's own {{legend}} must survive helm."""
     assert of_kind(render(), "ConfigMap") == []
-    (shipped,) = of_kind(render("dashboards.enabled=true"), "ConfigMap")
-    assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
-    built = (CHART / "files" / "dashboards" / "on-call.json").read_text(encoding="utf-8")
-    assert shipped["data"] == {"toolpolicy-on-call.json": built}
+    shipped = of_kind(render("dashboards.enabled=true"), "ConfigMap")
+    assert {each["metadata"]["labels"]["grafana_dashboard"] for each in shipped} == {"1"}
+    built = {
+        f"toolpolicy-{path.name}": path.read_text(encoding="utf-8")
+        for path in (CHART / "files" / "dashboards").glob("*.json")
+    }
+    assert len(built) == 3
+    assert {name: text for each in shipped for name, text in each["data"].items()} == built

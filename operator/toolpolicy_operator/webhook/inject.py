@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from toolpolicy_api.snapshot import Server
 from toolpolicy_operator.index import INJECT_LABEL, INJECTED_LABEL
+from toolpolicy_operator.uncovered import MIRROR_ANNOTATION
 from toolpolicy_operator.webhook.environment import addresses, environment
 from toolpolicy_operator.webhook.overrides import override
 from toolpolicy_operator.webhook.sidecar import (
@@ -24,7 +25,6 @@ from toolpolicy_operator.webhook.sidecar import (
 VERSION_ANNOTATION = "toolpolicy.dev/version"
 CONFLICTS_ANNOTATION = "toolpolicy.dev/not-forwarded"
 NOT_INJECTED_ANNOTATION = "toolpolicy.dev/not-injected"
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 Pod = Mapping[str, Any]
 Patch = list[dict[str, Any]]

@@ -1,7 +1,7 @@
 """Metrics about records, exports and sessions. Labels come from policies and the code, never from sessions."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +11,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.recorders import Recorders
 from toolpolicy_sidecar.sessions import Ended, Sessions
+from toolpolicy_sidecar.telemetry.outbox import Dropped
 from toolpolicy_sidecar.telemetry.settings import Signal
 from toolpolicy_sidecar.telemetry.shipper import Shipper
 
@@ -36,6 +37,12 @@ class SessionMetrics:
         self._errors = histogram("errors", "Their calls that failed or were refused.", (0, *_COUNTS))
         self._iterations = histogram("iterations", "Their turns: calls side by side are one.", _COUNTS)
         self._durations = histogram("duration_seconds", "From their first call to their last.", _SECONDS)
+
+    def declare(self, policies: Iterable[str]) -> None:
+        """There from now on, empty: `rate` sees the first session that ends."""
+        for policy in policies:
+            for histogram in (self._calls, self._errors, self._iterations, self._durations):
+                histogram.labels(policy)
 
     def call(self, record: CallRecord) -> None:
         self._sessions.add(record, self._clock.monotonic())
@@ -82,8 +89,8 @@ class RecordMetrics(Collector):
         lost = CounterMetricFamily(
             "toolpolicy_call_records_lost", "Tool calls that one of them has not: a bug.", labels=["recorder"]
         )
-        for recorder, count in self._recorders.lost.items():
-            lost.add_metric([recorder], count)
+        for recorder in dict.fromkeys(type(each).__name__ for each in self._recorders.all):
+            lost.add_metric([recorder], self._recorders.lost[recorder])
         yield lost
 
 
@@ -106,6 +113,6 @@ class ExportMetrics(Collector):
         for signal, shipper in self._shippers.items():
             exported.add_metric([signal], shipper.outbox.exported)
             queued.add_metric([signal], shipper.outbox.size)
-            for reason, count in shipper.outbox.dropped.items():
-                dropped.add_metric([signal, reason], count)
+            for reason in get_args(Dropped):
+                dropped.add_metric([signal, reason], shipper.outbox.dropped[reason])
         yield from (exported, dropped, queued)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards.on_call import text
+from dashboards import debug, executive, on_call
+from dashboards.panels import text
 from docs.metrics import page
 
 ROOT = Path(__file__).parents[3]
@@ -53,16 +54,20 @@ def test_metrics_in_a_page_are_exposed(path: Path) -> None:
     assert set(re.findall(r"toolpolicy_[a-z_]+", path.read_text(encoding="utf-8"))) <= EXPOSED
 
 
-def test_the_dashboard_is_the_built_one_and_its_metrics_are_exposed_or_recorded() -> None:
-    built = (ROOT / "charts/toolpolicy/files/dashboards/on-call.json").read_text(encoding="utf-8")
-    assert built == text(), "run: make generate"
+BOARDS = {"executive": executive, "on-call": on_call, "debug": debug}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_dashboard_is_the_built_one_and_its_metrics_are_exposed_or_recorded(name: str) -> None:
+    built = (ROOT / f"charts/toolpolicy/files/dashboards/{name}.json").read_text(encoding="utf-8")
+    assert built == text(BOARDS[name].dashboard()), "run: make generate"
     recorded = {rule["record"] for rule in RULES if "record" in rule}
     panels = [panel for panel in json.loads(built)["panels"] if panel["type"] != "row"]
     for panel in panels:
         for target in panel["targets"]:
             named = set(re.findall(r"(?:\w+:)?toolpolicy_\w+(?::\w+)?", target["expr"]))
             assert named <= EXPOSED | recorded, panel["title"]
-            assert named or "ALERTS" in target["expr"], panel["title"]
+            assert named or re.search("ALERTS|process_", target["expr"]), panel["title"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.get("alert") or rule.get("record")))

@@ -89,7 +89,7 @@ def agree(o: Observed, number: int) -> None:
     servers = got.servers()
     assert len(lines) == len(servers) == number
     assert o.metric("toolpolicy_calls_begun_total") == o.metric("toolpolicy_call_records_total") == number
-    assert o.metric("toolpolicy_tool_calls_total") == number
+    assert o.metric("toolpolicy_tool_calls_total") == o.metric("toolpolicy_tool_results_total") == number
     assert o.metric("toolpolicy_telemetry_exported_total", signal="traces") == len(got.spans)
     assert (
         o.metric("toolpolicy_telemetry_dropped_total") == o.metric("toolpolicy_call_records_lost_total") == 0
