@@ -1,7 +1,9 @@
 """A real operator process: totals that a sidecar tells → status, and the ConfigMap that survives the operator."""
 
+import asyncio
+import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,19 @@ def budgeted() -> dict[str, Any]:
     return made
 
 
+@contextlib.asynccontextmanager
+async def answering(mine: Sidecar) -> AsyncIterator[None]:
+    """Pings are answered while someone reads."""
+
+    async def read() -> None:
+        async for _ in mine.socket:
+            pass
+
+    reading = asyncio.create_task(read())
+    yield
+    reading.cancel()
+
+
 async def tell(mine: Sidecar, digest: str, calls: int, errors: int, slow: int) -> None:
     latency = (calls - slow, *(0,) * (len(channel.LATENCY_BOUNDS_MS) - 1), slow)
     totals = channel.Totals(since_ms=7, calls=calls, errors=errors, latency=latency)
@@ -57,26 +72,29 @@ async def test_budgets_are_shown_and_survive_a_crash_without_a_call_lost_or_coun
     try:
         async with sidecar(cluster, first, token) as mine:
             digest = (await mine.accept()).hash
-            await tell(mine, digest, 0, 0, 0)
-            await tell(mine, digest, 1000, 4, 10)
-            await until(lambda: shown().get("availability", {}).get("calls") == 1000, "the calls are counted")
-            assert shown()["availability"] == {
-                "calls": 1000,
-                "bad": 4,
-                "remainingPercent": "20",
-                "burnRate": "0.8",
-            }
-            assert shown()["latency"]["remainingPercent"] == "80"
-            assert cluster.status("budgeted")["budget"] == "search 20% 0.8x"
-            await until(saved, "the counts are saved")
-            # Told after the last save, and never told to this operator: the next one counts both.
-            await tell(mine, digest, 1200, 4, 10)
-            await until(lambda: shown()["availability"]["calls"] == 1200, "the calls are counted")
+            async with answering(mine):
+                await tell(mine, digest, 0, 0, 0)
+                await tell(mine, digest, 1000, 4, 10)
+                await until(
+                    lambda: shown().get("availability", {}).get("calls") == 1000, "the calls are counted"
+                )
+                assert shown()["availability"] == {
+                    "calls": 1000,
+                    "bad": 4,
+                    "remainingPercent": "20",
+                    "burnRate": "0.8",
+                }
+                assert shown()["latency"]["remainingPercent"] == "80"
+                assert cluster.status("budgeted")["budget"] == "search 20% 0.8x"
+                await until(saved, "the counts are saved")
+                # Told after the last save, and never told to this operator: the next one counts both.
+                await tell(mine, digest, 1200, 4, 10)
+                await until(lambda: shown()["availability"]["calls"] == 1200, "the calls are counted")
     finally:
         first.end(signal.SIGKILL)
     second = Operator(control_plane, "op-b", tmp_path / "op-b.log")
     try:
-        async with sidecar(cluster, second, token) as mine:
+        async with sidecar(cluster, second, token) as mine, answering(mine):
             await tell(mine, digest, 1300, 5, 10)
             await until(lambda: shown()["availability"]["calls"] == 1300, "nothing is lost", 40)
             assert shown()["availability"]["bad"] == 5
