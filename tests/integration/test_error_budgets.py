@@ -58,6 +58,9 @@ async def test_budgets_are_shown_and_survive_a_crash_without_a_call_lost_or_coun
 ) -> None:
     cluster.pod("budgeted", labels={"app": "budgeted", "toolpolicy.dev/injected": "true"})
     cluster.apply(budgeted())
+    # What someone has written there by hand harms nothing.
+    garbage = {"metadata": {"name": NAME}, "data": {"budgeted": "{", "gone": '{"uid": 3}'}}
+    cluster.core.create_namespaced_config_map(AGENTS, garbage)
     token = cluster.token("budgeted")
 
     def shown() -> dict[str, Any]:

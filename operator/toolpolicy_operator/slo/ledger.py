@@ -90,7 +90,8 @@ class Ledger(msgspec.Struct):
             self.heard.pop(pod, None)
 
     def roll(self, now: float, window_s: int) -> None:
-        """Makes coarse what is older than an hour, and drops what is older than the window, or yet to come."""
+        """Makes coarse what is older than an hour, and drops what is older than the window, or yet to come: a clock was
+        wrong, or someone has edited what was saved."""
         coarse_s = -(-window_s // COARSE_SLOTS // SLOT_S) * SLOT_S
         fine_from = _hour(now)
         kept: dict[int, Counts] = {}
@@ -99,7 +100,7 @@ class Ledger(msgspec.Struct):
             if now - window_s - coarse_s < place <= now:
                 kept[place] = kept.get(place, Counts()).plus(counts)
         self.slots = kept
-        self.since = max(self.since, now - window_s)
+        self.since = min(now, max(self.since, now - window_s))
 
     def all(self) -> Counts:
         return _sum(self.slots.values())

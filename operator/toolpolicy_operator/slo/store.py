@@ -80,8 +80,10 @@ class Budgets:
             try:
                 await self._save(namespace, _small(data))
             except ApiError as error:
-                if error.status not in {403, 404, 409}:  # a namespace that is going takes nothing new
+                if error.status not in {403, 404, 409}:
                     failed = error
+                else:  # a namespace that is going takes nothing new
+                    log.info("error budgets not saved", extra={"namespace": namespace, "why": str(error)})
         if failed:
             raise failed
 
@@ -89,8 +91,10 @@ class Budgets:
         if not data:
             try:
                 await self._api.delete(core("configmaps", NAME, namespace))
-            finally:
-                self._written.pop(namespace, None)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+            self._written.pop(namespace, None)
         elif self._written.get(namespace) != data:
             await self._api.apply(core("configmaps", NAME, namespace), self._config_map(namespace, data))
             self._written[namespace] = data

@@ -60,6 +60,13 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
     assert ledger.since == NOW + DAY_S
 
 
+@pytest.mark.parametrize("since", [-1e300, 1e300])
+def test_a_ledger_that_someone_has_edited_can_still_be_shown(since: float) -> None:
+    ledger = Ledger(since, slots={2**60: Counts(1), -(2**60): Counts(1)})
+    ledger.roll(NOW, WINDOW_S)
+    assert (ledger.all(), NOW - WINDOW_S <= ledger.since <= NOW) == (Counts(), True)
+
+
 @given(
     calls=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 50)), max_size=200),
     days=st.integers(1, 90),
