@@ -97,6 +97,8 @@ async def test_budgets_are_shown_and_survive_a_crash_without_a_call_lost_or_coun
         first.end(signal.SIGKILL)
     second = Operator(control_plane, "op-b", tmp_path / "op-b.log")
     try:
+        log = tmp_path / "op-b.log"
+        await until(lambda: '"leading"' in log.read_text("utf-8"), "the crashed leader's Lease runs out", 90)
         async with sidecar(cluster, second, token) as mine, answering(mine):
             await tell(mine, digest, 1300, 5, 10)
             await until(lambda: shown()["availability"]["calls"] == 1300, "nothing is lost", 40)

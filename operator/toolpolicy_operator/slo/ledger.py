@@ -94,12 +94,16 @@ class Ledger(msgspec.Struct):
         wrong, or someone has edited what was saved."""
         coarse_s = -(-window_s // COARSE_SLOTS // SLOT_S) * SLOT_S
         fine_from = _hour(now)
-        kept: dict[int, Counts] = {}
-        for start, counts in sorted(self.slots.items()):
-            place = start if start >= fine_from else start // coarse_s * coarse_s
-            if now - window_s - coarse_s < place <= now:
-                kept[place] = kept.get(place, Counts()).plus(counts)
-        self.slots = kept
+        oldest = now - window_s - coarse_s
+        moved = [
+            start
+            for start in self.slots
+            if not oldest < start <= now or (start < fine_from and start % coarse_s)
+        ]
+        for start in moved:
+            counts, place = self.slots.pop(start), start // coarse_s * coarse_s
+            if oldest < place <= start <= now:
+                self.slots[place] = self.slots.get(place, Counts()).plus(counts)
         self.since = min(now, max(self.since, now - window_s))
 
     def all(self) -> Counts:
@@ -115,10 +119,8 @@ def _hour(now: float) -> int:
 
 
 def _sum(found: Iterable[Counts]) -> Counts:
-    total = Counts()
-    for counts in found:
-        total = total.plus(counts)
-    return total
+    each = [(counts.calls, counts.errors, counts.timed, counts.slow) for counts in found]
+    return Counts(*(min(MOST, sum(column)) for column in zip(*each, strict=True)))
 
 
 def _counts(totals: Totals, p95_ms: int | None) -> Counts:
