@@ -25,6 +25,8 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """Bounded, so that the sum over a fleet is still an int64 for the API server."""
+Total = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+"""As Count, for what is never forgotten."""
 UnixMs = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
 """Up to the end of the year 9999, the last moment that RFC 3339 can write."""
 
@@ -89,8 +91,19 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     by: str = ""
 
 
+class Totals(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Of one circuit since `since_ms`; another `since_ms` than before says that it counts anew. Calls of a tool that
+    was switched off are left out. `latency` has one count per bucket, of calls that reached the tool."""
+
+    since_ms: UnixMs
+    calls: Total = 0
+    errors: Total = 0
+    latency: tuple[Total, ...] = ()
+
+
 class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """One circuit as it is now. Counts cover the last five minutes; `latency` has one count per bucket."""
+    """One circuit as it is now. Counts cover the last five minutes; `latency` has one count per bucket. `totals` None:
+    the sidecar is too old to count for ever."""
 
     key: ToolKey
     state: CircuitState
@@ -102,6 +115,7 @@ class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     last_error: str | None = None
     open_until_ms: UnixMs | None = None
     override: Override | None = None
+    totals: Totals | None = None
 
 
 class Report(Message, frozen=True, tag="report"):

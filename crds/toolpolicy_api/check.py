@@ -241,9 +241,20 @@ def _tools(spec: written.Spec) -> Iterator[Finding]:
         else:
             yield from _match(tool.match, protocol, field)
         yield from _rules(tool, spec.defaults, field)
+        if tool.slo:
+            yield from _slo(tool.slo, f"{field}.slo")
+    if sum(tool.slo is not None for tool in spec.tools) > written.SLO_TOOLS:
+        yield Finding("spec.tools", f"at most {written.SLO_TOOLS} tools of a policy can have an slo")
     yield from _unreachable(spec)
     yield from _other_tools(spec)
     yield from _keys_over_pipes(spec)
+
+
+def _slo(slo: written.Slo, field: str) -> Iterator[Finding]:
+    if slo.availability is None and slo.latency is None:
+        yield Finding(field, "set availability, latency or both")
+    if slo.latency and render(milliseconds(slo.latency.p95)) not in written.LATENCY_TARGETS:
+        yield Finding(f"{field}.latency.p95", f"must be one of {', '.join(written.LATENCY_TARGETS)}")
 
 
 def _match(match: written.Match | None, protocol: str, field: str) -> Iterator[Finding]:

@@ -119,6 +119,13 @@ COLUMNS = [
         "How many pods enforce which hash.",
         wide=True,
     ),
+    _column(
+        "Budget",
+        ".status.budget",
+        "string",
+        "Tool with the least error budget: what is left, and the burn rate of the last hour.",
+        wide=True,
+    ),
     _column("Reason", ".status.reason", "string", "The most urgent thing to know.", wide=True),
 ]
 

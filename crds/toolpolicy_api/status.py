@@ -68,6 +68,33 @@ class Override(Model):
     until: Annotated[Time, Field(description="Then it goes back by itself.")]
 
 
+class Budget(Model):
+    """Of one objective: what may go wrong in its window, and what has. Strings, since they are for people."""
+
+    calls: Count
+    bad: Annotated[Count, Field(description="Of these, calls that did not meet the objective.")]
+    remaining_percent: Annotated[
+        str,
+        Field(description="Of the error budget; negative when more went wrong than may.", max_length=16),
+    ]
+    burn_rate: Annotated[
+        str | None,
+        Field(
+            description="Of the last hour. At 1 the budget lasts just the window, at 14.4 it is gone in"
+            " two days of 30. Absent without calls.",
+            max_length=16,
+        ),
+    ] = None
+
+
+class ToolSlo(Model):
+    """How a tool stands to its slo."""
+
+    since: Annotated[Time, Field(description="Counts reach back to here: the window, or less at first.")]
+    availability: Budget | None = None
+    latency: Budget | None = None
+
+
 class Tool(Model):
     """One tool over all pods. Counts cover five minutes; `*` is a server's unlisted tools."""
 
@@ -89,6 +116,7 @@ class Tool(Model):
     ] = None
     worst_pods: Annotated[tuple[WorstPod, ...] | None, Field(max_length=20)] = None
     overrides: Annotated[tuple[Override, ...] | None, Field(max_length=20)] = None
+    slo: ToolSlo | None = None
 
 
 class Status(Model):
@@ -117,5 +145,12 @@ class Status(Model):
     ] = None
     calls: Count | None = None
     error_percent: Annotated[str | None, Field(max_length=8)] = None
+    budget: Annotated[
+        str | None,
+        Field(
+            description="The tool with the least error budget, such as search 12% 14.4x: left, and burn rate.",
+            max_length=256,
+        ),
+    ] = None
     reason: Annotated[str | None, Field(description="The most urgent thing to know.", max_length=1024)] = None
     tools: Annotated[tuple[Tool, ...], Field(max_length=320)] = ()

@@ -11,7 +11,7 @@ import logging
 import ssl
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 import msgspec
@@ -78,7 +78,8 @@ class Connection:
 
 class Channel:
     """`find_pod` asks the API server for a pod that the watch has not shown yet. `on_state` hears that a
-    namespace's pods are in another state than before, `on_counts` that only numbers have moved."""
+    namespace's pods are in another state than before, `on_counts` that only numbers have moved,
+    `on_tools` what a pod (its uid) says of its own circuits."""
 
     def __init__(
         self,
@@ -91,10 +92,11 @@ class Channel:
         on_state: Callable[[str], None],
         on_counts: Callable[[str], None],
         on_transition: Callable[[PodEntry, channel.Transition], None],
+        on_tools: Callable[[str, Sequence[channel.ToolReport]], None] = lambda _, __: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._index, self._fleet, self._identities, self._metrics = index, fleet, identities, metrics
-        self._find_pod, self._on_transition = find_pod, on_transition
+        self._find_pod, self._on_transition, self._on_tools = find_pod, on_transition, on_tools
         self._on_state, self._on_counts = on_state, on_counts
         self._clock = clock
         self._connections: dict[str, Connection] = {}
@@ -264,10 +266,13 @@ class Channel:
                 self._fleet.refuses(pod.uid, channel.Nack(version=message.version, hash=digest, error=error))
             case channel.Heartbeat(hash=digest, tools=tools):
                 moved = self._fleet.enforces(pod.uid, digest)
-                own = (report for report in tools if report.key in keys)
+                own = [report for report in tools if report.key in keys]
+                self._on_tools(pod.uid, own)
                 changed = self._fleet.heartbeat(pod.uid, own, now) or moved
             case channel.Report(transitions=transitions, tools=tools):
-                self._fleet.report(pod.uid, (report for report in tools if report.key in keys))
+                own = [report for report in tools if report.key in keys]
+                self._on_tools(pod.uid, own)
+                self._fleet.report(pod.uid, own)
                 for transition in transitions:
                     if transition.key in keys:
                         self._on_transition(pod, transition)

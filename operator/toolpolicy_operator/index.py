@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from toolpolicy_api import snapshot
@@ -10,6 +11,7 @@ from toolpolicy_api.channel import ToolKey
 from toolpolicy_api.check import Finding, Invalid, parse
 from toolpolicy_api.compile import compile_policy
 from toolpolicy_api.resolve import Resolution, resolve, selects
+from toolpolicy_api.slo import Slo, slos_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ class PolicyEntry(NamedTuple):
     compiled: snapshot.Policy | None
     findings: tuple[Finding, ...]
     status: Mapping[str, Any]
+    slos: Mapping[ToolKey, Slo] = MappingProxyType({})
+    """As `compiled`; lost when the operator restarts while the policy is invalid."""
 
     @property
     def key(self) -> str:
@@ -90,6 +94,8 @@ class Index:
         if known and known.uid == metadata["uid"]:
             last_good = known.compiled
         entry = policy_entry(document, last_good)
+        if entry.findings and known and known.uid == entry.uid:
+            entry = entry._replace(slos=known.slos)
         self.policies[entry.key] = self._policies_of[entry.namespace][entry.name] = entry
         self._unassign(entry.namespace)
         return True
@@ -206,8 +212,10 @@ class Index:
 def policy_entry(document: Mapping[str, Any], last_good: snapshot.Policy | None = None) -> PolicyEntry:
     metadata = document["metadata"]
     compiled, findings = last_good, list[Finding]()
+    slos: Mapping[ToolKey, Slo] = MappingProxyType({})
     try:
-        compiled = compile_policy(parse(document))
+        policy = parse(document)
+        compiled, slos = compile_policy(policy), slos_of(policy)
     except Invalid as invalid:
         findings = invalid.findings
     except Exception:  # a bug of ours in one policy must not take the others along
@@ -221,6 +229,7 @@ def policy_entry(document: Mapping[str, Any], last_good: snapshot.Policy | None 
         compiled=compiled,
         findings=tuple(findings),
         status=document.get("status") or {},
+        slos=slos,
     )
 
 

@@ -16,6 +16,7 @@ from toolpolicy_operator.lease import Lease
 from toolpolicy_operator.metrics import Metrics
 from toolpolicy_operator.reconcile import Reconcile
 from toolpolicy_operator.settings import Settings
+from toolpolicy_operator.slo.store import SAVE_EVERY_S, Budgets
 from toolpolicy_operator.tls.material import Material
 from toolpolicy_operator.uncovered import Uncovered
 from toolpolicy_operator.watches import Watches
@@ -42,7 +43,10 @@ class Leader:
         self._material = Material(self._api, settings, metrics)
         self._events = Events(self._api, metrics)
         self._reconcile = Reconcile(self._api, self._index, self._fleet)
-        self._writer = Writer(self._api, self._index, self._fleet, metrics, on_written=self._events.told)
+        self._budgets = Budgets(self._api, self._index)
+        self._writer = Writer(
+            self._api, self._index, self._fleet, metrics, self._budgets, on_written=self._events.told
+        )
         self._channel = Channel(
             self._index,
             self._fleet,
@@ -52,6 +56,7 @@ class Leader:
             on_state=self._writer.poke,
             on_counts=self._writer.count,
             on_transition=self._transition,
+            on_tools=self._budgets.hear,
         )
         self._reconcile.push = self._channel.poke
         self._reconcile.show = self._writer.poke
@@ -66,7 +71,7 @@ class Leader:
 
     def owned_by(self, owner: dict[str, str]) -> None:
         """`owner`: an ownerReference for all that this process makes."""
-        self._lease.owner = self._material.owner = self._reconcile.owner = owner
+        self._lease.owner = self._material.owner = self._reconcile.owner = self._budgets.owner = owner
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then the Lease is released. Raises Lost, in a group with whatever else went wrong."""
@@ -87,6 +92,7 @@ class Leader:
         """The channel opens once it is known what it should say."""
         await _persist("certificates", self._certificates)
         await _persist("first list", self._reconcile.load)
+        await _persist("error budgets", self._budgets.load)
         await self._channel.start("0.0.0.0", self._settings.channel_port, self._tls)
         log.info("sidecars may connect", extra={"policies": len(self._index.policies)})
         async with asyncio.TaskGroup() as group:
@@ -96,6 +102,7 @@ class Leader:
             for every_s, what, task in (
                 (CERTIFICATES_EVERY_S, "certificates", self._certificates),
                 (UNCOVERED_EVERY_S, "pods without a sidecar", self._uncovered.look),
+                (min(SAVE_EVERY_S, self._settings.resync_s), "error budgets", self._budgets.save),
                 (self._settings.resync_s, "watches", self.watches.check),
                 (self._settings.resync_s, "bootstraps", self._reconcile.repair),
                 (self._settings.resync_s, "leader label", self._take_service),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot, status
@@ -9,6 +10,7 @@ from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, ToolReport
 from toolpolicy_api.resolve import selects
 from toolpolicy_operator.fleet import Fleet, View
 from toolpolicy_operator.index import Assignment, Index, PodEntry, PolicyEntry
+from toolpolicy_operator.slo.budget import column
 
 NAMES_SHOWN = 5
 WORST_PODS = 20
@@ -50,10 +52,21 @@ def members(entry: PolicyEntry, index: Index, fleet: Fleet, now: float) -> list[
     return found
 
 
-def status_of(entry: PolicyEntry, index: Index, fleet: Fleet, now: float, wall: dt.datetime) -> status.Status:
+def status_of(
+    entry: PolicyEntry,
+    index: Index,
+    fleet: Fleet,
+    now: float,
+    wall: dt.datetime,
+    *,
+    slos: Mapping[ToolKey, status.ToolSlo] = MappingProxyType({}),
+) -> status.Status:
     """`wall` is stamped on what changes; conditions that stay keep the time in `entry.status`."""
     found = members(entry, index, fleet, now)
-    tools = _tools(entry, found)
+    tools = [
+        tool.model_copy(update={"slo": slos.get(ToolKey(entry.key, tool.server, tool.name))})
+        for tool in _tools(entry, found)
+    ]
     digest = snapshot.sha256(snapshot.encode(entry.compiled)) if entry.compiled else None
     conditions = (
         _accepted(entry, found),
@@ -76,6 +89,7 @@ def status_of(entry: PolicyEntry, index: Index, fleet: Fleet, now: float, wall: 
         open=_open_column(tools, len(found)),
         calls=calls,
         error_percent=_percent(errors, calls) or "0",
+        budget=column(tools),
         reason=_urgent(conditions, tools, entry.compiled.mode if entry.compiled else "Enforce"),
         tools=tuple(tools),
     )

@@ -20,6 +20,7 @@ from toolpolicy_operator.fleet import Fleet
 from toolpolicy_operator.index import Index, PolicyEntry
 from toolpolicy_operator.metrics import ConditionNow, Metrics
 from toolpolicy_operator.pace import LATER_S, Bucket, retry_s, urgent, wait_s
+from toolpolicy_operator.slo.store import Budgets
 from toolpolicy_operator.verdict import status_of
 
 log = logging.getLogger(__name__)
@@ -51,12 +52,13 @@ class Writer:
         index: Index,
         fleet: Fleet,
         metrics: Metrics,
+        budgets: Budgets,
         *,
         on_written: Callable[[PolicyEntry, dict[str, Any], dict[str, Any]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api, self._index, self._fleet, self._metrics = api, index, fleet, metrics
-        self._on_written, self._clock = on_written, clock
+        self._budgets, self._on_written, self._clock = budgets, on_written, clock
         self._began = clock()
         self._bucket = Bucket(self._began)
         self._written: dict[str, Written] = {}
@@ -138,7 +140,12 @@ class Writer:
         written = self._written.get(key)
         before = written.status if written and written.uid == entry.uid else dict(entry.status)
         status = status_of(
-            entry._replace(status=before), self._index, self._fleet, now, dt.datetime.now(dt.UTC)
+            entry._replace(status=before),
+            self._index,
+            self._fleet,
+            now,
+            dt.datetime.now(dt.UTC),
+            slos=self._budgets.shown(entry),
         )
         if written is None and before and self._settling(status, now):
             self._look_at(key, now + LOOK_EVERY_S)

@@ -1,9 +1,9 @@
-"""Calls, errors and latencies of one tool over the last five minutes, in five slots of a minute."""
+"""Calls, errors and latencies of one tool: over the last five minutes, in five slots of a minute, and altogether."""
 
 from array import array
 from bisect import bisect_left
 
-from toolpolicy_api.channel import LATENCY_BOUNDS_MS
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Totals
 
 SLOTS = 5
 SLOT_S = 60.0
@@ -41,3 +41,25 @@ class Tally:
             base = (slot % SLOTS) * _WIDTH
             self._counts[base : base + _WIDTH] = array("I", (0,)) * _WIDTH
         self._newest = max(self._newest, index)
+
+
+class Total:
+    """Never goes back: who hears of it now and then misses nothing."""
+
+    __slots__ = ("_counts", "_since_ms")
+
+    def __init__(self, since_ms: int) -> None:
+        """`since_ms`: Unix time of now. It tells this one from others of the same tool."""
+        self._since_ms = since_ms
+        self._counts = array("Q", (0,)) * _WIDTH
+
+    def add(self, *, error: bool, latency_ms: float | None) -> None:
+        """As `Tally.add`."""
+        self._counts[0] += 1
+        self._counts[1] += error
+        if latency_ms is not None:
+            self._counts[2 + bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
+
+    def said(self) -> Totals:
+        calls, errors, *latency = self._counts
+        return Totals(self._since_ms, calls, errors, tuple(latency) if calls else ())

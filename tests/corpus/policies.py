@@ -89,6 +89,30 @@ BAD = [
     Bad("no selector", drop("selector"), "spec.selector", "spec.selector"),
     Bad("no servers", drop("servers"), "spec.servers", "spec.servers"),
     Bad("empty servers", put("servers", []), "spec.servers", "spec.servers"),
+    Bad(
+        "slo of nothing",
+        put("tools.0.slo", {"window": "7d"}),
+        f"{TOOL}.slo",
+        "set availability, latency or both",
+    ),
+    Bad(
+        "slo between two buckets",
+        put("tools.0.slo", {"latency": {"p95": "3s"}}),
+        f"{TOOL}.slo.latency.p95",
+        "must be one of 5ms",
+    ),
+    Bad(
+        "slo of every call",
+        put("tools.0.slo", {"availability": 100}),
+        f"{TOOL}.slo.availability",
+        f"{TOOL}.slo.availability",
+    ),
+    Bad(
+        "slo of a year",
+        put("tools.0.slo", {"availability": 99.9, "window": "365d"}),
+        f"{TOOL}.slo.window",
+        f"{TOOL}.slo.window",
+    ),
     Bad("mode unknown", put("mode", "Sometimes"), "spec.mode", "spec.mode"),
     Bad(
         "protocol unknown",

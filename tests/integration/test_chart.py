@@ -221,7 +221,7 @@ CLUSTER_RIGHTS = [
     ("", "pods", (), "get list watch"),
     ("", "namespaces", (), "list watch"),
     ("", "configmaps", (), "create"),
-    ("", "configmaps", ("toolpolicy-bootstrap",), "get list patch delete"),
+    ("", "configmaps", ("toolpolicy-bootstrap", "toolpolicy-budgets"), "get list patch delete"),
     ("", "events", (), "get create patch"),
     ("authentication.k8s.io", "tokenreviews", (), "create"),
     ("apiextensions.k8s.io", "customresourcedefinitions", ("toolpolicies.toolpolicy.dev",), "get"),
@@ -374,7 +374,9 @@ def test_another_name_reaches_every_object(release: str, values: list[str], pref
         if document["kind"] != "CustomResourceDefinition":
             assert document["metadata"]["name"].startswith(f"{prefix}-")
     text = yaml.safe_dump_all(d for d in documents if d["kind"] != "CustomResourceDefinition")
-    strangers = set(re.findall(r"\btoolpolicy-(?!bootstrap|system)[a-z-]+", text.replace(prefix, "OURS")))
+    strangers = set(
+        re.findall(r"\btoolpolicy-(?!bootstrap|budgets|system)[a-z-]+", text.replace(prefix, "OURS"))
+    )
     assert strangers == set()
 
 

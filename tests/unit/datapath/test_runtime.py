@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.datapath.loopback import Recorded, breaker, by_hand, rules
 from toolpolicy_api import snapshot
-from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Override, ToolKey
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Override, ToolKey, Totals
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, UnknownTool
@@ -211,6 +211,21 @@ def test_the_policy_switches_off_and_on(case: Case) -> None:
     case.install(policy())
     assert [(b, a) for b, a, _ in case.said()] == [("Disabled", "Open")]
     assert case.circuit().report().open_until_ms == case.clock.unix_ms() + 5000
+
+
+def test_totals_never_go_back_and_leave_out_what_was_switched_off(case: Case) -> None:
+    case.install(policy())
+    circuit, began_ms = case.circuit(), case.clock.unix_ms()
+    circuit.count(case.clock.now, "success", 7.0)
+    case.clock.now += 600
+    circuit.count(case.clock.now, "failure", 1e9)
+    circuit.count(case.clock.now, "refused", None)
+    case.install(policy(rules(enabled=False)))
+    circuit.count(case.clock.now, "refused", None)
+    report = circuit.report()
+    assert (report.calls, report.errors) == (3, 3)
+    latency = (0, 1, *(0,) * (len(LATENCY_BOUNDS_MS) - 2), 1)
+    assert report.totals == Totals(began_ms, calls=3, errors=2, latency=latency)
 
 
 def test_an_override_ends_by_itself(case: Case) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.corpus.policies import GOOD
 from toolpolicy_api import channel, snapshot
+from toolpolicy_api.status import Budget, ToolSlo
 from toolpolicy_operator.document import document
 from toolpolicy_operator.fleet import GRACE_S, Fleet
 from toolpolicy_operator.index import Index
@@ -309,3 +310,23 @@ def test_our_own_status_write_is_no_change() -> None:
     assert index.put_policy(policy())
     assert not index.put_policy({**policy(), "status": {"ready": "1/1"}})
     assert index.put_policy(policy(generation=2))
+
+
+def test_error_budgets_stand_with_their_tool_and_the_least_in_the_column() -> None:
+    scene = Scene("a")
+    scene.connect("a")
+    slos = {
+        channel.ToolKey("default/agent", server, tool): ToolSlo(
+            since=NOW, availability=Budget(calls=100, bad=1, remaining_percent=left, burn_rate=rate)
+        )
+        for server, tool, left, rate in (("kb", "search", "12.5", "14.4"), ("tickets", "create", "80", None))
+    }
+    entry = scene.index.policies["default/agent"]
+    found = document(status_of(entry, scene.index, scene.fleet, 0.0, WALL, slos=slos))
+    assert found["budget"] == "search 12.5% 14.4x"
+    (search, _) = found["tools"]
+    assert search["slo"] == {
+        "since": NOW,
+        "availability": {"calls": 100, "bad": 1, "remainingPercent": "12.5", "burnRate": "14.4"},
+    }
+    assert "budget" not in scene.status()
