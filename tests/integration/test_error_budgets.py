@@ -106,3 +106,6 @@ async def test_budgets_are_shown_and_survive_a_crash_without_a_call_lost_or_coun
     finally:
         second.end()
     cluster.core.delete_namespaced_pod("budgeted", AGENTS, grace_period_seconds=0)
+    cluster.objects.delete_namespaced_custom_object(
+        "toolpolicy.dev", "v1alpha1", AGENTS, "toolpolicies", "budgeted"
+    )
