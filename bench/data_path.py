@@ -12,7 +12,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,8 @@ from typing import NamedTuple, cast
 
 import uvloop
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+from bench.compare.machine import cpu_s, free_port, rss_mib, wait_for
+
 ARTICLE = "Reset your password under Settings, Security. " * 20
 RESULT = json.dumps(
     {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": ARTICLE}], "isError": False}}
@@ -179,34 +179,6 @@ def sidecar(policies: Path, reverse: int, *more: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(port: int) -> None:
-    ends = time.monotonic() + 10
-    while time.monotonic() < ends:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    raise SystemExit(f"nothing listens on port {port}")
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
-
-
-def rss_mib(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:

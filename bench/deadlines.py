@@ -19,7 +19,8 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.data_path import ToolServer, free_port, pin, sidecar, wait_for
+from bench.compare.machine import free_port, wait_for
+from bench.data_path import ToolServer, pin, sidecar
 
 SHORT_MS, LONG_MS = 250, 6_000
 EVERY_S = 0.25

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import uvloop
 
-from bench.data_path import POLICY, REDACTION, free_port, pin, rss_mib, sidecar, wait_for
+from bench.compare.machine import free_port, rss_mib, wait_for
+from bench.data_path import POLICY, REDACTION, pin, sidecar
 
 PIECE = bytes(256 * 1024)
 EVENT = b'data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n\n'

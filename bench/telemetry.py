@@ -22,7 +22,8 @@ from typing import NamedTuple, cast
 
 import uvloop
 
-from bench.data_path import CALL, POLICY, ToolServer, cpu_s, free_port, load, pin, rss_mib, sidecar, wait_for
+from bench.compare.machine import cpu_s, free_port, rss_mib, wait_for
+from bench.data_path import CALL, POLICY, ToolServer, load, pin, sidecar
 
 SLOW_S = 3.0
 
