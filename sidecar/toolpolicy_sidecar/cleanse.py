@@ -114,39 +114,37 @@ def mcp_request(
 
 def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Redacted[bytes]:
     """What a server says: `results`, errors, and the params of its notifications and questions. Raises Stopped."""
-    try:
-        members = jsonrpc.members_of(data)
-        if members is None:
-            raise Unscannable("no JSON-RPC message")  # noqa: TRY301 -- one place decides what follows
-        if redactor.unremarkable(data):
-            return Redacted(data, {})
-        data = jsonrpc.once(data)
-        hits = Counter[str]()
-        for name in _TO_AGENT:
-            if name in members and (results or name != "result"):
-                raw = bytes(members[name])
-                rest = partial(_member, redactor)
-                found = redactor.result(raw, rest) if name == "result" else rest(raw)
-                if found.hits:
-                    hits.update(found.hits)
-                    members[name] = msgspec.Raw(found.value)
-    except Blocked as blocked:
-        raise Stopped(Problem(Reason.AnswerBlocked, f"it holds {blocked}")) from None
-    except Unscannable as error:
-        if redactor.on_unscannable == "Refuse":
-            raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
+    return _or_stopped(redactor, lambda: _message(redactor, data, results=results), lambda: data)
+
+
+def _message(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
+    """Raises Blocked, Unscannable."""
+    members = jsonrpc.members_of(data)
+    if members is None:
+        raise Unscannable("no JSON-RPC message")
+    if redactor.unremarkable(data):
         return Redacted(data, {})
+    data = jsonrpc.once(data)
+    hits = Counter[str]()
+    for name in _TO_AGENT:
+        if name in members and (results or name != "result"):
+            raw = bytes(members[name])
+            rest = partial(_member, redactor)
+            found = redactor.result(raw, rest) if name == "result" else rest(raw)
+            if found.hits:
+                hits.update(found.hits)
+                members[name] = msgspec.Raw(found.value)
     return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(data, {})
 
 
 def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
     """A decoded body. Raises Stopped."""
-    return _or_stopped(redactor, body, lambda: _body(redactor, body, kind))
+    return _or_stopped(redactor, lambda: _body(redactor, body, kind), lambda: body)
 
 
 def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
     """An event's data from an HTTP tool: JSON if it reads as JSON, else text. Raises Stopped."""
-    return _or_stopped(redactor, data, lambda: _body(redactor, data, ""))
+    return _or_stopped(redactor, lambda: _body(redactor, data, ""), lambda: data)
 
 
 def http_text(
@@ -171,6 +169,13 @@ def step(
     redactor: Redactor, stream: TextStream | EventStream, scan: Callable[[], Redacted[bytes]]
 ) -> Redacted[bytes]:
     """What may go on. Raises Stopped; what cannot be read goes on as it came where the policy says so."""
+    return _or_stopped(redactor, scan, stream.given_up)
+
+
+def _or_stopped(
+    redactor: Redactor, scan: Callable[[], Redacted[bytes]], unscanned: Callable[[], bytes]
+) -> Redacted[bytes]:
+    """`unscanned`: what goes on in its place where the policy lets what cannot be read pass. Raises Stopped."""
     try:
         return scan()
     except Blocked as blocked:
@@ -178,18 +183,7 @@ def step(
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
             raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
-        return Redacted(stream.given_up(), {})
-
-
-def _or_stopped(redactor: Redactor, data: bytes, scan: Callable[[], Redacted[bytes]]) -> Redacted[bytes]:
-    try:
-        return scan()
-    except Blocked as blocked:
-        raise Stopped(Problem(Reason.AnswerBlocked, f"it holds {blocked}")) from None
-    except Unscannable as error:
-        if redactor.on_unscannable == "Refuse":
-            raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
-        return Redacted(data, {})
+        return Redacted(unscanned(), {})
 
 
 def plain(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:

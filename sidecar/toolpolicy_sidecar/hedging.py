@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from toolpolicy_sidecar import deadline
 from toolpolicy_sidecar.call import McpCall, ToolCall
+from toolpolicy_sidecar.cleanse import without
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.idempotency import identifier
 from toolpolicy_sidecar.progress import Progress
@@ -64,8 +65,8 @@ class SecondAttempt:
             known = replace(call.mcp, identifier=named)
             request = self._relay.again(request, named)
         self.live = Live(permit, now, known)
-        # The last header is the time that is left.
-        request = timed(call, request, request.headers[:-1], self._until.at - now)
+        headers = without(request.headers, call.server.timeout_header.lower())
+        request = timed(call, request, headers, self._until.at - now)
         if self._progress.trace is not None:
             self._progress.trace.hedge(now)
             request = self._progress.trace.carried(request)
@@ -73,6 +74,6 @@ class SecondAttempt:
 
 
 def timed(call: ToolCall, request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
-    """Tells the tool how long its answer is waited for, in the last header."""
+    """Tells the tool how long its answer is waited for."""
     left = (call.server.timeout_header, b"%d" % max(1, int(left_s * 1000)))
     return Request(request.origin, request.method, request.target, (*headers, left), request.body)
