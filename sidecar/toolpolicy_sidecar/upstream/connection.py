@@ -28,7 +28,7 @@ INTERIM_RESPONSES = 16
 
 
 class Connection(asyncio.Protocol):
-    """`on_idle` is called once an exchange ended in a way that another may follow, `on_lost` when the socket is gone."""
+    """`on_idle` is called when another exchange may follow the one that is over, `on_lost` when the socket is gone."""
 
     __slots__ = (
         "_authority",
@@ -101,9 +101,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def silent(self) -> bool:
-        """Of an idle connection: the server has neither hung up nor said anything, as far as the kernel knows at this
-        moment. The event loop may not have heard of it yet, and what is sent after it may be lost, or acted on."""
-        return self._poll is None or not self._poll.poll(0)
+        """Of an idle connection: the server has neither hung up nor said anything, as far as the kernel knows. Once
+        something was sent to a server that has hung up, nobody could say whether it acted on it."""
+        if self._poll is None:
+            self._poll = select.poll()
+            transport = cast("asyncio.Transport", self._transport)
+            self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
 
     # one exchange
     def begin(self, request: Request) -> asyncio.Future[Response]:
@@ -201,8 +205,6 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._poll = select.poll()
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._complete:
@@ -336,4 +338,3 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-

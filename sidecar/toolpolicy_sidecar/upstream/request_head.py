@@ -13,7 +13,9 @@ def request_head(request: Request, authority: bytes) -> bytes:
     """Host first; Content-Length by what is sent, or kept from the caller for a streamed body.
     Raises UnsendableRequest."""
     method, body = request.method, request.body
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (method.encode("ascii"), request.target.encode("ascii"), authority)]
+    lines = [
+        b"%b %b HTTP/1.1\r\nHost: %b" % (method.encode("ascii"), request.target.encode("ascii"), authority)
+    ]
     if body is None or isinstance(body, bytes):
         lines += map(b": ".join, end_to_end(request.headers, _NOT_SENT_ON))
         if body or (body is not None and method not in _BODILESS):
