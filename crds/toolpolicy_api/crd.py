@@ -1,7 +1,7 @@
 """The CustomResourceDefinition, generated from the pydantic models.
 
 Run `toolpolicy crd` to print it. Pydantic's JSON schema becomes a structural schema: references
-inlined, `anyOf [X, null]` collapsed, and a CEL rule in place of every `not_yet` marker.
+inlined and `anyOf [X, null]` collapsed.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def _node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, 
     out: dict[str, Any] = {}
     for key, value in node.items():
         match key:
-            case "title" | "$defs" | policy.NOT_YET:
+            case "title" | "$defs":
                 continue
             case "default" if value in (None, {}, []):
                 continue
@@ -45,9 +45,6 @@ def _node(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, 
         out.setdefault("type", "string")
     if out.get("type") == "object" and "additionalProperties" in out and "maxLength" in out:
         out["maxProperties"] = out.pop("maxLength")
-    rules = [*out.get("x-kubernetes-validations", []), *_not_yet_rules(node, definitions)]
-    if rules:
-        out["x-kubernetes-validations"] = rules
     return out
 
 
@@ -64,39 +61,6 @@ def _without_null(node: dict[str, Any], definitions: Mapping[str, Any]) -> dict[
         return node
     (only,) = (branch for branch in node["anyOf"] if branch.get("type") != "null")
     return {**_resolved(only, definitions), **{k: v for k, v in node.items() if k != "anyOf"}}
-
-
-def _not_yet_rules(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[dict[str, str]]:
-    """CEL rules on an object that refuse what its properties mark as `not_yet`."""
-    rules = []
-    for name, child in node.get("properties", {}).items():
-        resolved = _without_null(_resolved(child, definitions), definitions)
-        marker = resolved.get(policy.NOT_YET)
-        if marker is True:
-            rules.append(
-                {
-                    "rule": f"!has(self.{name})",
-                    "message": f"{name} is not supported yet; remove it",
-                    "fieldPath": f".{name}",
-                    "reason": "FieldValueForbidden",
-                }
-            )
-        elif marker:
-            values = ", ".join(f"'{value}'" for value in marker)
-            test = (
-                f"self.{name}.all(value, !(value in [{values}]))"
-                if resolved.get("type") == "array"
-                else f"!(self.{name} in [{values}])"
-            )
-            rules.append(
-                {
-                    "rule": f"!has(self.{name}) || {test}",
-                    "message": f"{', '.join(marker)}: not supported yet in {name}; choose another value",
-                    "fieldPath": f".{name}",
-                    "reason": "FieldValueForbidden",
-                }
-            )
-    return rules
 
 
 def _column(name: str, path: str, kind: str, description: str, *, wide: bool = False) -> dict[str, Any]:
