@@ -30,35 +30,6 @@ INTERIM_RESPONSES = 16
 class Connection(asyncio.Protocol):
     """`on_idle` is called when another exchange may follow the one that is over, `on_lost` when the socket is gone."""
 
-    __slots__ = (
-        "_authority",
-        "_buffered",
-        "_complete",
-        "_failure",
-        "_head",
-        "_headers",
-        "_interim",
-        "_keep_alive",
-        "_loop",
-        "_lost",
-        "_method",
-        "_on_idle",
-        "_on_lost",
-        "_parser",
-        "_paused",
-        "_pieces",
-        "_poll",
-        "_quiet_bytes",
-        "_reason",
-        "_sending",
-        "_transport",
-        "_waiter",
-        "_writable",
-        "busy",
-        "idle_since",
-        "origin",
-    )
-
     def __init__(
         self,
         origin: Origin,
@@ -170,6 +141,13 @@ class Connection(asyncio.Protocol):
             if self._transport and not self._lost:
                 self._transport.resume_reading()
         return piece
+
+    def _at_once(self) -> bytes | None:
+        """Nothing is left to be read then: no reader has to wait for the end, either."""
+        if not self._complete or self._failure is not None or self._paused or len(self._pieces) != 1:
+            return None
+        self._buffered = 0
+        return self._pieces.popleft()
 
     def done(self) -> None:
         """Back to the pool, if the exchange has ended cleanly on both sides."""
@@ -293,7 +271,7 @@ class Connection(asyncio.Protocol):
         if self._head is None or self._head.done():
             raise MalformedAnswer(self.origin, "a second response to one request", sent=True)
         self._keep_alive = self._parser.should_keep_alive()
-        response = Response(status, self._reason, tuple(end_to_end(headers)), self)
+        response = Response(status, self._reason, tuple(end_to_end(headers)), self, self._at_once)
         self._head.set_result(response)
         if self._method == "HEAD":  # the parser cannot know that no body follows
             self._keep_alive = False
