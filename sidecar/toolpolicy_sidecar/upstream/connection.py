@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of the head; or a trailer, which nobody looks at."""
-        if b"\0" in value:
+        if 0 in value:  # NUL
             raise MalformedAnswer(self.origin, "NUL in a header", sent=True)
         self._headers.append((name, value))
 

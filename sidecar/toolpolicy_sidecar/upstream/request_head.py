@@ -37,5 +37,5 @@ def chunked(request: Request) -> bool:
 
 def _refuse_unsendable(head: bytes, lines: int) -> None:
     """`head` is made of so many lines, each with its end. Raises UnsendableRequest when one of them holds another."""
-    if head.count(b"\r") != lines or head.count(b"\n") != lines or b"\0" in head:
+    if head.count(b"\r") != lines or head.count(b"\n") != lines or 0 in head:
         raise UnsendableRequest("a header or the target holds CR, LF or NUL")
