@@ -130,11 +130,13 @@ class HttpRelay:
 
     async def _stream(self, response: Response, headers: tuple[Header, ...], watch: Watch) -> None:
         """As it comes, no faster than the agent reads."""
-        piece = await next_piece(response, watch)
         length = content_length(response)
+        body = response.at_once() if length is not None else None
+        piece = await next_piece(response, watch) if body is None else body
         self._progress.status = response.status
         if length is not None and length == len(piece) and response.status not in {204, 304}:
-            await next_piece(response, watch)  # the end: nothing is left of a body of this length
+            if body is None:
+                await next_piece(response, watch)  # the end: nothing is left of a body of this length
             self._keep(response, piece)
             await self._reply.whole(response.status, headers, piece)
             return
@@ -152,15 +154,17 @@ class HttpRelay:
     async def _redacted(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
     ) -> None:
-        first = await next_piece(response, watch)
         kind = (response.header(b"content-type") or b"").decode("latin-1")
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        if content_length(response) is None and not self._call.tool.keeps_answers:
+        if content_length(response) is not None or self._call.tool.keeps_answers:
+            body = await whole(response, watch, self._limit_bytes)
+        else:
+            first = await next_piece(response, watch)
             text = cleanse.http_text(redactor, kind, encoding, first, self._limit_bytes)
             if text is not None:
                 await self._texts(response, first, headers, watch, redactor, text)
                 return
-        body = await whole(response, watch, self._limit_bytes, first) if first else b""
+            body = await whole(response, watch, self._limit_bytes, first) if first else b""
         plain = await plainly(body, encoding, self._limit_bytes)
         if plain is None:
             if redactor.on_unscannable == "Refuse":
@@ -258,6 +262,8 @@ async def whole(response: Response, watch: Watch, limit_bytes: int, first: bytes
     over = Problem(Reason.AnswerTooLarge, f"it is over {limit_bytes} bytes")
     if (length or size) > limit_bytes:
         raise Stopped(over)
+    if length is not None and (body := response.at_once()) is not None:
+        return body
     while piece := await next_piece(response, watch):
         size += len(piece)
         if size > limit_bytes:
