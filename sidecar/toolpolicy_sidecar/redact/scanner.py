@@ -10,8 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
 
 import re2
 
@@ -19,20 +18,13 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, compiled, options
+from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, options
+from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
+from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
 from toolpolicy_sidecar.redact.tokens import Session
-from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
 from toolpolicy_sidecar.redact.views import unescape, views
 
-if TYPE_CHECKING:
-    from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
-
-BUDGET_S = 5.0
-BUDGET_S_PER_BYTE = 5e-6
-LEAST_BUDGET_S = 0.1
-"""Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
-CHECKED_MATCHES = 16
 SMALL_BYTES = 4 * 1024
 """Beyond, two searches with an automaton each are better than one with the product of both."""
 DISGUISE = rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
@@ -46,20 +38,6 @@ _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
-
-
-class Rule(NamedTuple):
-    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit.
-    `replacement` None: a placeholder that tells values apart."""
-
-    name: str
-    sign: str
-    expression: Callable[[], Expression]
-    replacement: bytes | None
-    anchored: bool = False
-    validator: "Validator | None" = None
-    keyed: bool = False
-
 
 Span = tuple[int, int, int]
 """Start, end as a negative number, order of the rule: orders as regions are named."""
@@ -115,11 +93,9 @@ class Scanner:
     ) -> "Scanner":
         """`key`: of the placeholders that tell values apart. `cpu_s`: what this thread has used, in seconds.
         Patterns come before detectors in the order. Raises InvalidPattern."""
-        patterns = [
-            _pattern(pattern, compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
-        ]
-        detectors, names = _detectors(redaction) if redaction.detectors else ((), ())
-        rules = [_rule(detector, redaction.action) for detector in detectors]
+        patterns = [of_pattern(pattern) for pattern in redaction.patterns]
+        detectors, names = chosen_detectors(redaction) if redaction.detectors else ((), ())
+        rules = [of_detector(detector, redaction.action) for detector in detectors]
         tokenizes = redaction.action == "Tokenize"
         return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s, tokenizes=tokenizes, names=names)
 
@@ -195,7 +171,7 @@ class Scanner:
         pieces.append(text[at:])
         return b"".join(pieces)
 
-    def patience(self, size_bytes: int) -> "Patience":
+    def patience(self, size_bytes: int) -> Patience:
         """For the work on a text of this size."""
         return Patience(self._cpu_s, size_bytes)
 
@@ -266,33 +242,6 @@ class Scanner:
             yield span
 
 
-class Patience:
-    """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches."""
-
-    __slots__ = ("_count", "_cpu_s", "_ends_s", "_size_bytes")
-
-    def __init__(self, cpu_s: Callable[[], float], size_bytes: int) -> None:
-        self._cpu_s, self._size_bytes = cpu_s, size_bytes
-        self._count, self._ends_s = 0, 0.0
-
-    def spend(self) -> None:
-        """A search more. Raises Unscannable."""
-        self._count += 1
-        if self._count == CHECKED_MATCHES:
-            granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
-            self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
-        elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
-            raise Unscannable("the policy's patterns take too long on it")
-
-
-def is_anchored(expression: str) -> bool:
-    r"""Whether an RE2 expression may ask where its text begins or ends. Errs on the side of yes: `\Q…\E`
-    can hide anything, and `^` counts even inside of a class, unless it opens it."""
-    if re.search(r"\\[AzZQ]", expression):
-        return True
-    return re.search(r"[$^]", re.sub(r"\\.", "", expression, flags=re.DOTALL).replace("[^", "[")) is not None
-
-
 def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     r"""`\C` matches single bytes: no mask may leave half a character behind."""
     while start and text[start] & 0xC0 == 0x80:
@@ -300,42 +249,6 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
     return start, end
-
-
-def _pattern(pattern: snapshot.Pattern, expression: Expression) -> Rule:
-    replacement = None if pattern.replace is None else pattern.replace.encode()
-    anchored = is_anchored(pattern.regex)
-    return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
-
-
-def _detectors(redaction: snapshot.Redaction) -> "tuple[tuple[Detector, ...], Iterable[str]]":
-    """Those that are asked for, and the names of all. Raises InvalidPattern."""
-    from toolpolicy_sidecar.redact.detectors import (  # noqa: PLC0415 -- the table costs time and memory
-        DETECTORS,
-        chosen,
-    )
-
-    try:
-        return chosen(redaction.detectors, redaction.min_confidence), DETECTORS
-    except LookupError as error:
-        raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
-
-
-def _rule(detector: "Detector", action: snapshot.Action) -> Rule:
-    return Rule(
-        detector.name,
-        detector.trigger,
-        partial(_expression, detector.expression),
-        {"Hash": None, "Tokenize": None, "Drop": b""}.get(action, mask(detector.name)),
-        validator=detector.validator,
-        keyed=detector.keyed,
-    )
-
-
-@cache
-def _expression(expression: str) -> Expression:
-    """A detector's, compiled when its trigger is first met: most never are."""
-    return Expression(expression, captures="(" in expression.replace("(?", ""))
 
 
 def _union(expressions: Iterable[str]) -> Expression | None:
