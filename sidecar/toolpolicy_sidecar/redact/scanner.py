@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cache
 
@@ -149,10 +149,25 @@ class Scanner:
                 for start, minus_end, order in self._found(view.text, orders):
                     begin, end = view.source_span(start, -minus_end)
                     spans.append((begin, -end, order))
-        if not spans:
-            return []
+        return self._regions(text, spans)
+
+    def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
+        """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
+        matches."""
+        spans: list[Span] = []
+        for order, rule in enumerate(self._rules):
+            for start, end in rule.expression().each(text, at):
+                if start != end:
+                    spans.append((start, -end, order))
+                if len(spans) > most:
+                    return []
+        if len(spans) == 1 and self.placeholders.none_near(text, spans[0][0], -spans[0][1]):
+            return [(spans[0][0], -spans[0][1], spans[0][2])]
+        return self._regions(text, spans)
+
+    def _regions(self, text: bytes, spans: list[Span]) -> list[Region]:
         regions: list[Region] = []
-        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
+        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)) if spans else ():
             if regions and start < regions[-1][1]:
                 begin, end, first = regions[-1]
                 regions[-1] = (begin, max(end, -minus_end), first)
@@ -162,11 +177,10 @@ class Scanner:
 
     def redacted(self, text: bytes, regions: list[Region], hits: Counter[str]) -> bytes:
         """Every region replaced, and counted under its name in `hits`."""
-        pieces, at = [], 0
+        pieces: list[bytes] = []
+        at = 0
         for start, end, order in regions:
-            rule = self._rules[order]
-            pieces += [text[at:start], self._replacement(rule, text[start:end])]
-            hits[rule.name] += 1
+            pieces += (text[at:start], self.replacement(order, text[start:end], hits))
             at = end
         pieces.append(text[at:])
         return b"".join(pieces)
@@ -175,7 +189,10 @@ class Scanner:
         """For the work on a text of this size."""
         return Patience(self._cpu_s, size_bytes)
 
-    def _replacement(self, rule: Rule, value: bytes) -> bytes:
+    def replacement(self, order: int, value: bytes, hits: dict[str, int]) -> bytes:
+        """What stands for this value, which the rule of this order has hit; counted in `hits`."""
+        rule = self._rules[order]
+        hits[rule.name] = hits.get(rule.name, 0) + 1
         if rule.replacement is not None:
             return rule.replacement
         value = unescape(value) if b"\\" in value else value
@@ -228,9 +245,12 @@ class Scanner:
                     spans.append((begin, -stop, order))
         return spans
 
-    def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
+    def _outside_placeholders(self, text: bytes, spans: list[Span]) -> list[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
         placeholders = self.placeholders.spans(text)
+        if not placeholders:
+            return spans
+        left: list[Span] = []
         index = 0
         for span in spans:
             while index < len(placeholders) and placeholders[index][1] <= span[0]:
@@ -239,7 +259,8 @@ class Scanner:
                 start, end = placeholders[index]
                 if start <= span[0] and -span[1] <= end:
                     continue
-            yield span
+            left.append(span)
+        return left
 
 
 def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:

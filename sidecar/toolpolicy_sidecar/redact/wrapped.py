@@ -30,6 +30,9 @@ _HEX = "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){10,}"
 
 EXPRESSION = f"{_BASE64}|{_HEX}"
 """RE2: what looks like one."""
+LEAST_CHARACTERS = 14
+CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
+"""So many of these on end, at least; in base64 there may be line breaks between them."""
 _any = Expression(EXPRESSION)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _WORD = re.compile(rb"[A-Za-z0-9+/_-]")
