@@ -6,7 +6,7 @@ from copy import copy
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact import document, in_place, wrapped
+from toolpolicy_sidecar.redact import binary, document, in_place, wrapped
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import mask
@@ -223,6 +223,9 @@ class Redactor:
             if not regions:
                 return text
             text = self._scanner.redacted(text, regions, hits)
+        opened = binary.opened(text) if depth < NESTED else None
+        if opened is not None:
+            return opened.redacted(lambda run: self._value(run, depth + 1, hits))
         for _ in range(_PASSES):
             found = Counter[str]()
             left = self._once(text, depth, found, key)

@@ -30,6 +30,9 @@ SMALL_BYTES = 4 * 1024
 DISGUISE = rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
 """RE2: what begins where a text reads otherwise when it is decoded."""
 DISGUISED = Expression(DISGUISE)
+VALUE_BYTES = 4096
+BESIDE_BYTES = 64
+"""No rule that wants to know the name of a value looks farther behind the value."""
 SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
@@ -216,7 +219,17 @@ class Scanner:
         return orders
 
     def _under_key(self, text: bytes, key: bytes) -> list[Span]:
-        """What rules find that look for a name and its value, read as `key="text"`."""
+        """What rules find that look for a name and its value, read as `key="text"`. The value begins where the text
+        does; that it may reach far is seen from its beginning."""
+        begun = text[:VALUE_BYTES]
+        spans = self._with_key(begun, key)
+        if len(text) > VALUE_BYTES and any(
+            -minus_end > VALUE_BYTES - BESIDE_BYTES for _, minus_end, _ in spans
+        ):
+            return self._with_key(text, key)
+        return spans
+
+    def _with_key(self, text: bytes, key: bytes) -> list[Span]:
         before = len(key) + 2
         joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
         orders = self._keyed.intersection(self._suspected(joined))
