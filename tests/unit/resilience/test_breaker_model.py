@@ -353,7 +353,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
 
 
 def test_the_breaker_does_what_the_model_does() -> None:
-    run_state_machine_as_test(BreakerAgainstModel, settings=_examples(100, steps=50))
+    run_state_machine_as_test(BreakerAgainstModel, settings=_examples(60, steps=50))
 
 
 @pytest.mark.long
