@@ -7,6 +7,8 @@ BIN := .venv/bin
 # Tests start hundreds of processes: each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
+# Images for CI often forbid Python to keep what it compiles. The tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-long fuzz check generate bench cluster-up cluster-down clean

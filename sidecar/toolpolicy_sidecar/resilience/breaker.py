@@ -4,14 +4,19 @@
       ▲                              ▲  ◀─ a probe failed, was slow, got lost ─┘ │
       └──────────────────────────────┼──── half_open_calls probes succeeded ─────┘
 
-Every permit carries the generation it was given in; each change of state begins a new one, and results of
+Every permit carries the generation it was given in; whatever a result decides begins a new one, and results of
 another generation (or of another breaker) are ignored. So a call that began before the circuit opened can
 neither close it nor open it a second time, and it cannot free the slot of a probe that it never was.
+
+Probes go by the clock: the open time after a probe counts from when it was sent, and a probe keeps the next one
+waiting for no longer than that. So a tool that hangs is tried as often as one that refuses, and is as soon back. A
+probe that was given up for its time alone begins no generation: if it succeeds in the end, and none that was sent
+after it has failed, that counts. Else a tool that takes longer than the open time could never come back.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -23,8 +28,8 @@ from toolpolicy_sidecar.resilience.open_time import floor_s, open_for_s
 State = Literal["Closed", "Open", "HalfOpen"]
 
 LEASE_GRACE_S = 1.0
-"""A probe's slot is held this long past its deadline. The caller enforces the deadline and reports in
-time; a lease that runs out belongs to a permit that got lost."""
+"""A probe's slot is held this long past its deadline, if that is before the next probe is due. The caller enforces
+the deadline and reports in time; a permit that does not come back by then got lost."""
 
 
 class Outcome(Enum):
@@ -93,6 +98,13 @@ class Permit(msgspec.Struct, eq=False):
     settled: bool = False
 
 
+class _Lease(NamedTuple):
+    """A probe in flight: when it is given up, and when it was sent."""
+
+    until: float
+    sent: float
+
+
 class CircuitBreaker:
     __slots__ = (
         "_config",
@@ -117,7 +129,7 @@ class CircuitBreaker:
         self._failures_in_row = 0
         self._rates = CallRates(config.rates) if config.rates else None
         self._slow_call = config.rates.slow_call if config.rates else None
-        self._leases: dict[Permit, float] = {}  # probes in flight, and when each is given up
+        self._leases: dict[Permit, _Lease] = {}  # probes in flight that are not given up
         self._probes_succeeded = 0
         self._probes_slow = 0  # of those that succeeded
         self._state: State = "Closed"
@@ -144,13 +156,17 @@ class CircuitBreaker:
         """Asks for one attempt, which the caller ends at `deadline` at the latest."""
         if self._state == "Closed":  # by itself, or forced
             return Permit(self._generation)
-        changes = self._expire(now)
+        changes: tuple[StateChange, ...] = ()
+        given_up = self._given_up(now)
+        if given_up is not None:
+            changes = (self._enter("Open", _NO_END, given_up.until, open_from=given_up.sent),)
         if self._state == "Open" and self._open_until is not None and now >= self._open_until:
-            changes += (self._change("HalfOpen", "open time over", now),)
+            changes += (self._enter("HalfOpen", "open time over", now),)
         refused = self._refusal(now, changes)
         if refused is None:
             probe = Permit(self._generation, changes)
-            self._leases[probe] = deadline + LEASE_GRACE_S
+            due_again = now + open_for_s(self._config, self._openings + 1)
+            self._leases[probe] = _Lease(min(deadline + LEASE_GRACE_S, due_again), now)
             return probe
         if self._config.mode == "Observe":
             return Permit(self._generation, changes, would_reject=refused)
@@ -174,17 +190,16 @@ class CircuitBreaker:
         permit.settled = True
         if self._config.mode in _FORCED:
             return None
-        expired = self._expire(now) if self._leases else ()
         if permit.generation is not self._generation:
-            return expired[0] if expired else None
+            return None
         if permit.would_reject is not None:  # passed by Observe: Auto would not know how it ended
             return None
         if retry_after_s is not None and outcome is _FAILURE:
             self._not_before = now + floor_s(self._config, retry_after_s)
         slow = self._slow_call is not None and duration_s * 1000 > self._slow_call.over_ms
-        if self._state == "HalfOpen":
+        if self._state != "Closed":
             return self._probed(permit, outcome, now, slow=slow, cause=cause)
-        if self._state == "Closed" and outcome is not _NEUTRAL:
+        if outcome is not _NEUTRAL:
             return self._sampled(now, failed=outcome is _FAILURE, slow=slow)
         return None
 
@@ -192,7 +207,6 @@ class CircuitBreaker:
         """Takes new limits. State, samples, probes in flight and the reopen deadline stay; a limit
         applies from the next record, the mode at once. A circuit that is forced no longer starts Closed,
         without samples."""
-        changes = self._expire(now)
         mode_before = self._config.mode
         if config.rates is None:
             self._rates = None
@@ -203,29 +217,29 @@ class CircuitBreaker:
         self._config = config
         self._slow_call = config.rates.slow_call if config.rates else None
         if config.mode == mode_before:
-            return changes
+            return ()
         if config.mode == "ForcedOpen":
-            return (*changes, *self._move("Open", "forced open by policy", now))
+            return self._move("Open", "forced open by policy", now)
         if config.mode == "ForcedClosed":
-            return (*changes, *self._move("Closed", "forced closed by policy", now))
+            return self._move("Closed", "forced closed by policy", now)
         if mode_before in _FORCED:
-            return (*changes, *self._move("Closed", "no longer forced by policy", now))
-        return changes
+            return self._move("Closed", "no longer forced by policy", now)
+        return ()
 
     def reset(self, now: float) -> tuple[StateChange, ...]:
         """Closes the circuit and forgets its samples. What the policy forces stays forced."""
         if self._config.mode in _FORCED:
             return ()
-        return (*self._expire(now), *self._move("Closed", "reset by hand", now))
+        return self._move("Closed", "reset by hand", now)
 
     def state_at(self, now: float) -> Standing:
-        """The truth at `now` without a call: an Open circuit whose time is over is HalfOpen, a HalfOpen
-        one whose probe got lost is Open again. Changes nothing; acquire and record report the change."""
+        """What a call would find at `now`: an Open circuit whose time is over is HalfOpen, a HalfOpen one with
+        a probe that has no end is Open again. Changes nothing; acquire reports the change."""
         state, reason, since, until = self._state, self._reason, self._since, self._open_until
-        lost_at = self._lost_at(now)
-        if lost_at is not None:
-            state, reason, since = "Open", _LOST, lost_at
-            until = lost_at + open_for_s(self._config, self._openings + 1)
+        given_up = self._given_up(now)
+        if given_up is not None:
+            state, reason, since = "Open", _NO_END, given_up.until
+            until = self._open_from(given_up.sent, self._openings + 1)
         if state == "Open" and until is not None and now >= until:
             state, reason, since, until = "HalfOpen", "open time over", until, None
         return Standing(state, reason, since, until)
@@ -244,22 +258,26 @@ class CircuitBreaker:
             # Never zero: a limit lowered to what has already succeeded still needs one more record.
             wanted = max(1, self._config.half_open_calls - self._probes_succeeded)
             if len(self._leases) >= wanted:
-                until = max(self._leases.values())
+                until = max(self._leases.values()).until
                 return Rejected("half-open, and every probe is in flight", until - now, changes)
         return None
 
     def _probed(
         self, permit: Permit, outcome: Outcome, now: float, *, slow: bool, cause: str
     ) -> StateChange | None:
-        del self._leases[permit]
+        lease = self._leases.pop(permit, None)
+        if lease is None and (slow or outcome is not _SUCCESS):  # given up: it has failed already
+            return None
+        sent = now if lease is None else lease.sent
         if outcome is _FAILURE:
-            return self._change("Open", f"probe failed: {cause}" if cause else "probe failed", now)
+            why = f"probe failed: {cause}" if cause else "probe failed"
+            return self._change("Open", why, now, open_from=sent)
         if outcome is _SUCCESS:
             self._probes_succeeded += 1
             self._probes_slow += slow
             too_slow = self._probes_too_slow()
             if too_slow:
-                return self._change("Open", too_slow, now)
+                return self._change("Open", too_slow, now, open_from=sent)
             if self._probes_succeeded >= self._config.half_open_calls:
                 count = self._probes_succeeded
                 return self._change(
@@ -287,15 +305,11 @@ class CircuitBreaker:
             reason = f"{count} consecutive failure{'s' if count > 1 else ''}"
         return self._change("Open", reason, now) if reason else None
 
-    def _lost_at(self, now: float) -> float | None:
+    def _given_up(self, now: float) -> _Lease | None:
         if self._state != "HalfOpen" or not self._leases:
             return None
         first = min(self._leases.values())
-        return first if now >= first else None
-
-    def _expire(self, now: float) -> tuple[StateChange, ...]:
-        lost_at = self._lost_at(now)
-        return () if lost_at is None else (self._change("Open", _LOST, lost_at),)
+        return first if now >= first.until else None
 
     def _move(self, after: State, reason: str, now: float) -> tuple[StateChange, ...]:
         """A change from outside. It begins a new generation even when the state is the wanted one."""
@@ -307,21 +321,29 @@ class CircuitBreaker:
         self._since = since
         return ()
 
-    def _change(self, after: State, reason: str, at: float) -> StateChange:
+    def _change(self, after: State, reason: str, at: float, *, open_from: float | None = None) -> StateChange:
+        """A result or a hand decided: what has not ended by now has no say any more."""
+        self._generation = object()
+        return self._enter(after, reason, at, open_from=open_from)
+
+    def _enter(self, after: State, reason: str, at: float, *, open_from: float | None = None) -> StateChange:
+        """`open_from`: when the probe was sent from which the open time counts. None: from now."""
         self._open_until = None
         if after == "Open" and self._config.mode != "ForcedOpen":
             self._openings = 1 if self._was_well(at) else self._openings + 1
-            self._open_until = max(at + open_for_s(self._config, self._openings), self._not_before)
+            self._open_until = self._open_from(at if open_from is None else open_from, self._openings)
         self._not_before = 0.0
         before, self._state = self._state, after
         self._reason, self._since = reason, at
-        self._generation = object()
         self._leases.clear()
         self._probes_succeeded = self._probes_slow = 0
         self._failures_in_row = 0
         if self._rates:
             self._rates.clear()
         return StateChange(before, after, reason, at, self._open_until)
+
+    def _open_from(self, began: float, openings: int) -> float:
+        return max(began + open_for_s(self._config, openings), self._not_before)
 
     def _was_well(self, now: float) -> bool:
         """It had been closed for at least as long as it had to be open before: whoever flaps is away more
@@ -332,4 +354,4 @@ class CircuitBreaker:
 
 
 _FORCED = frozenset({"ForcedOpen", "ForcedClosed"})
-_LOST = "probe failed: it never ended"
+_NO_END = "probe failed: it did not end"

@@ -18,17 +18,20 @@ from tests.unit.datapath.loopback import (
     world,
 )
 
-LIMITS = breaker(1, open_for_ms=1)
+SOON = breaker(1, open_for_ms=1)
 """Half-open a moment after it opened."""
+LIMITS = breaker(1, open_for_ms=60_000)
+"""A probe is waited for."""
 
 
 @pytest.fixture
 async def half_open() -> AsyncIterator[World]:
     """The next call is a probe."""
     async with world() as made:
-        made.install(tool_rules=rules(breaker=LIMITS))
+        made.install(tool_rules=rules(breaker=SOON))
         made.tool.script = broken
         assert (await (await made.agent()).call()).meta["toolpolicy.dev/reason"] == "ServerError"
+        made.install(tool_rules=rules(breaker=LIMITS))
         await asyncio.sleep(0.002)
         yield made
 

@@ -85,11 +85,11 @@ def test_half_open_time_is_reached_exactly_and_not_before() -> None:
     assert admitted(breaker, OPEN_FOR_S).changes
 
 
-def test_a_failed_probe_opens_for_another_period_and_names_its_cause() -> None:
+def test_a_failed_probe_opens_for_another_period_from_when_it_was_sent_and_names_its_cause() -> None:
     breaker = opened()
     change = breaker.record(admitted(breaker, 40.0), Outcome.FAILURE, 42.0, cause="AttemptTimeout")
-    assert change == StateChange("HalfOpen", "Open", "probe failed: AttemptTimeout", 42.0, 72.0)
-    assert refused(breaker, 71.9).reason == "probe failed: AttemptTimeout"
+    assert change == StateChange("HalfOpen", "Open", "probe failed: AttemptTimeout", 42.0, 70.0)
+    assert refused(breaker, 69.9).reason == "probe failed: AttemptTimeout"
 
 
 def test_as_many_probes_as_configured_are_admitted_and_needed() -> None:
@@ -136,7 +136,7 @@ def test_one_failed_probe_of_several_reopens_and_the_rest_are_late() -> None:
     assert breaker.record(probes[0], Outcome.FAILURE, 31.0) is not None
     assert breaker.record(probes[1], Outcome.SUCCESS, 32.0) is None
     assert breaker.record(probes[2], Outcome.FAILURE, 33.0) is None
-    assert breaker.open_until == 61.0
+    assert breaker.open_until == 60.0
 
 
 def test_a_window_of_calls_is_resized_and_keeps_the_newest() -> None:
@@ -246,7 +246,7 @@ def test_what_observe_let_pass_beside_the_probe_cannot_ask_for_time() -> None:
     assert breaker.record(beside, Outcome.FAILURE, 31.0, retry_after_s=200) is None
     change = breaker.record(probe, Outcome.FAILURE, 31.0)
     assert change is not None
-    assert change.open_until == 61.0
+    assert change.open_until == 60.0
 
 
 def test_a_permit_of_another_breaker_has_no_say() -> None:
@@ -282,8 +282,8 @@ def test_state_at_tells_the_truth_without_a_call() -> None:
     admitted(breaker, 100.0)
     assert breaker.state_at(105.9).state == "HalfOpen"
     lost = breaker.state_at(106.0)
-    assert (lost.state, lost.since, lost.open_until) == ("Open", 106.0, 136.0)
-    assert breaker.state_at(136.0).state == "HalfOpen"
+    assert (lost.state, lost.since, lost.open_until) == ("Open", 106.0, 130.0)
+    assert breaker.state_at(130.0).state == "HalfOpen"
     assert breaker.state == "HalfOpen"  # asking changed nothing
 
 

@@ -66,10 +66,10 @@ def test_case_05_the_lease_of_a_probe_that_never_settles_expires() -> None:
     assert refused(breaker, math.nextafter(lost_at, 0)).changes == ()
     verdict = refused(breaker, lost_at + 1)
     assert verdict.changes == (
-        StateChange("HalfOpen", "Open", "probe failed: it never ended", lost_at, lost_at + OPEN_FOR_S),
+        StateChange("HalfOpen", "Open", "probe failed: it did not end", lost_at, 30.0 + OPEN_FOR_S),
     )
-    assert verdict.retry_after_s == OPEN_FOR_S - 1
-    assert succeed(breaker, lost_at + OPEN_FOR_S) is not None
+    assert verdict.retry_after_s == 30.0 + OPEN_FOR_S - (lost_at + 1)
+    assert succeed(breaker, 30.0 + OPEN_FOR_S) is not None
 
 
 def test_case_05_much_later_both_changes_are_reported_with_their_own_times() -> None:
@@ -79,12 +79,35 @@ def test_case_05_much_later_both_changes_are_reported_with_their_own_times() -> 
     assert [(change.after, change.at) for change in probe.changes] == [("Open", 36.0), ("HalfOpen", 1000.0)]
 
 
-def test_case_05_a_probe_that_settles_after_its_lease_changes_nothing_more() -> None:
+@pytest.mark.parametrize("others", [[], [40.0], [40.0, 60.0]], ids=["nobody came", "refused", "probe"])
+def test_case_05_a_probe_that_succeeds_after_its_lease_closes_if_no_later_one_has_failed(
+    others: list[float],
+) -> None:
     breaker = opened()
-    probe = admitted(breaker, 30.0)
-    change = breaker.record(probe, Outcome.SUCCESS, 50.0)
+    late = admitted(breaker, 30.0)
+    for at in others:
+        breaker.acquire(at, deadline=at + DEADLINE_S)
+    change = breaker.record(late, Outcome.SUCCESS, 61.0)
     assert change is not None
-    assert (change.before, change.after, change.at) == ("HalfOpen", "Open", 36.0)
+    assert change.after == "Closed"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILURE, Outcome.NEUTRAL])
+def test_case_05_a_probe_that_fails_after_it_was_given_up_is_no_second_failure(outcome: Outcome) -> None:
+    breaker = opened()
+    late = admitted(breaker, 30.0)
+    younger = admitted(breaker, 30.0 + OPEN_FOR_S)
+    assert breaker.record(late, outcome, 61.0) is None
+    refused(breaker, 62.0)  # and it has not freed the younger one's slot
+    assert breaker.record(younger, Outcome.SUCCESS, 62.0) is not None
+
+
+def test_case_05_a_probe_that_was_given_up_has_no_say_once_a_later_one_failed() -> None:
+    breaker = opened()
+    late = admitted(breaker, 30.0)
+    breaker.record(admitted(breaker, 60.0), Outcome.FAILURE, 60.5)
+    assert breaker.record(late, Outcome.SUCCESS, 61.0) is None
+    assert breaker.open_until == 90.0
 
 
 def test_case_05_a_timeout_reported_just_after_the_deadline_is_the_probes_own_failure() -> None:

@@ -56,9 +56,36 @@ def test_a_lost_probe_is_an_opening_too() -> None:
     circuit = CircuitBreaker(LIMITS)
     settle(circuit, Outcome.FAILURE, 0)
     circuit.acquire(30, deadline=35)  # and lost: given up at 36
-    assert circuit.state_at(36).open_until == 96
-    assert not isinstance(circuit.acquire(95, deadline=99), Permit)
-    assert circuit.open_until == 96
+    assert circuit.state_at(36).open_until == 90
+    assert not isinstance(circuit.acquire(89, deadline=99), Permit)
+    assert circuit.open_until == 90
+
+
+def test_a_tool_that_hangs_is_tried_as_seldom_as_one_that_refuses() -> None:
+    """Every probe of it has no end for far longer than the circuit is open."""
+    circuit = CircuitBreaker(LIMITS)
+    settle(circuit, Outcome.FAILURE, 0)
+    tried = [now for now in range(1100) if isinstance(circuit.acquire(now, deadline=now + 10_000), Permit)]
+    assert tried == [30, 90, 210, 450, 750, 1050]
+
+
+def test_the_open_time_counts_from_when_the_probe_was_sent() -> None:
+    circuit = opened_thrice()
+    probe = circuit.acquire(210, deadline=500)
+    assert isinstance(probe, Permit)
+    circuit.record(probe, Outcome.FAILURE, 440)
+    assert circuit.open_until == 210 + 240
+
+
+def test_a_wish_of_a_probe_that_was_given_up_counts_for_the_next_opening() -> None:
+    circuit = opened_thrice()
+    late = circuit.acquire(210, deadline=1000)
+    assert isinstance(late, Permit)
+    circuit.acquire(450, deadline=1000)
+    assert circuit.record(late, Outcome.FAILURE, 740, retry_after_s=100) is None
+    assert circuit.state_at(750).open_until == 840
+    assert not isinstance(circuit.acquire(839, deadline=1000), Permit)
+    assert isinstance(circuit.acquire(840, deadline=1000), Permit)
 
 
 def test_closed_for_as_long_as_it_was_open_begins_anew() -> None:

@@ -307,15 +307,8 @@ POLLY = (
         (
             Step(0, "F", "Open"),
             Step(5, "(X", "HalfOpen"),
-            Step(10.5, "X", "HalfOpen"),  # they let one more pass after another 5 s: two at a tool that hangs
-            Step(
-                12,
-                "X",
-                "HalfOpen",
-                ours="Open",
-                why="its lease is over: it counts as failed, at its own time",
-            ),
-            Step(16, "S", "Closed"),
+            Step(10.5, "(X", "HalfOpen"),  # one more passes after another 5 s
+            Step(12, ")S", "Closed"),
         ),
     ),
 )

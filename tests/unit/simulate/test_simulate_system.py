@@ -12,39 +12,11 @@ from toolpolicy_sidecar.simulate.observed import ToolObserved
 OPEN_FOR_S = 10
 BREAKER = {"consecutiveFailures": 3, "openFor": f"{OPEN_FOR_S}s"}
 RETRY = {"maxAttempts": 5, "idempotent": True, "backoff": {"base": "20ms", "max": "200ms"}}
-TIMEOUT = {"total": "8s", "attempt": "1s", "connect": "500ms"}
 BUDGET_WINDOW_S = 10
-TIMEOUT_S = 2
-"""Of an attempt, where a policy sets no other."""
 
 
 def amplification(tool: ToolObserved, start_s: int, end_s: int) -> float:
     return sum(tool.attempts[start_s:end_s]) / sum(tool.calls[start_s:end_s])
-
-
-@pytest.mark.parametrize(
-    ("kind", "protocol"),
-    [("Refused", "HTTP"), ("Refused", "MCP"), ("Unreachable", "HTTP"), ("Reset", "HTTP")],
-)
-def test_an_outage_gets_one_probe_per_open_time_and_recovery_is_quick(kind: str, protocol: str) -> None:
-    """At most 1.2 attempts per half-open period per pod; 95 % of the traffic within openFor + 1 s."""
-    outage = {"name": "outage", "at": "20s", "for": "100s", "outage": kind}
-    rules = policy(protocol=protocol, circuitBreaker=BREAKER, retry=RETRY, timeout=TIMEOUT)
-    tool, rows = played(rules, scenario(outage, duration="140s", callsPerSecond=12))
-    opened, recovery = rows["outage"].opened, rows["after outage"].recovery
-    assert opened is not None
-    assert opened.pods == 3
-    assert recovery is not None
-    assert recovery.traffic_s is not None
-    all_open_s = 20 + int(opened.last_s) + 2  # by then, what had begun before has ended
-    attempts = sum(tool.attempts[all_open_s:120])
-    periods = 3 * (120 - all_open_s) / OPEN_FOR_S
-    measured(
-        f"simulated outage ({kind}, {protocol}): {attempts} attempts in {periods:.1f} half-open periods,"
-        f" traffic back after {recovery.traffic_s:.0f} s (openFor {OPEN_FOR_S} s)"
-    )
-    assert 0.5 * periods <= attempts <= 1.2 * periods
-    assert recovery.traffic_s <= OPEN_FOR_S + 1
 
 
 @pytest.mark.parametrize("percent", [50, 100])
@@ -170,9 +142,8 @@ def test_an_hour_of_a_fleet() -> None:
     measured(
         f"simulated hour, 100 calls a second: {took_s:.0f} s of CPU, {calls / took_s:,.0f} calls a second"
     )
-    longest = OPEN_FOR_S + TIMEOUT_S + 1  # a probe that hangs opens the circuit again when its time is over
     for name in ("outage", "brown-out", "storm", "hang"):
         recovery = rows[f"after {name}"].recovery
         assert recovery is not None
         assert recovery.traffic_s is not None
-        assert recovery.traffic_s <= longest
+        assert recovery.traffic_s <= OPEN_FOR_S + 1
