@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 GROUP, PLURAL = "monitoring.coreos.com", "prometheusrules"
 WHERE = (GROUP, "v1", AGENTS, PLURAL)
 NAME = "toolpolicy-objective"
-KIND = {
+KIND: dict[str, Any] = {
     "metadata": {"name": f"{PLURAL}.{GROUP}"},
     "spec": {
         "group": GROUP,

@@ -72,7 +72,7 @@ class Cluster:
         self.rbac: Any = client.RbacAuthorizationV1Api(self._client)
         self.objects = client.CustomObjectsApi(self._client)
         self.leases = client.CoordinationV1Api(self._client)
-        self.extensions = client.ApiextensionsV1Api(self._client)
+        self.extensions: Any = client.ApiextensionsV1Api(self._client)
 
     def close(self) -> None:
         self._client.close()
