@@ -94,7 +94,7 @@ def failures(
     for each in dict.fromkeys(each.text for each in found):
         text = each
         for name, value in names.items():
-            text = re.sub(rf"(?<![\w$]){re.escape(name)}(?![\w=])", lambda _, value=value: value, text)
+            text = re.sub(rf"(?<![\w$]){re.escape(name)}(?![\w=])", value.replace("\\", r"\\"), text)
         if text.startswith("POD="):
             text += '; test -n "$POD"'
         try:

@@ -95,7 +95,7 @@ async def test_it_follows_the_policy(cluster: Cluster, control_plane: Path, tmp_
         # The kind comes later than the operator.
         cluster.extensions.create_custom_resource_definition(KIND)
         found = await until(rule, "the rule is written", 40)
-        owner = cluster.objects.get_namespaced_custom_object(
+        owner: Any = cluster.objects.get_namespaced_custom_object(
             "toolpolicy.dev", "v1alpha1", AGENTS, "toolpolicies", "objective"
         )
         assert [each["uid"] for each in found["metadata"]["ownerReferences"]] == [owner["metadata"]["uid"]]
