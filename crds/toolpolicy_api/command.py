@@ -26,6 +26,14 @@ VERBS = {
         "toolpolicy_sidecar.top.command:run",
         "shows a sidecar's circuits and failing calls in a terminal",
     ),
+    "switch": (
+        "toolpolicy_sidecar.switch:run",
+        "takes a tool out of use in one sidecar, or lets its calls pass",
+    ),
+    "runbook": (
+        "toolpolicy_operator.runbook.command:run",
+        "writes what to do when a tool of a policy breaks",
+    ),
     "validate": ("toolpolicy_api.validate:run", "checks policy files as the cluster would"),
     "crd": ("toolpolicy_api.validate:print_crd", "prints the CustomResourceDefinition"),
 }

@@ -16,6 +16,7 @@ from toolpolicy_operator.lease import Lease
 from toolpolicy_operator.metrics import Metrics
 from toolpolicy_operator.reconcile import Reconcile
 from toolpolicy_operator.settings import Settings
+from toolpolicy_operator.slo.publish import LOOK_EVERY_S, Rules
 from toolpolicy_operator.slo.store import SAVE_EVERY_S, Budgets
 from toolpolicy_operator.tls.material import Material
 from toolpolicy_operator.uncovered import Uncovered
@@ -44,6 +45,9 @@ class Leader:
         self._events = Events(self._api, metrics)
         self._reconcile = Reconcile(self._api, self._index, self._fleet)
         self._budgets = Budgets(self._api, self._index)
+        self._rules = None
+        if settings.rules is not None:
+            self._rules = Rules(self._api, self._index, settings.rules, settings.resync_s)
         self._writer = Writer(
             self._api, self._index, self._fleet, metrics, self._budgets, on_written=self._events.told
         )
@@ -108,6 +112,8 @@ class Leader:
                 (self._settings.resync_s, "leader label", self._take_service),
             ):
                 group.create_task(_regularly(every_s, what, task))
+            if self._rules:
+                group.create_task(_regularly(LOOK_EVERY_S, "burn-rate alerts", self._rules.look))
             await _persist("bootstraps", self._reconcile.repair)
 
     async def _certificates(self) -> None:

@@ -4,6 +4,8 @@ import argparse
 import os
 from typing import NamedTuple
 
+from toolpolicy_operator.slo.rule import RUNBOOKS, Style
+
 
 class Settings(NamedTuple):
     """Names of this release's objects in the cluster; nothing is guessed."""
@@ -17,6 +19,8 @@ class Settings(NamedTuple):
     health_port: int
     log_level: str
     resync_s: float
+    rules: Style | None
+    """None: no PrometheusRules are kept."""
 
     @property
     def service(self) -> str:
@@ -52,12 +56,18 @@ def parse(argv: list[str]) -> Settings:
     flag("health-port", "metrics and probes", "9090")
     flag("log-level", "debug, info, warning or error", "info")
     flag("resync", "seconds between full lists, since a watch can end unnoticed", "60")
+    flag("rules", "on: keep a PrometheusRule for each policy with an slo; off", "off")
+    flag("rule-labels", "labels of these, such as release=prometheus,team=agents", "")
+    flag("runbooks", "where the pages of their alerts are", RUNBOOKS)
     options = parser.parse_args(argv)
+    if options.rules not in {"on", "off"}:
+        parser.error(f"--rules is on or off, not {options.rules!r}")
     if options.certificates not in {"own", "given"}:
         parser.error(f"--certificates is own or given, not {options.certificates!r}")
     try:
         ports = int(options.channel_port), int(options.health_port)
         resync_s = float(options.resync)
+        labels = _labels(options.rule_labels)
     except ValueError as wrong:
         parser.error(str(wrong))
     return Settings(
@@ -69,4 +79,16 @@ def parse(argv: list[str]) -> Settings:
         *ports,
         options.log_level,
         resync_s,
+        Style(labels, options.runbooks) if options.rules == "on" else None,
     )
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Raises ValueError."""
+    labels = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not (key and equals):
+            raise ValueError(f"--rule-labels is KEY=VALUE,KEY=VALUE, not {text!r}")
+        labels[key] = value
+    return labels

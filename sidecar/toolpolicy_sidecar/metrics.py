@@ -151,6 +151,7 @@ class Metrics:
         for of in runtime.circuits:
             key = (of.policy, of.server, of.tool)
             self._durations.declare(key)
+            self._upstream.declare(key)
             for each in get_args(Result):
                 self._results.declare((*key, each))
 

@@ -255,6 +255,10 @@ def test_rights_are_the_least() -> None:
         ],
         "ClusterRole/toolpolicy-webhook": webhook,
     }
+    assert rules("prometheusRule.enabled=true", "prometheusRule.perPolicy=false") == rules()
+    rule_right = ("monitoring.coreos.com", "prometheusrules", (), "get list create patch delete")
+    with_rules = [*CLUSTER_RIGHTS, rule_right, *BUNDLE_RIGHTS]
+    assert rules("prometheusRule.enabled=true")["ClusterRole/toolpolicy-operator"] == with_rules
     assert rules("certManager.enabled=true") == {
         "ClusterRole/toolpolicy-operator": CLUSTER_RIGHTS,
         "Role/toolpolicy-operator": [
@@ -428,6 +432,21 @@ def test_the_alerts_are_those_of_the_file_and_lead_to_the_runbooks_that_are_name
     assert rule["spec"] == yaml.safe_load(
         text.replace("https://toolpolicy.dev/runbooks", "https://wiki.example/tp")
     )
+
+
+def test_the_operator_is_told_how_its_own_rules_look() -> None:
+    def told(*values: str) -> list[str]:
+        (operator,) = [
+            d for d in of_kind(render(*values), "Deployment") if d["metadata"]["name"].endswith("-operator")
+        ]
+        arguments = operator["spec"]["template"]["spec"]["containers"][0]["args"]
+        return [each for each in arguments if re.match("--(rule|runbook)", each)]
+
+    assert told() == told("prometheusRule.enabled=true", "prometheusRule.perPolicy=false") == []
+    assert told("prometheusRule.enabled=true") == ["--rules=on", "--runbooks=https://toolpolicy.dev/runbooks"]
+    labels = ["prometheusRule.labels.team=agents", "prometheusRule.labels.release=prometheus"]
+    found = told("prometheusRule.enabled=true", *labels)
+    assert found[-1] == "--rule-labels=release=prometheus,team=agents"
 
 
 def test_the_dashboards_are_shipped_as_they_were_built() -> None:

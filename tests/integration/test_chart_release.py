@@ -20,6 +20,7 @@ import yaml
 import localcluster
 from localcluster.kube import CommandFailed, Kube
 from tests.corpus.policies import GOOD
+from tests.integration.test_burn_rate_rules import KIND
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -122,18 +123,28 @@ NO_VALIDATOR = ("--set", "webhook.validator.failurePolicy=Ignore")
 def put_policy(kube: Kube) -> dict[str, Any]:
     policy = copy.deepcopy(GOOD)
     policy["metadata"] = {"name": "agent", "namespace": AGENTS}
+    policy["spec"]["tools"][0]["slo"] = {"availability": 99.5, "window": "30d"}
     until(lambda: kube.apply(policy), "the policy is taken")
     return policy
 
 
 def test_the_operator_needs_no_other_rights_and_nothing_of_it_stays(kube: Kube, tmp_path: Path) -> None:
-    helm(kube, "install", CHART, *NO_VALIDATOR)
+    kube.apply({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **KIND})
+    helm(
+        kube,
+        "install",
+        CHART,
+        *NO_VALIDATOR,
+        "--set",
+        "prometheusRule.enabled=true,prometheusRule.labels.a=b",
+    )
     put_policy(kube)
     with operator(kube, tmp_path) as log:
         until(lambda: all(bundles(kube)), "the CA is in both webhook configurations")
         until(lambda: kube.get("configmap", "toolpolicy-bootstrap", AGENTS), "the bootstrap ConfigMap")
         until(lambda: kube.get("toolpolicy", "agent", AGENTS)["status"]["conditions"], "the status")
         until(lambda: kube.get("pods", namespace=SYSTEM, selector="toolpolicy.dev/leader=true"), "the label")
+        until(lambda: kube.get("prometheusrules", "toolpolicy-agent", AGENTS), "the alerts of the policy")
         made = {name.rpartition("/")[2] for name in left(kube)}
         secrets = {f"{NAME}-{what}" for what in ("ca", "operator-tls", "webhook-tls")}
         assert {f"{NAME}-operator", "toolpolicy-bootstrap"} | secrets <= made
@@ -142,6 +153,7 @@ def test_the_operator_needs_no_other_rights_and_nothing_of_it_stays(kube: Kube, 
     assert '"level": "error"' not in said, said
     helm(kube, "uninstall", "--wait")
     until(lambda: not left(kube), "nothing is left", seconds=90)
+    until(lambda: not kube.get("prometheusrules", namespace=AGENTS), "nor the alerts of the policy")
 
 
 @pytest.mark.parametrize("server_side", ["true", "false"], ids=["server-side apply", "three-way merge"])

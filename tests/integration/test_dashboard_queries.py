@@ -21,9 +21,12 @@ import yaml
 from prometheus_client import start_http_server
 
 from localcluster import packages
+from tests.commands import commands, of_docs
 from tests.integration.test_sidecar_process import Process, free_port, request
+from toolpolicy_api.check import parse
 from toolpolicy_operator.metrics import ConditionNow
 from toolpolicy_operator.metrics import Metrics as OperatorMetrics
+from toolpolicy_operator.runbook.page import pages
 
 pytestmark = pytest.mark.integration
 FILES = Path(__file__).parents[2] / "charts" / "toolpolicy" / "files"
@@ -76,8 +79,7 @@ def upstream() -> Iterator[int]:
         thread.join()
 
 
-@contextlib.contextmanager
-def sidecar(folder: Path, server: int) -> Iterator[Process]:
+def policy(server: int) -> dict[str, Any]:
     tools: list[dict[str, Any]] = [
         {"name": "fine", "server": "desk", "match": {"path": "/fine"}},
         {
@@ -94,7 +96,7 @@ def sidecar(folder: Path, server: int) -> Iterator[Process]:
             },
         },
     ]
-    policy = {
+    return {
         "apiVersion": "toolpolicy.dev/v1alpha1",
         "kind": "ToolPolicy",
         "metadata": {"name": "agent", "namespace": "support"},
@@ -104,8 +106,12 @@ def sidecar(folder: Path, server: int) -> Iterator[Process]:
             "tools": tools,
         },
     }
+
+
+@contextlib.contextmanager
+def sidecar(folder: Path, server: int) -> Iterator[Process]:
     path = folder / "policy.yaml"
-    path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+    path.write_text(yaml.safe_dump(policy(server)), encoding="utf-8")
     process = Process(folder, "--policies", str(path))
     try:
         process.started()
@@ -185,6 +191,11 @@ def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest
     wanted = queries()
     assert len(wanted) > 30
     with upstream() as server, sidecar(tmp_path, server) as proxy, operator() as told:
+        _, page = pages(parse(policy(server)))
+        wanted += [
+            Query("runbook of broken", each.text) for each in commands(page, "") if each.kind == "promql"
+        ]
+        assert len(wanted) > len(queries())
         targets = {"agent": proxy.metrics, "operator": told}
         with prometheus(tmp_path, targets) as address:
             missing, ends = wanted, time.monotonic() + WITHIN_S
@@ -195,3 +206,6 @@ def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest
                 missing = [each for each in missing if not has_data(address, each.expr)]
             assert not missing, "\n".join(f"{panel}: {expr}" for panel, expr in missing)
             assert not has_data(address, "toolpolicy_nobody_has_this")
+            for each in of_docs():
+                if each.kind == "promql":
+                    has_data(address, each.text)  # often none, but Prometheus takes it

@@ -39,12 +39,12 @@ def free_port() -> int:
 class Operator:
     """One replica."""
 
-    def __init__(self, kubeconfig: Path, name: str, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, name: str, log: Path, *more: str) -> None:
         self.name, self.channel, self._log = name, free_port(), log.open("wb")
         command = [sys.executable, "-m", "toolpolicy_api.command", "operator"]
         flags = [f"--namespace={SYSTEM}", f"--pod={name}", f"--channel-port={self.channel}"]
         self.health = free_port()
-        flags += [f"--health-port={self.health}", "--resync=10", "--owner=toolpolicy-operator"]
+        flags += [f"--health-port={self.health}", "--resync=10", "--owner=toolpolicy-operator", *more]
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
         self.process = subprocess.Popen(
             [*command, *flags], env=environment, stdout=self._log, stderr=self._log
@@ -72,7 +72,7 @@ class Cluster:
         self.rbac: Any = client.RbacAuthorizationV1Api(self._client)
         self.objects = client.CustomObjectsApi(self._client)
         self.leases = client.CoordinationV1Api(self._client)
-        self.extensions = client.ApiextensionsV1Api(self._client)
+        self.extensions: Any = client.ApiextensionsV1Api(self._client)
 
     def close(self) -> None:
         self._client.close()

@@ -11,6 +11,7 @@ import yaml
 from dashboards import debug, executive, on_call
 from dashboards.panels import text
 from docs.metrics import page
+from toolpolicy_operator.slo.rule import FAST, SLOW
 
 ROOT = Path(__file__).parents[3]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -22,7 +23,9 @@ RULES: list[dict[str, Any]] = [
     ]
     for rule in group["rules"]
 ]
-ALERTS = {rule["alert"]: rule["labels"]["severity"] for rule in RULES if "alert" in rule}
+ALERTS = {rule["alert"]: rule["labels"]["severity"] for rule in RULES if "alert" in rule} | {
+    alert.name: alert.severity for alert in (FAST, SLOW)
+}
 METRICS = dict(re.findall(r"^\| `(toolpolicy_\w+)` \| (\w+)", page(), re.MULTILINE))
 EXPOSED = set(METRICS) | {
     f"{name}_{part}"

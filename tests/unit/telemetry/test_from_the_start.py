@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from tests.unit.telemetry.observed import Observed, observed
+from toolpolicy_api.slo import DAY_S, Slo
+from toolpolicy_operator.slo.rule import objectives
 from toolpolicy_sidecar.metrics import result
 from toolpolicy_sidecar.reasons import CallOutcome
 
@@ -21,8 +23,11 @@ TOOLS = {"search", "ticket", "*"}
 
 
 def counted_in_rules() -> set[str]:
-    """Of sidecars: what a rule takes the rate or the increase of."""
+    """Of sidecars: what a rule takes the rate or the increase of, those of objectives included."""
     text = RULES.read_text(encoding="utf-8")
+    text += str([each[4:] for each in objectives("support/agent", Slo(99.5, 5000, DAY_S))]).replace(
+        "FUNCTION", "rate"
+    )
     names = set(re.findall(r"(?:rate|increase)\((toolpolicy_\w+)", text))
     return {name for name in names if not name.startswith("toolpolicy_operator_")}
 
