@@ -4,8 +4,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
-# Tests start hundreds of processes: each would compile all that it imports.
-unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest
 # Images for CI often forbid Python to keep what it compiles. The tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
