@@ -191,6 +191,7 @@ async def events_held_ms(size: int) -> float:
         for _ in range(50):
             feed = partial(cleanse.step, REDACTOR, stream, partial(stream.feed, event))
             await aside(stream.held_bytes + len(event.raw), feed)
+            await asyncio.sleep(0)  # as for the next event
 
     return await late_ms(work)
 

@@ -28,7 +28,7 @@ _string = msgspec.json.Decoder(str)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
 _OF_NUMBER = frozenset(b"0123456789.eE+-")
-_STEPS = 16 * 1024
+_STEP_BYTES = 16 * 1024
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -123,11 +123,14 @@ def too_deep(data: bytes) -> bool:
     """Deeper than is read."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
-    outside = b"".join(data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
-    steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))
-    depth = 0
-    for at in range(0, len(steps), _STEPS):  # piece by piece, so that other threads may run in between
-        depths = list(accumulate(steps[at : at + _STEPS], initial=depth))
+    quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+    depth = inside = 0
+    for at in range(0, len(quoted), _STEP_BYTES):  # piece by piece, so that other threads may run in between
+        parts = quoted[at : at + _STEP_BYTES].split(b'"')
+        outside = b"".join(parts[inside::2])
+        inside ^= (len(parts) - 1) % 2
+        steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))
+        depths = list(accumulate(steps, initial=depth))
         if max(depths) > MAX_DEPTH:
             return True
         depth = depths[-1]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar.redact import document
 from toolpolicy_sidecar.redact.redactor import NESTED, Redactor, Unscannable
 
 ALL = Redactor.compile(
@@ -175,3 +176,12 @@ def test_nested_json_that_is_too_deep_and_might_hide_something_is_unscannable() 
 @pytest.mark.timeout(20)
 def test_adversarial_documents_of_a_megabyte_end(document: bytes) -> None:
     ALL.json(document)
+
+
+@pytest.mark.parametrize("junk", [b'["x"]', b'"\\"[[["', b'"[\\\\"', b'"' + b"[" * 300 + b'"'])
+@pytest.mark.parametrize("before", [0, 16380, 16383, 16384, 40_000])
+def test_depth_is_counted_outside_of_strings_in_large_documents(junk: bytes, before: int) -> None:
+    for depth in (document.MAX_DEPTH, document.MAX_DEPTH + 1):
+        filling = (junk + b",") * (before // (len(junk) + 1) + 1)
+        data = b"[" + filling + b"[" * (depth - 1) + b"]" * (depth - 1) + b"]"
+        assert document.too_deep(data) == (depth > document.MAX_DEPTH)
