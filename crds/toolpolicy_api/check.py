@@ -25,6 +25,7 @@ from toolpolicy_api.compile import (
 )
 from toolpolicy_api.duration import PATTERN as DURATION_PATTERN
 from toolpolicy_api.duration import milliseconds, render
+from toolpolicy_api.headers import never_redacted
 from toolpolicy_api.pem import fault_of_bundle
 
 _AMBIGUOUS = ("//", ";", "\\", "%2f", "%5c", "%00", "%2e")
@@ -518,6 +519,7 @@ def _redaction(spec: written.Spec) -> Iterator[Finding]:
         yield from _patterns(spec.redaction.patterns, "spec.redaction.patterns")
         yield from _fields(spec.redaction.fields, "spec.redaction.fields")
         yield from _allowed(spec.redaction.allow, "spec.redaction.allow")
+        yield from _headers(spec.redaction.headers, "spec.redaction.headers")
         listed = {tool.name for tool in spec.tools}
         for index, name in enumerate(spec.redaction.exempt):
             if name not in listed:
@@ -532,6 +534,7 @@ def _redaction(spec: written.Spec) -> Iterator[Finding]:
         yield from _patterns(own.patterns or [], f"{field}.patterns")
         yield from _fields(own.fields or [], f"{field}.fields")
         yield from _allowed(own.allow or [], f"{field}.allow")
+        yield from _headers(own.headers or [], f"{field}.headers")
         if spec.redaction and tool.name in spec.redaction.exempt:
             yield Finding(field, "the tool is one of spec.redaction.exempt; remove one of both")
         found = effective_redaction(own, spec.redaction)
@@ -568,6 +571,12 @@ def _allowed(allowed: list[written.Allowed], path: str) -> Iterator[Finding]:
             yield Finding(f"{path}[{index}]", "set one of text and regex")
         if item.regex is not None and isinstance(found := _compiled(item.regex), str):
             yield Finding(f"{path}[{index}].regex", found)
+
+
+def _headers(headers: list[str], path: str) -> Iterator[Finding]:
+    for index, name in enumerate(headers):
+        if never_redacted(name.lower()):
+            yield Finding(f"{path}[{index}]", "the message or the protocol is read by this header; remove it")
 
 
 def _compiled(expression: str) -> re2._Regexp | str:

@@ -227,6 +227,7 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         allow=tuple(compiled.Allowed(item.text, item.regex) for item in redaction.allow),
         fields=tuple(compiled.FieldRule(field.path, field.action) for field in redaction.fields),
         tokens=_tokens(redaction.tokens or written.Tokens()),
+        headers=tuple(redaction.headers),
     )
 
 

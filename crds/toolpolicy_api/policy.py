@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from toolpolicy_api import duration
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS
+from toolpolicy_api.headers import FRAMING, MCP_PREFIX
 
 GROUP = "toolpolicy.dev"
 VERSION = "v1alpha1"
@@ -552,6 +553,31 @@ class FieldRule(Model):
     action: Literal["Mask", "Hash", "Drop", "Block"]
 
 
+HeaderName = Annotated[
+    str,
+    Field(
+        pattern=r"^(\*|[A-Za-z0-9_-]+)$",
+        min_length=1,
+        max_length=64,
+        json_schema_extra=cel(
+            (
+                f"!(self.lowerAscii() in {list(FRAMING)}) && !self.lowerAscii().startsWith('{MCP_PREFIX}')",
+                "the message or the protocol is read by this header; remove it",
+            )
+        ),
+    ),
+]
+Headers = Annotated[
+    list[HeaderName],
+    Field(
+        description="Headers of requests and answers that are looked at, too, such as Location. * is all but"
+        " Authorization, Cookie and Set-Cookie. Default none.",
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    ),
+]
+
+
 class Tokens(Model):
     """Of the action Tokenize: which tools get the values for which the tokens stand."""
 
@@ -597,6 +623,7 @@ class Redaction(Model):
     fields: Annotated[
         list[FieldRule], Field(description="Values by their place, whatever is in them.", max_length=64)
     ] = []
+    headers: Headers = []
     allow: Annotated[
         list[Allowed], Field(description="What is never redacted for being found.", max_length=64)
     ] = []
@@ -647,6 +674,7 @@ class ToolRedaction(Model):
     min_confidence: Literal["Low", "Medium", "High"] | None = None
     patterns: Annotated[list[Pattern] | None, Field(max_length=64, json_schema_extra=list_map("name"))] = None
     fields: Annotated[list[FieldRule] | None, Field(max_length=64)] = None
+    headers: Headers | None = None
     allow: Annotated[list[Allowed] | None, Field(max_length=64)] = None
     apply: Literal["Request", "Response", "Both"] | None = None
     action: Literal["Mask", "Hash", "Tokenize", "Drop", "Block"] | None = None

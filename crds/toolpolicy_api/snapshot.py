@@ -180,7 +180,8 @@ class Tokens(Frozen, frozen=True):
 
 class Redaction(Frozen, frozen=True):
     """`detectors` holds names of detectors and groups as they are written: the sidecar knows what is in a group.
-    `apply` is Request, Response or Both. `action` is what happens to what the detectors find."""
+    `apply` is Request, Response or Both. `action` is what happens to what the detectors find. `headers`: names that are
+    looked at as well, `*` for all."""
 
     detectors: tuple[str, ...] = ()
     min_confidence: Literal["Low", "Medium", "High"] = "Medium"
@@ -191,6 +192,7 @@ class Redaction(Frozen, frozen=True):
     allow: tuple[Allowed, ...] = ()
     fields: tuple[FieldRule, ...] = ()
     tokens: Tokens = Tokens()
+    headers: tuple[str, ...] = ()
 
     @property
     def idle(self) -> bool:

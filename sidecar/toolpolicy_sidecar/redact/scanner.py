@@ -22,7 +22,7 @@ from toolpolicy_sidecar.redact.document import LONG_EXPONENT
 from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, compiled, options
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.tokens import Session
-from toolpolicy_sidecar.redact.verdict import InvalidPattern, Unscannable
+from toolpolicy_sidecar.redact.verdict import InvalidPattern, TooCostly
 from toolpolicy_sidecar.redact.views import unescape, views
 
 if TYPE_CHECKING:
@@ -276,13 +276,13 @@ class Patience:
         self._count, self._ends_s = 0, 0.0
 
     def spend(self) -> None:
-        """A search more. Raises Unscannable."""
+        """A search more. Raises TooCostly."""
         self._count += 1
         if self._count == CHECKED_MATCHES:
             granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
             self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
         elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
-            raise Unscannable("the policy's patterns take too long on it")
+            raise TooCostly("the policy's patterns take too long on it")
 
 
 def is_anchored(expression: str) -> bool:
