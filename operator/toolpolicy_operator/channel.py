@@ -41,6 +41,8 @@ BYTES_PER_S = 256 * 1024
 BURST_BYTES = 2 * 1024 * 1024
 FRAME_BYTES = 1024
 """The least that a frame counts for."""
+FINDINGS = 200
+"""Of one heartbeat that are kept."""
 NACK_CHARACTERS = 1000
 
 
@@ -264,11 +266,13 @@ class Channel:
                 log.error("snapshot refused", extra={"pod": where, "hash": digest[:64], "why": error})
                 connection.changed_at = None
                 self._fleet.refuses(pod.uid, channel.Nack(version=message.version, hash=digest, error=error))
-            case channel.Heartbeat(hash=digest, tools=tools):
+            case channel.Heartbeat(hash=digest, tools=tools, redacted=redacted):
                 moved = self._fleet.enforces(pod.uid, digest)
                 own = [report for report in tools if report.key in keys]
                 self._on_tools(pod.uid, own)
-                changed = self._fleet.heartbeat(pod.uid, own, now) or moved
+                policies = {key.policy for key in keys}
+                found = tuple(each for each in redacted[:FINDINGS] if each.policy in policies)
+                changed = self._fleet.heartbeat(pod.uid, own, now, found) or moved
             case channel.Report(transitions=transitions, tools=tools):
                 own = [report for report in tools if report.key in keys]
                 self._on_tools(pod.uid, own)

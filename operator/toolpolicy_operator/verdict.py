@@ -1,12 +1,13 @@
 """The status of one policy: a pure function of what the cluster and the sidecars say."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot, status
-from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, ToolReport
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Direction, ToolKey, ToolReport
 from toolpolicy_api.resolve import selects
 from toolpolicy_operator.fleet import Fleet, View
 from toolpolicy_operator.index import Assignment, Index, PodEntry, PolicyEntry
@@ -90,6 +91,7 @@ def status_of(
         calls=calls,
         error_percent=_percent(errors, calls) or "0",
         budget=column(tools),
+        redaction=_redaction(entry.key, found),
         reason=_urgent(conditions, tools, entry.compiled.mode if entry.compiled else "Enforce"),
         tools=tuple(tools),
     )
@@ -273,6 +275,24 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
             if report.override
         )[:WORST_PODS]
         or None,
+    )
+
+
+def _redaction(policy: str, found: Sequence[Member]) -> status.Redaction | None:
+    counts = Counter[tuple[str, Direction]]()
+    for member in found:
+        for each in member.view.redacted:
+            if each.policy == policy:
+                counts[each.detector, each.direction] += each.count
+    if not counts:
+        return None
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return status.Redaction(
+        total=counts.total(),
+        found=tuple(
+            status.Finding(detector=detector, direction=direction, count=count)
+            for (detector, direction), count in ranked[: status.FINDINGS]
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.config.compiling import Compiling, changes
+from toolpolicy_sidecar.findings import Findings
 from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
@@ -194,7 +195,9 @@ class Sidecar:
         from toolpolicy_sidecar.config.channel import ControlChannel, Where  # noqa: PLC0415 -- see above
 
         where = Where(operator, self.settings.token_file, self.settings.ca_file)
-        channel = ControlChannel(where, self.current, self._installed)
+        findings = Findings(self._clock)
+        self.recorders.all.append(CallsOnly(findings.call, findings.message))
+        channel = ControlChannel(where, self.current, self._installed, findings.told)
         self.recorders.all.append(TransitionsOnly(channel.transition))
         self.metrics.connected.set_function(lambda: channel.connected)
         self.metrics.nacks.set_function(lambda: channel.nacks)

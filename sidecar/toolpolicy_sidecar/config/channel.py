@@ -37,10 +37,18 @@ class Where(NamedTuple):
 
 
 class ControlChannel:
-    """`on_installed` is told each snapshot that is in force; it may persist it."""
+    """`on_installed` is told each snapshot that is in force; it may persist it. `redacted`: what heartbeats say of
+    redaction."""
 
-    def __init__(self, where: Where, current: Current, on_installed: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        where: Where,
+        current: Current,
+        on_installed: Callable[[bytes], None],
+        redacted: Callable[[], tuple[channel.Finding, ...]] = tuple,
+    ) -> None:
         self._where, self._current, self._on_installed = where, current, on_installed
+        self._redacted = redacted
         self._pending: list[channel.Transition] = []
         self._report_due = asyncio.Event()
         self.connected = False
@@ -146,7 +154,9 @@ class ControlChannel:
     async def _beat(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         runtime = self._current.runtime
         beat = channel.Heartbeat(
-            hash=runtime.hash if runtime else None, tools=runtime.reports() if runtime else ()
+            hash=runtime.hash if runtime else None,
+            tools=runtime.reports() if runtime else (),
+            redacted=self._redacted(),
         )
         await self._send(socket, beat)
 
