@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot, status
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Direction, ToolKey, ToolReport
+from toolpolicy_api.clean import clean
 from toolpolicy_api.resolve import selects
 from toolpolicy_operator.fleet import Fleet, View
 from toolpolicy_operator.index import Assignment, Index, PodEntry, PolicyEntry
@@ -365,7 +366,8 @@ def _names(found: Sequence[Member]) -> str:
 
 
 def _cut(text: str | None, characters: int = MESSAGE_CHARACTERS) -> str:
-    text = text or ""
+    """Of other people's texts: what is not theirs to tell is taken out first."""
+    text = clean(text or "")
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
