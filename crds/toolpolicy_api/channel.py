@@ -144,6 +144,8 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     tools: tuple[ToolReport, ...] = ()
     redacted: tuple[Finding, ...] = ()
     """In mode Shadow: what would have been."""
+    would_find: tuple[Finding, ...] = ()
+    """What stricter redaction would have found in sampled calls."""
 
 
 class Config(Message, frozen=True, tag="config"):

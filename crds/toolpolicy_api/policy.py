@@ -604,6 +604,22 @@ class Tokens(Model):
     ] = None
 
 
+class Preview(Model):
+    """What stricter redaction would find in a sample of calls, after the redaction in force. Only counts come of it."""
+
+    percent: Annotated[Percent, Field(description="Of calls that are looked at, at random.")]
+    detectors: Annotated[
+        list[Detector],
+        Field(
+            description="Default all groups.",
+            min_length=1,
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ["Secrets", "PII", "Financial"]
+    min_confidence: Annotated[Literal["Low", "Medium", "High"], Field(description="Default Low.")] = "Low"
+
+
 class Redaction(Model):
     """What must not reach the tool, and what must not reach the model."""
 
@@ -651,6 +667,12 @@ class Redaction(Model):
         Field(description="What to do with a body that cannot be read: unknown encoding, malformed, binary."),
     ] = "Refuse"
     tokens: Annotated[Tokens | None, Field(description="Of the action Tokenize.")] = None
+    preview: Annotated[
+        Preview | None,
+        Field(
+            description="Counts in status.redaction.wouldFind what stricter redaction would find. Default off."
+        ),
+    ] = None
 
 
 class Egress(Model):

@@ -200,6 +200,14 @@ class Redaction(Frozen, frozen=True):
         return not (self.detectors or self.patterns or self.fields)
 
 
+class Preview(Frozen, frozen=True):
+    """What stricter redaction would find, in this share of calls."""
+
+    percent: int
+    detectors: tuple[str, ...]
+    min_confidence: Literal["Low", "Medium", "High"] = "Low"
+
+
 class Tool(Frozen, frozen=True):
     """First match in the order of the policy wins. `redaction` None: the policy's; one that looks for nothing: none."""
 
@@ -261,6 +269,7 @@ class Policy(Frozen, frozen=True):
     tools: tuple[Tool, ...] = ()
     redaction: Redaction | None = None
     egress_default: Literal["Allow", "Deny"] = "Allow"
+    preview: Preview | None = None
 
     @property
     def key(self) -> str:

@@ -137,6 +137,13 @@ class Redaction(Model):
     found: Annotated[
         tuple[Finding, ...], Field(description="Of these, by detector and direction.", max_length=FINDINGS)
     ] = ()
+    would_find: Annotated[
+        tuple[Finding, ...] | None,
+        Field(
+            description="Besides, what the stricter redaction of spec.redaction.preview would find, in sampled calls.",
+            max_length=FINDINGS,
+        ),
+    ] = None
 
 
 class Status(Model):

@@ -266,13 +266,16 @@ class Channel:
                 log.error("snapshot refused", extra={"pod": where, "hash": digest[:64], "why": error})
                 connection.changed_at = None
                 self._fleet.refuses(pod.uid, channel.Nack(version=message.version, hash=digest, error=error))
-            case channel.Heartbeat(hash=digest, tools=tools, redacted=redacted):
+            case channel.Heartbeat(hash=digest, tools=tools):
                 moved = self._fleet.enforces(pod.uid, digest)
                 own = [report for report in tools if report.key in keys]
                 self._on_tools(pod.uid, own)
                 policies = {key.policy for key in keys}
-                found = tuple(each for each in redacted[:FINDINGS] if each.policy in policies)
-                changed = self._fleet.heartbeat(pod.uid, own, now, found) or moved
+                findings = [
+                    tuple(each for each in told[:FINDINGS] if each.policy in policies)
+                    for told in (message.redacted, message.would_find)
+                ]
+                changed = self._fleet.heartbeat(pod.uid, own, now, *findings) or moved
             case channel.Report(transitions=transitions, tools=tools):
                 own = [report for report in tools if report.key in keys]
                 self._on_tools(pod.uid, own)

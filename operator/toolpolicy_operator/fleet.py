@@ -20,6 +20,7 @@ class Knowledge:
         self.hash = digest
         self.tools = tools
         self.redacted: tuple[Finding, ...] = ()
+        self.would_find: tuple[Finding, ...] = ()
         self.nack: Nack | None = None
         self.heard_at = now
         self.lost_at: float | None = None
@@ -37,6 +38,7 @@ class View(NamedTuple):
     nack: Nack | None
     tools: dict[ToolKey, ToolReport] | None
     redacted: tuple[Finding, ...] = ()
+    would_find: tuple[Finding, ...] = ()
 
 
 UNHEARD = View(connected=False, hash=None, nack=None, tools=None)
@@ -76,7 +78,12 @@ class Fleet:
             knowledge.nack = nack
 
     def heartbeat(
-        self, uid: str, tools: Iterable[ToolReport], now: float, redacted: tuple[Finding, ...] = ()
+        self,
+        uid: str,
+        tools: Iterable[ToolReport],
+        now: float,
+        redacted: tuple[Finding, ...] = (),
+        would_find: tuple[Finding, ...] = (),
     ) -> bool:
         """All circuits of the pod. Whether any is in another state than before."""
         knowledge = self._pods.get(uid)
@@ -84,7 +91,7 @@ class Fleet:
             return False
         before = None if knowledge.tools is None or not knowledge.known(now) else _states(knowledge.tools)
         knowledge.heard_at = now
-        knowledge.redacted = redacted
+        knowledge.redacted, knowledge.would_find = redacted, would_find
         knowledge.tools = {report.key: report for report in tools}
         return _states(knowledge.tools) != before
 
@@ -107,6 +114,7 @@ class Fleet:
             nack=knowledge.nack,
             tools=knowledge.tools,
             redacted=knowledge.redacted,
+            would_find=knowledge.would_find,
         )
 
     def fading(self, now: float) -> list[str]:

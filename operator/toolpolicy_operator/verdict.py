@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot, status
-from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Direction, ToolKey, ToolReport
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Direction, Finding, ToolKey, ToolReport
 from toolpolicy_api.clean import clean
 from toolpolicy_api.resolve import selects
 from toolpolicy_operator.fleet import Fleet, View
@@ -280,20 +280,26 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
 
 
 def _redaction(policy: str, found: Sequence[Member]) -> status.Redaction | None:
-    counts = Counter[tuple[str, Direction]]()
-    for member in found:
-        for each in member.view.redacted:
-            if each.policy == policy:
-                counts[each.detector, each.direction] += each.count
-    if not counts:
+    redacted = _counted(policy, (each for member in found for each in member.view.redacted))
+    would_find = _counted(policy, (each for member in found for each in member.view.would_find))
+    if not redacted and not would_find:
         return None
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return status.Redaction(
-        total=counts.total(),
-        found=tuple(
-            status.Finding(detector=detector, direction=direction, count=count)
-            for (detector, direction), count in ranked[: status.FINDINGS]
-        ),
+        total=sum(each.count for each in redacted),
+        found=redacted[: status.FINDINGS],
+        would_find=would_find[: status.FINDINGS] or None,
+    )
+
+
+def _counted(policy: str, findings: Iterable[Finding]) -> tuple[status.Finding, ...]:
+    """Over all pods, the most frequent first."""
+    counts = Counter[tuple[str, Direction]]()
+    for each in findings:
+        if each.policy == policy:
+            counts[each.detector, each.direction] += each.count
+    return tuple(
+        status.Finding(detector=detector, direction=direction, count=count)
+        for (detector, direction), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
 
 

@@ -652,6 +652,12 @@ BAD = [
         None,
     ),
     Bad(
+        "a preview of no calls",
+        put("redaction.preview", {"percent": 0}),
+        "spec.redaction.preview.percent",
+        "spec.redaction.preview.percent",
+    ),
+    Bad(
         "a header by which the message is read",
         put("redaction.headers", ["Location", "Content-Length"]),
         "spec.redaction.headers[1]",

@@ -360,3 +360,6 @@ def test_what_redaction_found_is_summed_over_pods() -> None:
     scene.fleet.heartbeat("uid-b", (), 1.0)
     told = scene.status()["redaction"]
     assert (told["total"], len(told["found"]), told["found"][0]["count"]) == (sum(range(31)), 20, 30)
+    scene.fleet.heartbeat("uid-a", (), 1.0, (), (found(ours, "Response", "Phone", 3),))
+    would = [{"detector": "Phone", "direction": "Response", "count": 3}]
+    assert scene.status()["redaction"] == {"total": 0, "found": [], "wouldFind": would}
