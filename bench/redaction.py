@@ -7,13 +7,22 @@ Adversarial documents show that cost stays linear: a megabyte of each. Last, a t
 costs, and how much of it is held back.
 """
 
+import asyncio
 import base64
 import json
 import random
+import sys
 import time
+import timeit
 import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 
+from bench.compare.work import CASES, MASK, PATTERN, Case
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar import cleanse
+from toolpolicy_sidecar.aside import SWITCH_S, aside
+from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.stream import HELD_S, TextStream
 
@@ -23,7 +32,9 @@ REDACTOR = Redactor.compile(
         patterns=(snapshot.Pattern("ticket-id", "TCK-[0-9]{6}", "[ticket]"),),
     )
 )
+ONE_PATTERN = Redactor.compile(snapshot.Redaction(patterns=(snapshot.Pattern("email", PATTERN, MASK),)))
 MEGABYTE = 1_000_000
+TEXT = "lorem ipsum dolor sit amet, consectetur adipiscing elit "
 
 
 def records(count: int, *, text: str = "lorem ipsum dolor sit amet, consectetur adipiscing elit") -> bytes:
@@ -58,9 +69,16 @@ def random_ids(count: int) -> bytes:
     return json.dumps(items).encode()
 
 
-def pictures(size: int) -> bytes:
+def in_base64(size: int, magic: bytes = b"") -> bytes:
+    """Random bytes; behind the first ones of a PNG they are a picture."""
     chance = random.Random(2)  # noqa: S311 -- stable, not secret
-    return json.dumps({"data": base64.b64encode(chance.randbytes(size * 3 // 4)).decode()}).encode()
+    content = magic + chance.randbytes(size * 3 // 4)
+    return json.dumps({"content": [{"type": "image", "data": base64.b64encode(content).decode()}]}).encode()
+
+
+def in_hexadecimal(size: int) -> bytes:
+    chance = random.Random(2)  # noqa: S311 -- stable, not secret
+    return json.dumps({"data": chance.randbytes(size // 2).hex()}).encode()
 
 
 KEYWORDS = b"password token secret phone passport api_key ssn iban bearer https://u:p@ AKIA ghp_ sk- eyJ +49 "
@@ -74,7 +92,9 @@ DOCUMENTS = {
         {"content": [{"type": "text", "text": records(640).decode()}]}
     ).encode(),
     "100 KB, clean, ids, hashes, times": random_ids(500),
-    "100 KB, clean, a picture": pictures(100_000),
+    "100 KB, clean, a picture in base64": in_base64(100_000, b"\x89PNG\r\n\x1a\n"),
+    "100 KB, clean, random bytes in base64": in_base64(100_000),
+    "100 KB, clean, random bytes in hexadecimal": in_hexadecimal(100_000),
     "100 KB, clean, with typographic quotes": records(
         730, text="it\u2019s a \u201cquoted\u201d word \u2013 and so on & on, 100% of it, to the end"
     ),
@@ -110,6 +130,7 @@ DOCUMENTS = {
 
 
 def main() -> None:
+    sys.setswitchinterval(SWITCH_S)  # as the sidecar does
     print(f"{'document':45} {'bytes':>9} {'hits':>7} {'µs':>12} {'MB/s':>8}")
     for name, data in DOCUMENTS.items():
         hits = sum(REDACTOR.json(data).hits.values())
@@ -117,6 +138,86 @@ def main() -> None:
         print(f"{name:45} {len(data):9} {hits:7} {best_s * 1e6:12.1f} {len(data) / best_s / 1e6:8.1f}")
 
     streamed(json.loads(with_hits(800, 8)))
+    for case in CASES:
+        print(f"one call, one pattern, {case.name:24} {call_us(case):8.1f} µs both ways")
+    print(f"{'held up on the event loop, ms at most':45} {'bytes':>9} {'clean':>8} {'hits':>8} {'worst':>8}")
+    for size in (1, 2, 4, 16, 64, 256, 1024, 4096):
+        held = [least(partial(held_ms, body)) for body in bodies(size * 1024)]
+        print(f"{'an answer':45} {size * 1024:9} " + " ".join(f"{ms:8.2f}" for ms in held))
+    for size in (1, 4, 64):
+        print(
+            f"{'an event of a stream':45} {size * 1024:9} {least(partial(events_held_ms, size * 1024)):8.2f}"
+        )
+
+
+def call_us(case: Case) -> float:
+    """What the data path adds for one call, CPU time, the best of many rounds."""
+    headers = ((b"Content-Type", b"application/json"),)
+
+    def call() -> None:
+        if case.name.startswith("HTTP"):
+            cleanse.http_request(
+                ONE_PATTERN, case.path, None, headers, case.request, "application/json", "", MEGABYTE
+            )
+            cleanse.http_answer(ONE_PATTERN, case.answer, "application/json")
+        else:
+            cleanse.mcp_request(ONE_PATTERN, case.request, headers)
+            cleanse.mcp_message(ONE_PATTERN, case.answer)
+
+    return min(timeit.repeat(call, number=50, repeat=200, timer=time.thread_time)) / 50 * 1e6
+
+
+def bodies(size: int) -> tuple[bytes, bytes, bytes]:
+    """Without hits, with one in each KB, and with as many as it can hold."""
+    return records(size // 122), with_hits(size // 122, 8), b'["' + b"a@b.cc " * (size // 7) + b'"]'
+
+
+async def held_ms(body: bytes) -> float:
+    """The longest time that the event loop was late for a timer of 1 ms, while a body was redacted."""
+
+    async def work() -> None:
+        await aside(len(body), partial(cleanse.http_answer, REDACTOR, body, "application/json"))
+
+    return await late_ms(work)
+
+
+async def events_held_ms(size: int) -> float:
+    """The same for 50 events of a stream of texts."""
+    data = json.dumps({"delta": (TEXT * (size // len(TEXT) + 1))[:size]}).encode()
+    event = sse.Event(b"data: " + data + b"\n\n", data, identified=False)
+    stream = cleanse.http_events(REDACTOR, 64 * MEGABYTE)
+
+    async def work() -> None:
+        for _ in range(50):
+            feed = partial(cleanse.step, REDACTOR, stream, partial(stream.feed, event))
+            await aside(stream.held_bytes + len(event.raw), feed)
+
+    return await late_ms(work)
+
+
+def least(measure: Callable[[], Coroutine[None, None, float]]) -> float:
+    """Of five rounds, so that what else the machine does is left out."""
+    return min(asyncio.run(measure()) for _ in range(5))
+
+
+async def late_ms(work: Callable[[], Awaitable[None]]) -> float:
+    late_s, done = 0.0, asyncio.Event()
+
+    async def ticks() -> None:
+        nonlocal late_s
+        while not done.is_set():
+            due = time.perf_counter() + 0.001
+            await asyncio.sleep(0.001)
+            late_s = max(late_s, time.perf_counter() - due)
+
+    ticker = asyncio.create_task(ticks())
+    await asyncio.sleep(0.01)
+    late_s = 0.0
+    await work()
+    await asyncio.sleep(0.002)
+    done.set()
+    await ticker
+    return late_s * 1e3
 
 
 def streamed(items: list[dict[str, str]]) -> None:

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +15,7 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact import headers as chosen
 from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.headers import RedactedHeaders
+from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.stream import EventStream, TextStream
@@ -25,7 +26,8 @@ ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _UNDECODABLE = "its Content-Encoding is none of gzip and deflate"
 _TEXT = ("text/", "application/xml", "application/yaml", "application/javascript", "application/x-ndjson")
 _QUOTED = re.compile(r'"[^"]*"')
-_FROM_AGENT = ("arguments", "inputResponses")
+_RESPONSES = "inputResponses"
+_FROM_AGENT = ("arguments", _RESPONSES)
 _TO_AGENT = ("result", "error", "params")
 _OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
 """Tokens of the protocol: changed by a byte they would be worthless."""
@@ -120,37 +122,44 @@ def mcp_request(
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
     """Arguments, answers to the server's questions, the headers that mirror arguments, and those that are chosen.
     Raises Stopped."""
-    return _or_stopped(
-        redactor, lambda: _mcp_request(redactor, body, headers), lambda: (body, headers, {}), _REQUEST
-    )
+
+    def scan() -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
+        if not redactor.headers:
+            return _mcp_request(redactor, body, headers)
+        left, found = chosen.redacted(redactor, headers)
+        body_left, left, hits = _mcp_request(redactor, body, left)
+        return body_left, left, Counter(found) + Counter(hits) if found else hits
+
+    return _or_stopped(redactor, scan, lambda: (body, headers, _NO_HITS), _REQUEST)
 
 
 def _mcp_request(
     redactor: Redactor, body: bytes, headers: tuple[Header, ...]
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
     """Raises Blocked, Unscannable."""
-    hits: Counter[str] = Counter()
-    if redactor.headers:
-        headers, found_in_headers = chosen.redacted(redactor, headers)
-        hits.update(found_in_headers)
-    if redactor.unremarkable(body):
-        return body, _mirrors(headers, redactor, frozenset(), hits), hits
+    hits, values = Counter[str](), frozenset[bytes]()
+    found = redactor.at_once(body)
+    if found is not None and not found.hits:
+        return body, *_mirrors(headers, redactor, values, found.hits)
     members = jsonrpc.members_of(body) or {}
     params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
-    values: frozenset[bytes] = frozenset()
-    changed = False
+    if found is not None and _holding(found, body, map(params.get, _FROM_AGENT)) is not None:
+        return found.value, *_mirrors(headers, redactor, values, found.hits)
+    changes: list[tuple[bytes, bytes]] = []
     for name in _FROM_AGENT:
         if name in params:
             raw = bytes(params[name])
-            found = redactor.document(raw)
+            part = redactor.document(raw)
             values |= redactor.field_values(raw)
-            if found.hits:
-                hits.update(found.hits)
-                params[name], changed = msgspec.Raw(found.value), True
-    if changed:
+            if part.hits:
+                hits.update(part.hits)
+                changes.append((raw, part.value))
+                params[name] = msgspec.Raw(part.value)
+    if hits:
+        spliced = None if _RESPONSES in params else _spliced(body, changes)  # it may come twice
         members["params"] = msgspec.Raw(msgspec.json.encode(params))
-        body = msgspec.json.encode(members)
-    return body, _mirrors(headers, redactor, values, hits), hits
+        body = spliced or msgspec.json.encode(members)
+    return body, *_mirrors(headers, redactor, values, hits)
 
 
 def answer_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
@@ -176,19 +185,49 @@ def _message(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[byte
     members = jsonrpc.members_of(data)
     if members is None:
         raise Unparsable("no JSON-RPC message")
-    if redactor.unremarkable(data):
-        return Redacted(data, {})
+    found = redactor.at_once(data)
+    if found is not None:
+        if not found.hits:
+            return Redacted(data, found.hits)
+        parts = (members.get(name) for name in _TO_AGENT if results or name != "result")
+        whole = _holding(found, data, parts)
+        if whole is not None and _OPAQUE.isdisjoint(jsonrpc.keys(whole)):
+            return Redacted(found.value, found.hits)
     data = jsonrpc.once(data)
     hits = Counter[str]()
+    changes: list[tuple[bytes, bytes]] = []
     for name in _TO_AGENT:
         if name in members and (results or name != "result"):
             raw = bytes(members[name])
             rest = partial(_member, redactor)
-            found = redactor.result(raw, rest) if name == "result" else rest(raw)
-            if found.hits:
-                hits.update(found.hits)
-                members[name] = msgspec.Raw(found.value)
-    return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(data, {})
+            part = redactor.result(raw, rest) if name == "result" else rest(raw)
+            if part.hits:
+                hits.update(part.hits)
+                changes.append((raw, part.value))
+                members[name] = msgspec.Raw(part.value)
+    if not hits:
+        return Redacted(data, hits)
+    return Redacted(_spliced(data, changes) or msgspec.json.encode(members), hits)
+
+
+def _holding(found: Changed, message: bytes, parts: Iterable[msgspec.Raw | None]) -> msgspec.Raw | None:
+    """Of these parts of the message the one that holds everything that was changed, if that is certain."""
+    for part in parts:
+        if part is not None:
+            raw = bytes(part)
+            at = message.find(raw)
+            if at <= found.start and found.end <= at + len(raw) and message.find(raw, at + 1) < 0:
+                return part
+    return None
+
+
+def _spliced(message: bytes, changes: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The message with other parts, and every other byte as it was. None: some part stands in it twice."""
+    for old, new in changes:
+        if message.count(old) != 1:
+            return None
+        message = message.replace(old, new)
+    return message
 
 
 def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
@@ -301,7 +340,7 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
     """By its declared type; what declares none is JSON when it reads as JSON, else text. Raises Unscannable."""
     if not body:
         return Redacted(body, {})
-    if "," in _QUOTED.sub("", content_type):
+    if "," in content_type and "," in _QUOTED.sub("", content_type):
         raise Unscannable("several content types")
     kind, _, parameters = content_type.partition(";")
     kind = kind.strip().lower()
@@ -327,7 +366,7 @@ def _text(redactor: Redactor, body: bytes, charset: str) -> Redacted[bytes]:
 
 def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
     """One member of a message, the protocol's own tokens in it untouched."""
-    members = jsonrpc.members_of(raw) if any(map(raw.__contains__, _OPAQUE_NAMES)) else None
+    members = jsonrpc.members_of(raw) if _has_opaque(raw) else None
     if members is None:
         return redactor.json(raw)
     hits = Counter[str]()
@@ -340,16 +379,23 @@ def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
     return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(raw, {})
 
 
+def _has_opaque(data: bytes) -> bool:
+    return any(map(data.__contains__, _OPAQUE_NAMES))
+
+
 def _mirrors(
-    headers: tuple[Header, ...], redactor: Redactor, values: frozenset[bytes], hits: Counter[str]
-) -> tuple[Header, ...]:
-    """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there. `values`: of fields."""
+    headers: tuple[Header, ...], redactor: Redactor, values: frozenset[bytes], hits: Mapping[str, int]
+) -> tuple[tuple[Header, ...], Mapping[str, int]]:
+    """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there. `values`: of fields. With
+    `hits` and those in them."""
     if not any(mirror.of_argument(name) for name, _ in headers):
-        return headers
-    return tuple(
-        (name, _mirror(value, redactor, values, hits)) if mirror.of_argument(name) else (name, value)
+        return headers, hits
+    every = Counter(hits)
+    clean = tuple(
+        (name, _mirror(value, redactor, values, every)) if mirror.of_argument(name) else (name, value)
         for name, value in headers
     )
+    return clean, every
 
 
 def _mirror(value: bytes, redactor: Redactor, values: frozenset[bytes], hits: Counter[str]) -> bytes:

@@ -73,11 +73,9 @@ def sent_request(data: bytes) -> None:
     method, place = (fields[0] or b"GET").decode("latin-1"), b"/" + (fields[1] if len(fields) > 1 else b"")
     body = b"GET /evil HTTP/1.1\r\nHost: x\r\n\r\n"
     written = _Wire()
-    connection = Connection(ORIGIN, lambda _: None, lambda _: None)
-    connection.connection_made(written)
     try:
         request = Request(ORIGIN, method, place.decode("latin-1"), headers, body)
-        _LOOP.run_until_complete(_begun(connection, request))
+        _LOOP.run_until_complete(_begun(written, request))
     except (UnsendableRequest, UnicodeEncodeError):
         assert not written.data
         return
@@ -167,22 +165,17 @@ class _Wire(asyncio.Transport):
     resume_reading = pause_reading
 
 
-async def _begun(connection: Connection, request: Request) -> asyncio.Task[Any]:
+async def _begun(wire: _Wire, request: Request) -> None:
     """Raises what cannot be sent."""
-    asking = asyncio.ensure_future(connection.exchange(request))
-    await asyncio.sleep(0)
-    if asking.done():
-        asking.result()
-    asking.cancel()
-    await asyncio.wait([asking])
-    return asking
+    connection = Connection(ORIGIN, lambda _: None, lambda _: None)
+    connection.connection_made(wire)
+    connection.begin(request).cancel()
 
 
 async def _answer(pieces: list[bytes]) -> object:
     connection, wire = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire()
     connection.connection_made(wire)
-    asking = asyncio.ensure_future(connection.exchange(Request(ORIGIN, "GET", "/", ())))
-    await asyncio.sleep(0)
+    asking = connection.begin(Request(ORIGIN, "GET", "/", ()))
     for piece in pieces:
         if wire.closed or connection._complete:
             break

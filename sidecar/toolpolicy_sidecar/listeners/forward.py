@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 import sys
-from typing import cast
 
 from msgspec.structs import replace
 
@@ -11,8 +10,8 @@ from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.egress import Egress
-from toolpolicy_sidecar.listeners.http_connection import Connection
-from toolpolicy_sidecar.listeners.http_listener import Asked, HttpListener
+from toolpolicy_sidecar.listeners.http_listener import HttpListener
+from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.interception import Interception
 from toolpolicy_sidecar.listeners.tunnels import Tunnels
 from toolpolicy_sidecar.pipeline import Pipeline
@@ -43,8 +42,7 @@ class ForwardListener(HttpListener):
         names: Names | None = None,
         tls: Contexts | None = None,
     ) -> None:
-        """`own_ports`: of the sidecar's other listeners, as soon as they have some. `names`: the system's by default.
-        Raises Unready."""
+        """`own_ports`: of the sidecar's other listeners, as soon as they have some. `names`: else the system's."""
         super().__init__(current, pipeline, limits, clock, recorder)
         self.own_ports = set() if own_ports is None else own_ports
         names = names or SystemNames()
@@ -77,19 +75,17 @@ class ForwardListener(HttpListener):
 
     async def _route(self, asked: Asked, runtime: Runtime) -> None:
         """Raises Stopped."""
-        request = asked.request
-        inside = cast("Connection", request.protocol).inside
-        if request.method == "CONNECT":
+        inside = asked.connection.inside
+        if asked.method == "CONNECT":
             asked.reply.close_after()
-            request.content.feed_eof()  # aiohttp would wait for what comes after
             if inside is not None:
                 raise Stopped(Problem(Reason.MalformedRequest, "there is no tunnel inside of a tunnel"))
             await self._connect(asked, runtime)
             return
         if inside is None:
-            found = destination.of_absolute_form(request.raw_path)
+            found = destination.of_absolute_form(asked.target)
         else:
-            found = destination.of_origin_form(request.raw_path, inside, asked.noted.get(b"host", b""))
+            found = destination.of_origin_form(asked.target, inside, asked.noted.get(b"host", b""))
         if isinstance(found, Problem):
             raise Stopped(found)
         await self._go(asked, found, runtime)
@@ -109,13 +105,12 @@ class ForwardListener(HttpListener):
                 incoming = replace(incoming, headers=_for_server(incoming.headers), addressed=True)
                 await self._serve(incoming, server, asked.reply)
                 return
-        problem = runtime.egress.refusal(origin, method=asked.request.method, path=path)
+        problem = runtime.egress.refusal(origin, method=asked.method, path=path)
         if problem is not None:
             raise Stopped(problem, shown(origin))
         incoming = self._incoming(asked, "", None)
-        incoming = replace(
-            incoming, headers=_for_server(incoming.headers), body=self._body(asked, sys.maxsize, _UPLOAD_S)
-        )
+        incoming = replace(incoming, headers=_for_server(incoming.headers))
+        asked.body.bound(asked.arrived + _UPLOAD_S, sys.maxsize)
         where = where._replace(origin=runtime.egress.dialled(origin))
         try:
             await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)
@@ -124,12 +119,10 @@ class ForwardListener(HttpListener):
 
     async def _connect(self, asked: Asked, runtime: Runtime) -> None:
         """A tunnel; or what is inside of it goes through the pipeline, if a policy names the host. Raises Stopped."""
-        found = destination.of_authority_form(asked.request.raw_path)
+        found = destination.of_authority_form(asked.target)
         if isinstance(found, Problem):
             raise Stopped(found)
-        if {b"content-length", b"transfer-encoding"} & {
-            name.lower() for name, _ in asked.request.raw_headers
-        }:
+        if {b"content-length", b"transfer-encoding"} & {name.lower() for name, _ in asked.headers}:
             raise Stopped(Problem(Reason.MalformedRequest, "CONNECT has no body"))
         secure, plain = Origin("https", *found), Origin("http", *found)
         self._current.pushing += 1

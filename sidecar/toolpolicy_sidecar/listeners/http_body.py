@@ -1,50 +1,104 @@
-"""A request body as aiohttp gives it, bounded in size and time."""
+"""A request body as it comes on a connection, bounded in size and time."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-from aiohttp import web
-from aiohttp.streams import StreamReader
-
-from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.listeners.http_reply import HttpReply
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 
+if TYPE_CHECKING:
+    from toolpolicy_sidecar.listeners.http_connection import Connection
+    from toolpolicy_sidecar.listeners.http_reply import HttpReply
+
 
 class HttpBody:
-    """`expected`: the agent waits to be told to go on before it sends. A body that is not read to its end leaves a
-    connection on which the next request cannot be found: it is closed after the answer."""
+    """A body that is not read to its end leaves a connection on which the next request cannot be found: it is closed
+    after the answer."""
+
+    __slots__ = (
+        "_broken",
+        "_connection",
+        "_discarding",
+        "_due",
+        "_expect",
+        "_limit_bytes",
+        "_pieces",
+        "_reply",
+        "_waiter",
+        "ended",
+        "length",
+        "problem",
+        "unread_bytes",
+        "waited_s",
+        "waiting",
+    )
 
     def __init__(
         self,
-        content: StreamReader,
+        connection: "Connection",
+        reply: "HttpReply",
         length: int | None,
-        *,
         limit_bytes: int,
-        deadline: float,
-        clock: Clock,
-        reply: HttpReply,
-        expected: bool,
+        expect: bytes | None,
     ) -> None:
+        """`expect`: the header. With 100-continue the agent waits to be told to go on before it sends."""
         self.length = length
         self.problem: Problem | None = None
         self.waiting = False
         self.waited_s = 0.0
-        self._content = content
-        self._limit_bytes = limit_bytes
-        self._deadline = deadline
-        self._clock = clock
-        self._reply = reply
-        self._expected = expected
+        self.ended = False
+        """All of it has come."""
+        self.unread_bytes = 0
+        self._connection, self._reply = connection, reply
+        self._limit_bytes, self._due = limit_bytes, 0.0
+        self._expect = expect
+        self._pieces: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._broken = self._discarding = False
 
+    def bound(self, due: float, limit_bytes: int | None = None) -> None:
+        """`due`: monotonic seconds, when all of it must have come. `limit_bytes`: another one than the listener's."""
+        self._due = due
+        if limit_bytes is not None:
+            self._limit_bytes = limit_bytes
+
+    # the connection's side
+    def feed(self, piece: bytes) -> None:
+        if self._discarding:
+            return
+        self._pieces.append(piece)
+        self.unread_bytes += len(piece)
+        if self._waiter is not None:
+            self._wake()
+
+    def end(self) -> None:
+        self.ended = True
+        if self._waiter is not None:
+            self._wake()
+
+    def broken(self) -> None:
+        """It is framed wrongly: nothing of it follows."""
+        self._broken = True
+        self._wake()
+
+    async def discarded(self) -> None:
+        """Until its end has come, or will never come."""
+        self._discarding = True
+        self._take()
+        while not self.ended and not self._broken:
+            await self._more()
+
+    # the reader's side
     async def whole(self, deadline: float | None = None) -> bytes:
         self._begin()
-        content = self._content
-        if content.is_eof():  # it came with the head: nothing to wait for
-            return self._checked(self._now())
-        pieces = [piece async for piece in self._timed(deadline)]
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not self.ended:
+            return b"".join([piece async for piece in self._timed(deadline)])
+        if self._broken:
+            raise self._malformed()
+        if self.unread_bytes > self._limit_bytes:
+            raise self._over()
+        return self._take()
 
     def pieces(self) -> AsyncIterator[bytes]:
         self._begin()
@@ -53,49 +107,63 @@ class HttpBody:
     def _begin(self) -> None:
         if self.length is not None and self.length > self._limit_bytes:
             raise self._over()
-        if self._expected:
-            self._expected = False
-            self._reply.go_on()
+        if self._expect is not None:
+            if self._expect.lower() == b"100-continue" and not self.ended:
+                self._reply.go_on()
+            self._expect = None
 
-    def _now(self) -> bytes:
-        try:
-            return self._content.read_nowait()
-        except (web.RequestPayloadError, ConnectionError):
-            raise self._malformed() from None
-
-    def _checked(self, body: bytes) -> bytes:
-        if len(body) > self._limit_bytes:
-            raise self._over()
-        return body
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        self.unread_bytes = 0
+        self._connection.flow()
+        return taken
 
     async def _timed(self, deadline: float | None) -> AsyncIterator[bytes]:
-        ends = self._deadline if deadline is None else min(deadline, self._deadline)
-        loop = asyncio.get_running_loop()
+        due = self._due if deadline is None else min(deadline, self._due)
+        loop, now = asyncio.get_running_loop(), self._connection.clock.monotonic
         size = 0
         while True:
-            began = self._clock.monotonic()
-            self.waiting = True
-            try:
-                async with asyncio.timeout_at(loop.time() + ends - began):
-                    piece = await self._content.readany()
-            except TimeoutError:
-                raise self._stopped(Reason.RequestTimeout, "its body did not come in time") from None
-            except (web.RequestPayloadError, ConnectionError):
-                raise self._malformed() from None
-            self.waiting = False
-            self.waited_s += self._clock.monotonic() - began
+            if not self._pieces and not self.ended and not self._broken:
+                began = now()
+                self.waiting = True
+                try:
+                    async with asyncio.timeout_at(loop.time() + due - began):
+                        await self._more()
+                except TimeoutError:
+                    raise self._stopped(Reason.RequestTimeout, "its body did not come in time") from None
+                self.waiting = False
+                self.waited_s += now() - began
+            if self._broken:
+                raise self._malformed()
+            piece = self._take()
             if not piece:
-                return
+                if self.ended:
+                    return
+                continue
             size += len(piece)
             if size > self._limit_bytes:
                 raise self._over()
             yield piece
 
+    async def _more(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def _over(self) -> Stopped:
         return self._stopped(Reason.BodyTooLarge, f"its body is over {self._limit_bytes} bytes")
 
     def _malformed(self) -> Stopped:
-        self._content.feed_eof()  # nobody is to wait for the rest
         return self._stopped(Reason.MalformedRequest, "its body is framed wrongly")
 
     def _stopped(self, reason: Reason, text: str) -> Stopped:

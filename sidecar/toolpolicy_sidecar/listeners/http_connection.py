@@ -1,198 +1,329 @@
-"""A connection of an agent: aiohttp's, with our words for what it cannot parse, and nothing of it in the log."""
+"""A connection of an agent: bytes in, requests one after the other out of them, with limits on all of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
 from contextlib import suppress
 from typing import Protocol, cast
 
-from aiohttp import web
-from aiohttp.http_writer import StreamWriter
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, _ErrInfo
+import httptools
 
-from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.listeners.http_body import HttpBody
+from toolpolicy_sidecar.listeners.http_request import Asked
+from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 
-_ANSWERED = PayloadAccessError()
-"""Who reads a body after its request was answered gets this."""
+HIGH_WATER_BYTES = 64 * 1024
+"""Beyond this much of a body that nobody has read yet, the agent is not read from."""
+_AHEAD = 16
+"""Requests that an agent may send before it has the answer to the first."""
+_LINGER_S = 10.0
+"""Who is still sending may not have read our answer yet: closing at once would take it away."""
 
 
 class Answering(Protocol):
     """Who answers what comes on it."""
 
-    head_s: float
-    """In which the head of a request has to come."""
-
-    @property
-    def head_too_large(self) -> Problem: ...
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse: ...
+    async def handle(self, asked: Asked) -> None:
+        """Answers by `asked.reply`; raises nothing but CancelledError, when the agent hangs up."""
+        ...
 
     def unheard(self, problem: Problem) -> bytes:
-        """The whole answer to a request whose head does not come."""
-        ...
-
-    def unreadable(self, error: BaseException | None) -> web.StreamResponse:
-        """To what is no HTTP request."""
+        """The whole answer to what did not become a request."""
         ...
 
 
-class Connection(RequestHandler):
-    """aiohttp's connection handler."""
+class Connections:
+    """Makes connections, and knows those that are open."""
 
-    listener: Answering
+    def __init__(self, listener: Answering, limits: Limits, clock: Clock) -> None:
+        self.listener, self.limits, self.clock = listener, limits, clock
+        self.open: set[Connection] = set()
+
+    def __call__(self) -> "Connection":
+        return Connection(self)
+
+    async def close(self) -> None:
+        """At once: what is being answered is cut."""
+        await asyncio.gather(*(connection.cut() for connection in list(self.open)))
+
+
+class Connection(asyncio.Protocol):
+    """Answers in one task of its own. An agent that hangs up cancels it."""
+
     inside: Origin | None = None
     """Where the tunnel leads whose inside this is."""
     lost: asyncio.Future[None] | None = None
     """Is done when the connection is gone, for who waits for that."""
-    large = False
-    """A head on it may be over the limit."""
-    _partial_bytes = 0
-    """What has come of a head that is not complete."""
-    _late: asyncio.TimerHandle | None = None
 
-    async def start(self) -> None:
-        """The requests of this connection, one after the other. As aiohttp does it, but for the task that it makes of
-        each: nothing in them changes context variables."""
-        loop, manager = self._loop, cast("web.Server", self._manager)
-        answer: web.StreamResponse | None = None
-        while not self._force_close:
-            if not self._messages:
-                self._waiter = loop.create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
-            message, payload = self._messages.popleft()
-            if self._parser is not None:
-                self._parser.message_consumed()
-            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-                self._resume_reading_if_drained()
-            manager.requests_count += 1
-            handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] = self.listener.handle
-            if isinstance(message, _ErrInfo):
-                handler, message = self._make_error_handler(message), ERROR
-            task = cast("asyncio.Task[None]", self._task_handler)
-            request = web.BaseRequest(message, payload, self, StreamWriter(self, loop), task, loop)
-            try:
-                answer, gone = await self._handle_request(request, None, handler)
-                if gone:
-                    break
-                self._keepalive = bool(answer.keep_alive)
-                if not payload.is_eof():
-                    await self._linger(payload)
-                payload.set_exception(_ANSWERED)
-            except ConnectionError:
-                break
-            except BaseException:
-                self.force_close()
-                raise
-            finally:
-                request._task = None  # type: ignore[assignment]  # noqa: SLF001 -- no circle of references
-            if not self._keepalive or self._close or self._force_close:
-                break
-            self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
-            if self._keepalive_handle is None:
-                at = self._next_keepalive_close_time
-                self._keepalive_handle = loop.call_at(at, self._process_keepalive)
-        if not self._force_close:
-            self._task_handler = None
-            if self.transport is not None:
-                self.transport.close()
+    def __init__(self, among: Connections) -> None:
+        self._among, self._listener, self._limits = among, among.listener, among.limits
+        self.clock = among.clock
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._task: asyncio.Task[None] | None = None
+        self._heard: deque[Asked | Problem] = deque()
+        self._turn: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self._writable: asyncio.Future[None] | None = None
+        self._paused = self._gone = self._deaf = self._handed = False
+        self._early = b""
+        # of the head that is being read
+        self._partial = False
+        self._target = b""
+        self._headers: list[Header] = []
+        self._head_bytes = 0
+        # the newest whose head was read, and its body until that has come
+        self._asked: Asked | None = None
+        self._body: HttpBody | None = None
+        self._resumed: HttpBody | None = None
+        """One that the parser must be told of."""
 
-    async def _linger(self, payload: StreamReader) -> None:
-        """Who is still sending may not have read our answer yet: closing at once would take it away."""
-        if not self._force_close and self._lingering_time:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._lingering_time):
-                    while not payload.is_eof():
-                        await payload.readany()
-        if not payload.is_eof() and not self._force_close:
-            self.close()
+    # asyncio
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._among.open.add(self)
+        self._task = self._loop.create_task(self._serve())
+        self._idle_since = self._loop.time()
+        self._timer = self._loop.call_later(self._limits.keep_alive_s, self._look)
+        self.transport.resume_reading()
 
-    def taken(self) -> bytes:
-        """What came after CONNECT. The transport has another protocol from now on."""
-        early, self._message_tail = self._message_tail, b""
-        return early
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            if self._handed:
+                self._early += data
+            return
+        partial = self._partial
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(cast("Asked", self._asked), data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._stop(cause.problem if isinstance(cause, Stopped) else _NO_REQUEST)
+        except httptools.HttpParserError:
+            self._stop(_NO_REQUEST)
+        if self._partial:
+            self._incomplete(len(data) if partial else 0)
 
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's signature
-        """aiohttp asks for it with each body that is read, paused or not, and then parses nothing once more."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
+    def eof_received(self) -> bool:
+        return False
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self._complete()
+    def connection_lost(self, _exc: BaseException | None) -> None:
+        if self._gone:
+            return
+        self._gone = self._deaf = True
+        self._among.open.discard(self)
+        self._on_time()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None and self._task is not asyncio.current_task(self._loop):
+            self._task.cancel()
+        self.resume_writing()
         if self.lost is not None and not self.lost.done():
             self.lost.set_result(None)
 
-    def data_received(self, data: bytes) -> None:
-        """A body that turns out to be framed wrongly: aiohttp would tell only once its request is answered."""
-        requests = self._request_count
-        super().data_received(data)
-        if self._request_count != requests:
-            if len(data) + self._partial_bytes > self.max_field_size:
-                self.large = True
-            if self._partial_bytes:
-                self._complete()
-        elif self._waiter is not None and not self._waiter.done():
-            self._incomplete(len(data))
-        request = self._current_request
-        if request is not None and self._messages and not request.content.is_eof():
-            # No request can follow a body that has not ended: what is queued is the error.
-            request.content.set_exception(web.RequestPayloadError("malformed body"))
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    # for who answers
+    @property
+    def writing_paused(self) -> bool:
+        return self._writable is not None
+
+    async def drained(self) -> None:
+        """Until the agent has read enough of what was written."""
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    def taken(self) -> bytes:
+        """What came after CONNECT. The transport has another protocol from now on."""
+        early, self._early = self._early, b""
+        return early
+
+    def flow(self) -> None:
+        """Reads on, or not: by what is read already."""
+        body = self._body
+        full = len(self._heard) > _AHEAD or (body is not None and body.unread_bytes > HIGH_WATER_BYTES)
+        if full != self._paused and not self._handed and not self._gone:
+            self._paused = full
+            if full:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    async def cut(self) -> None:
+        self._deaf = True
+        self.transport.close()
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    # requests, one after the other
+    async def _serve(self) -> None:
+        heard = self._heard
+        while True:
+            if not heard:
+                self._idle_since = self._loop.time()
+                self._turn = self._loop.create_future()
+                await self._turn
+                self._turn = None
+            asked = heard.popleft()
+            if self._paused:
+                self.flow()
+            if isinstance(asked, Problem):
+                self.transport.write(self._listener.unheard(asked))
+                break
+            await self._listener.handle(asked)
+            if self._gone or asked.reply.handed_over:
+                return
+            if not asked.reply.finished:  # an answer without an end would leave the agent waiting
+                asked.reply.abort()
+            if not asked.body.ended:
+                await self._linger(asked.body)
+            if not (asked.reply.keep_alive and asked.body.ended):
+                break
+        self._deaf = True
+        self.transport.close()
+
+    async def _linger(self, body: HttpBody) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                await body.discarded()
+
+    def _next(self, asked: Asked | Problem) -> None:
+        self._heard.append(asked)
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def _stop(self, problem: Problem) -> None:
+        """What follows cannot be understood. No request can follow a body that has not ended."""
+        self._deaf, self._partial = True, False
+        self._on_time()
+        body, self._body = self._body, None
+        if body is None:
+            self._next(problem)
+        elif self._heard and self._heard[-1] is self._asked:  # nobody needs to begin with it
+            self._heard[-1] = problem
+        else:
+            body.broken()
+
+    def _upgraded(self, asked: Asked, rest: bytes) -> None:
+        """The parser has stopped after the head of a request that asks for another protocol. It gets it, or that is
+        ignored: then a body may follow, which the parser left alone."""
+        if asked.method == "CONNECT" or asked.upgrades:
+            self._deaf = self._handed = True
+            self._early = rest
+            self.transport.pause_reading()
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        length = asked.body.length
+        if length != 0:
+            asked.body.ended = False
+            self._resumed = asked.body
+            framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        if rest:
+            self.data_received(rest)
+
+    # time
+    def _look(self) -> None:
+        """At a connection that may have been idle for too long."""
+        left_s = self._idle_since + self._limits.keep_alive_s - self._loop.time()
+        if self._turn is None or self._late is not None:
+            left_s = self._limits.keep_alive_s
+        if left_s <= 0:
+            self.transport.close()
+        else:
+            self._timer = self._loop.call_later(left_s, self._look)
 
     def _incomplete(self, size_bytes: int) -> None:
-        """A head comes in pieces. aiohttp would wait for its end like for a request of which nothing has come yet."""
-        self._partial_bytes += size_bytes
-        if self._partial_bytes > self.max_field_size:
-            self._hang_up(self.listener.head_too_large)
+        """A head comes in pieces."""
+        self._head_bytes += size_bytes
+        if self._head_bytes > self._limits.header_bytes:
+            self._stop(self._too_large())
         elif self._late is None:
-            head_s = self.listener.head_s
-            late = Problem(Reason.RequestTimeout, f"its headers did not come within {head_s:g} s")
-            self._late = self._loop.call_later(head_s, self._hang_up, late)
+            head_s = self._limits.head_s
+            self._late = self._loop.call_later(head_s, self._too_late)
 
-    def _complete(self) -> None:
-        self._partial_bytes = 0
+    def _too_late(self) -> None:
+        text = f"its headers did not come within {self._limits.head_s:g} s"
+        self._stop(Problem(Reason.RequestTimeout, text))
+
+    def _on_time(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
-    def _hang_up(self, problem: Problem) -> None:
-        self._complete()
-        if self.transport is not None:
-            self.transport.write(self.listener.unheard(problem))
-        self.force_close()
+    # httptools
+    def on_message_begin(self) -> None:
+        self._partial = True
+        self._target, self._headers, self._head_bytes = b"", [], 0
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 -- aiohttp's signature
-        status: int = 500,  # noqa: ARG002 -- the same
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 -- the same
-    ) -> web.StreamResponse:
-        return self.listener.unreadable(exc)
+    def on_url(self, url: bytes) -> None:
+        self._target += url
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4
+        headers = self._headers
+        headers.append((name, value))
+        limits = self._limits
+        if self._head_bytes > limits.header_bytes:
+            raise Stopped(self._too_large())
+        if len(headers) > limits.header_count:
+            text = f"there are over {limits.header_count} headers"
+            raise Stopped(Problem(Reason.HeaderTooLarge, text))
 
-class Connections(web.Server):
-    """Makes our handlers. A client that hangs up cancels its call."""
-
-    def __init__(self, listener: Answering, limits: Limits) -> None:
-        super().__init__(
-            listener.handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=limits.keep_alive_s,
-            max_line_size=limits.header_bytes,
-            max_field_size=limits.header_bytes,
-            max_headers=limits.header_count,
+    def on_headers_complete(self) -> None:
+        self._partial = False
+        if self._late is not None:
+            self._on_time()
+        if self._resumed is not None:
+            self._body, self._resumed = self._resumed, None
+            return
+        parser, limits = self._parser, self._limits
+        if self._head_bytes + len(self._target) > limits.header_bytes:
+            raise Stopped(self._too_large())
+        asked = Asked(
+            self,
+            parser.get_method().decode("ascii"),
+            self._target.decode("utf-8", "surrogateescape"),
+            tuple(self._headers),
+            parser.get_http_version(),
+            keep_alive=parser.should_keep_alive(),
+            limit_bytes=limits.body_bytes,
         )
-        self._listener = listener
+        self._asked, self._body = asked, asked.body
+        self._next(asked)
 
-    def __call__(self) -> Connection:
-        handler = Connection(self, loop=self._loop, **self._kwargs)
-        handler.listener = self._listener
-        return handler
+    def on_body(self, piece: bytes) -> None:
+        body = self._body
+        if body is not None:
+            body.feed(piece)
+            if body.unread_bytes > HIGH_WATER_BYTES:
+                self.flow()
+
+    def on_message_complete(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.end()
+
+    def _too_large(self) -> Problem:
+        return Problem(Reason.HeaderTooLarge, f"its headers are over {self._limits.header_bytes} bytes")
+
+
+_NO_REQUEST = Problem(Reason.MalformedRequest, "this is no valid HTTP/1.1 request")

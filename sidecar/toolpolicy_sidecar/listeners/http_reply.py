@@ -1,37 +1,44 @@
-"""An answer on an aiohttp connection, written as bytes: no header is added, renamed or reordered."""
+"""An answer, written as bytes: no header is added, renamed or reordered."""
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from aiohttp import web
-from aiohttp.http import HttpVersion11
-
-from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.headers import Header
+
+if TYPE_CHECKING:
+    from toolpolicy_sidecar.listeners.http_connection import Connection
 
 _CONTENT_LENGTH = b"content-length"
 JOINED_BYTES = 64 * 1024
 """Up to this size a piece is copied once, to be sent in one write with what surrounds it."""
 
 
-class HttpReply(web.StreamResponse):
-    """Of a handler's result aiohttp asks `prepare`, `write_eof` and `keep_alive`, and no more: the bytes are ours."""
+class HttpReply:
+    """The answer to one request. `old`: the agent speaks HTTP/1.0, or less."""
 
-    def __init__(
-        self, request: web.BaseRequest, clock: Clock
-    ) -> None:  # deliberately without super's: none of its state is used
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the agent hung up")
-        self._transport, self._writer, self._protocol = transport, request.writer, request.protocol
-        self._clock = clock
-        self._head_only = request.method == "HEAD"
-        self._old = request.version < HttpVersion11
-        self._keep_alive = request.keep_alive and not self._old
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_head_only",
+        "_old",
+        "_transport",
+        "finished",
+        "handed_over",
+        "keep_alive",
+        "sent_bytes",
+        "started",
+        "waited_s",
+        "waiting",
+    )
+
+    def __init__(self, connection: "Connection", *, head_only: bool, old: bool, keep_alive: bool) -> None:
+        self._connection, self._transport = connection, connection.transport
+        self._head_only, self._old = head_only, old
+        self.keep_alive = keep_alive and not old
         self._chunked = False
-        self.started = False
-        self.finished = False
+        self.started = self.finished = self.handed_over = False
         self.sent_bytes = 0
         self.waiting = False
         self.waited_s = 0.0
@@ -51,7 +58,7 @@ class HttpReply(web.StreamResponse):
         else:
             self._transport.write(head)
             self._transport.write(body)
-        if self._protocol.writing_paused:
+        if self._connection.writing_paused:
             await self._drained()
 
     async def start(self, status: int, reason: bytes, headers: Iterable[Header], length: int | None) -> None:
@@ -75,30 +82,30 @@ class HttpReply(web.StreamResponse):
             self._transport.write(b"%x\r\n" % len(piece))
             self._transport.write(piece)
             self._transport.write(b"\r\n")
-        if self._protocol.writing_paused:
+        if self._connection.writing_paused:
             await self._drained()
 
     async def finish(self) -> None:
         self.finished = True
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
-        if self._protocol.writing_paused:
+        if self._connection.writing_paused:
             await self._drained()
 
     def abort(self) -> None:
         """What was sent is not the whole answer, and must not look like it."""
         self.finished = True
-        self._keep_alive = False
+        self.keep_alive = False
         self._transport.abort()
 
     def close_after(self) -> None:
         """The connection is not used again."""
-        self._keep_alive = False
+        self.keep_alive = False
 
     def hand_over(self) -> asyncio.Transport:
         """The connection is a tunnel from now on: nothing else is answered here."""
-        self.started = self.finished = True
-        self._keep_alive = False
+        self.started = self.finished = self.handed_over = True
+        self.keep_alive = False
         return self._transport
 
     def go_on(self) -> None:
@@ -119,28 +126,18 @@ class HttpReply(web.StreamResponse):
             lines.append(b"Content-Length: %d" % length)
         elif chunked:
             lines.append(b"Transfer-Encoding: chunked")
-        if not self._keep_alive:
+        if not self.keep_alive:
             lines.append(b"Connection: close")
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
 
     async def _drained(self) -> None:
-        began = self._clock.monotonic()
+        now = self._connection.clock.monotonic
+        began = now()
         self.waiting = True
-        await self._writer.drain()
+        await self._connection.drained()
         self.waiting = False
-        self.waited_s += self._clock.monotonic() - began
-
-    # aiohttp
-    async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 -- aiohttp's signature
-        return
-
-    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 -- aiohttp's signature
-        if not self.finished:  # an answer without an end would leave the agent waiting
-            self.abort()
-
-    def __repr__(self) -> str:
-        return f"<HttpReply {'finished' if self.finished else 'started' if self.started else 'new'}>"
+        self.waited_s += now() - began
 
 
 def last_words(rendered: Rendered) -> bytes:

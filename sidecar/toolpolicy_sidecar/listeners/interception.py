@@ -5,11 +5,11 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.listeners.http_connection import Connection, Connections
-from toolpolicy_sidecar.listeners.http_listener import Asked
+from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.tunnels import ESTABLISHED
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
@@ -50,7 +50,7 @@ class Interception:
     async def secured(self, asked: Asked, origin: Origin) -> None:
         """With TLS around it. Raises Stopped."""
         context = await self._context(origin)
-        connection = cast("Connection", asked.request.protocol)
+        connection = asked.connection
         if connection.taken():
             raise Stopped(Problem(Reason.MalformedRequest, "TLS must not begin before CONNECT is answered"))
         transport = asked.reply.hand_over()
@@ -89,7 +89,7 @@ class Interception:
 
     async def plain(self, asked: Asked, origin: Origin) -> None:
         """Without TLS, as Node sends it."""
-        connection = cast("Connection", asked.request.protocol)
+        connection = asked.connection
         transport = asked.reply.hand_over()
         transport.write(ESTABLISHED)
         between = _Between()

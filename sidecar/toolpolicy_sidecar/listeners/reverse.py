@@ -3,7 +3,8 @@
 from functools import lru_cache
 
 from toolpolicy_sidecar import target
-from toolpolicy_sidecar.listeners.http_listener import Asked, HttpListener
+from toolpolicy_sidecar.listeners.http_listener import HttpListener
+from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Runtime
@@ -22,7 +23,7 @@ def _target(raw: str) -> target.Target | Problem:
 class ReverseListener(HttpListener):
     async def _route(self, asked: Asked, runtime: Runtime) -> None:
         """Raises Stopped."""
-        found = _target(asked.request.raw_path)
+        found = _target(asked.target)
         if isinstance(found, Problem):
             raise Stopped(found)
         name, slash, rest = found.path[1:].partition("/")

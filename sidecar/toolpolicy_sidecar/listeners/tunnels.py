@@ -8,8 +8,7 @@ from toolpolicy_sidecar.attempt import problem_of
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.egress import Egress
-from toolpolicy_sidecar.listeners.http_connection import Connection
-from toolpolicy_sidecar.listeners.http_listener import Asked
+from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.tunnel import Tunnel
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
@@ -39,10 +38,8 @@ class Tunnels:
     async def join(self, asked: Asked, origin: Origin, egress: Egress) -> None:
         """Until it is closed. Raises Stopped, while the agent can still be told."""
         tunnel = self._begun(origin, egress)
-        connection = cast("Connection", asked.request.protocol)
+        connection = asked.connection
         try:
-            # What the agent sends meanwhile stays with the kernel.
-            cast("asyncio.Transport", asked.request.transport).pause_reading()
             await self._dial(tunnel, origin)
             transport = asked.reply.hand_over()
             transport.write(ESTABLISHED)

@@ -4,28 +4,71 @@ value by itself, would.
 
 In ASCII without escapes a quote begins or ends a string. A match that holds no quote, and stands in a string, is found
 in that string alone as well: no rule asks where its text begins, a quote is no part of a word, and a match that hid
-another one would reach over a quote. What is left must be in order as a whole, so no value has to be looked at again.
+another one would reach over a quote. What is left must be in order as a whole, so no value has to be looked at again;
+then only what was taken out can have read otherwise.
 """
 
-from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from toolpolicy_sidecar.redact import document
+from toolpolicy_sidecar.redact import document, wrapped
 from toolpolicy_sidecar.redact.scanner import DISGUISED, SMALL_BYTES, Scanner
 
+MOST_HITS = 64
+"""With more of them the long way is not much longer, and it knows when a pattern takes too long."""
 
-def redacted(scanner: Scanner, data: bytes, place: int) -> tuple[bytes, Counter[str]] | None:
-    """A valid document without what is hit, and the hits. None: it has to go the long way. `place`: where it is first
-    remarkable. Raises Unscannable."""
-    if not scanner.in_place or len(data) > SMALL_BYTES or not data.isascii() or DISGUISED.first(data, place):
+_SHAPE = bytes(
+    ord("%" if character in b"\\%&+" else "a" if character in wrapped.CHARACTERS else " ")
+    for character in range(256)
+)
+_RUN = b"a" * wrapped.LEAST_CHARACTERS
+_AROUND = wrapped.LEAST_CHARACTERS - 1
+
+
+class Changed(NamedTuple):
+    """`value` is what came in, but for what stood between `start` and `end`."""
+
+    value: bytes
+    hits: Mapping[str, int]
+    start: int
+    end: int
+
+
+def redacted(scanner: Scanner, data: bytes, place: int) -> Changed | None:
+    """A valid document without what is hit. None: it has to go the long way. `place`: where it is first
+    remarkable."""
+    if not scanner.in_place or len(data) > SMALL_BYTES or b"\\" in data or not data.isascii():
         return None
-    hits = Counter[str]()
-    left = scanner.redacted(data, scanner.regions(data, plain=True, at=place), hits)
-    if not hits or not scanner.unremarkable(left):
+    regions = scanner.few_regions(data, place, MOST_HITS)
+    if not regions:
         return None
-    was, now = data.split(b'"'), left.split(b'"')
-    if len(was) != len(now) or was[::2] != now[::2]:
-        return None
-    for before, after in zip(was[1::2], now[1::2], strict=True):
-        if before != after and (document.looks_like_one(before) or document.is_one(after)):
+    hits: dict[str, int] = {}
+    pieces: list[bytes] = []
+    begins: list[int] = []
+    at = shift = 0
+    for start, end, order in regions:
+        hit = data[start:end]
+        if b'"' in hit or not data.count(b'"', 0, start) % 2 or _may_read_otherwise(data, start, end, place):
             return None
-    return left, hits
+        opened = data.rfind(b'"', at, start) + 1
+        if opened:  # a string that no hit stood in before
+            if document.looks_like_one(data[opened : data.find(b'"', end)]):
+                return None
+            begins.append(opened + shift)
+        put = scanner.replacement(order, hit, hits)
+        pieces += (data[at:start], put)
+        shift += len(put) - len(hit)
+        at = end
+    left = b"".join([*pieces, data[at:]])
+    if scanner.remarkable(left) is not None:
+        return None
+    for begin in begins:
+        if document.is_one(left[begin : left.find(b'"', begin)]):
+            return None
+    return Changed(left, hits, regions[0][0], at)
+
+
+def _may_read_otherwise(data: bytes, start: int, end: int, place: int) -> bool:
+    """Whether something begins or ends in `start:end` that reads otherwise when it is decoded."""
+    shape = data[max(0, start - _AROUND) : end + _AROUND].translate(_SHAPE)
+    return (b"%" in shape or _RUN in shape) and DISGUISED.first(data, place) is not None

@@ -35,9 +35,14 @@ class Placeholders:
     def __init__(self, key: bytes, names: Iterable[str], literals: Iterable[bytes]) -> None:
         self._key = key
         longest_first = sorted(set(literals) - {b""}, key=lambda literal: (-len(literal), literal))
+        names = frozenset(names)
         either = "|".join(sorted(map(re.escape, names), key=len, reverse=True)).encode()
         own = rb"\[redacted:(?:%b)(%b)?\]" % (either, KEYED)
         self._signs = [_OPEN, *longest_first]
+        own_bytes = (
+            len(_OPEN) + max(map(len, names), default=0) + len(":]") + 2 * (_VALUE_BYTES + _PROOF_BYTES)
+        )
+        self._longest_bytes = max(own_bytes, *map(len, longest_first), 0)
         self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
 
     def keyed(self, name: str, value: bytes, salt: bytes = b"") -> bytes:
@@ -45,6 +50,11 @@ class Placeholders:
         Values under different salts, of 16 bytes at most, cannot be compared."""
         tag = self._hash(comparable(value), _VALUE_BYTES, salt)
         return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
+
+    def none_near(self, text: bytes, start: int, end: int) -> bool:
+        """True: what stands at `start:end` is no part of one."""
+        around = text[max(0, start - self._longest_bytes) : end + self._longest_bytes]
+        return not [sign for sign in self._signs if sign in around]
 
     def spans(self, text: bytes) -> list[tuple[int, int]]:
         """Where they stand."""

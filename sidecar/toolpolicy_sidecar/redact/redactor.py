@@ -6,9 +6,10 @@ from copy import copy
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact import document, in_place, wrapped
+from toolpolicy_sidecar.redact import binary, document, in_place, wrapped
 from toolpolicy_sidecar.redact.fields import Fields
 from toolpolicy_sidecar.redact.headers import ChosenHeaders
+from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 from toolpolicy_sidecar.redact.tokens import Session
@@ -59,14 +60,19 @@ class Redactor:
         redactor._scanner = self._scanner.of(session)  # noqa: SLF001 -- our own
         return redactor
 
-    def _verdict(self, raw: T, value: T, hits: Counter[str]) -> Redacted[T]:
+    def _verdict(self, raw: T, value: T, hits: Mapping[str, int]) -> Redacted[T]:
         if hits and self.blocks:
             raise Blocked(hits)
         return Redacted(value if hits else raw, hits)
 
-    def unremarkable(self, message: bytes) -> bool:
-        """True: whatever part of this JSON is looked at, it can be read, and nothing is to be taken out of it."""
-        return not self._fields and self._scanner.unremarkable(message) and not document.too_deep(message)
+    def at_once(self, message: bytes) -> Changed | None:
+        """A valid JSON document, whatever part of it would be looked at. None: each part must be, by itself."""
+        if self._fields or document.too_deep(message):
+            return None
+        place = self._scanner.remarkable(message)
+        if place is None:
+            return Changed(message, _NO_HITS, 0, 0)
+        return None if self.blocks else in_place.redacted(self._scanner, message, place)
 
     def text(self, text: str) -> Redacted[str]:
         """A text of any kind; one that is a JSON document is opened."""
@@ -91,7 +97,7 @@ class Redactor:
             return Redacted(data, _NO_HITS)
         found = in_place.redacted(self._scanner, data, place)
         if found is not None:
-            return self._verdict(data, *found)
+            return self._verdict(data, found.value, found.hits)
         hits = Counter[str]()
         return self._verdict(data, self._document(data, 0, hits), hits)
 
@@ -232,6 +238,9 @@ class Redactor:
             if not regions:
                 return text
             text = self._scanner.redacted(text, regions, hits)
+        opened = binary.opened(text) if depth < NESTED else None
+        if opened is not None:
+            return opened.redacted(lambda run: self._value(run, depth + 1, hits))
         for _ in range(_PASSES):
             found = Counter[str]()
             left = self._once(text, depth, found, key)

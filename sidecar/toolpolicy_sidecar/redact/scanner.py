@@ -8,10 +8,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
 
 import re2
 
@@ -19,25 +18,21 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, compiled, options
+from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, options
+from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
+from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
 from toolpolicy_sidecar.redact.tokens import Session
-from toolpolicy_sidecar.redact.verdict import InvalidPattern, TooCostly
 from toolpolicy_sidecar.redact.views import unescape, views
 
-if TYPE_CHECKING:
-    from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
-
-BUDGET_S = 5.0
-BUDGET_S_PER_BYTE = 5e-6
-LEAST_BUDGET_S = 0.1
-"""Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
-CHECKED_MATCHES = 16
 SMALL_BYTES = 4 * 1024
 """Beyond, two searches with an automaton each are better than one with the product of both."""
 DISGUISE = rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
 """RE2: what begins where a text reads otherwise when it is decoded."""
 DISGUISED = Expression(DISGUISE)
+VALUE_BYTES = 4096
+BESIDE_BYTES = 64
+"""No rule that wants to know the name of a value looks farther behind the value."""
 SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
@@ -46,20 +41,6 @@ _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
-
-
-class Rule(NamedTuple):
-    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit.
-    `replacement` None: a placeholder that tells values apart."""
-
-    name: str
-    sign: str
-    expression: Callable[[], Expression]
-    replacement: bytes | None
-    anchored: bool = False
-    validator: "Validator | None" = None
-    keyed: bool = False
-
 
 Span = tuple[int, int, int]
 """Start, end as a negative number, order of the rule: orders as regions are named."""
@@ -115,11 +96,9 @@ class Scanner:
     ) -> "Scanner":
         """`key`: of the placeholders that tell values apart. `cpu_s`: what this thread has used, in seconds.
         Patterns come before detectors in the order. Raises InvalidPattern."""
-        patterns = [
-            _pattern(pattern, compiled(pattern.name, pattern.regex)) for pattern in redaction.patterns
-        ]
-        detectors, names = _detectors(redaction) if redaction.detectors else ((), ())
-        rules = [_rule(detector, redaction.action) for detector in detectors]
+        patterns = [of_pattern(pattern) for pattern in redaction.patterns]
+        detectors, names = chosen_detectors(redaction) if redaction.detectors else ((), ())
+        rules = [of_detector(detector, redaction.action) for detector in detectors]
         tokenizes = redaction.action == "Tokenize"
         return cls(patterns, rules, Allowed(redaction.allow), key, cpu_s, tokenizes=tokenizes, names=names)
 
@@ -173,10 +152,25 @@ class Scanner:
                 for start, minus_end, order in self._found(view.text, orders):
                     begin, end = view.source_span(start, -minus_end)
                     spans.append((begin, -end, order))
-        if not spans:
-            return []
+        return self._regions(text, spans)
+
+    def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
+        """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
+        matches."""
+        spans: list[Span] = []
+        for order, rule in enumerate(self._rules):
+            for start, end in rule.expression().each(text, at):
+                if start != end:
+                    spans.append((start, -end, order))
+                if len(spans) > most:
+                    return []
+        if len(spans) == 1 and self.placeholders.none_near(text, spans[0][0], -spans[0][1]):
+            return [(spans[0][0], -spans[0][1], spans[0][2])]
+        return self._regions(text, spans)
+
+    def _regions(self, text: bytes, spans: list[Span]) -> list[Region]:
         regions: list[Region] = []
-        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)):
+        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)) if spans else ():
             if regions and start < regions[-1][1]:
                 begin, end, first = regions[-1]
                 regions[-1] = (begin, max(end, -minus_end), first)
@@ -186,20 +180,22 @@ class Scanner:
 
     def redacted(self, text: bytes, regions: list[Region], hits: Counter[str]) -> bytes:
         """Every region replaced, and counted under its name in `hits`."""
-        pieces, at = [], 0
+        pieces: list[bytes] = []
+        at = 0
         for start, end, order in regions:
-            rule = self._rules[order]
-            pieces += [text[at:start], self._replacement(rule, text[start:end])]
-            hits[rule.name] += 1
+            pieces += (text[at:start], self.replacement(order, text[start:end], hits))
             at = end
         pieces.append(text[at:])
         return b"".join(pieces)
 
-    def patience(self, size_bytes: int) -> "Patience":
+    def patience(self, size_bytes: int) -> Patience:
         """For the work on a text of this size."""
         return Patience(self._cpu_s, size_bytes)
 
-    def _replacement(self, rule: Rule, value: bytes) -> bytes:
+    def replacement(self, order: int, value: bytes, hits: dict[str, int]) -> bytes:
+        """What stands for this value, which the rule of this order has hit; counted in `hits`."""
+        rule = self._rules[order]
+        hits[rule.name] = hits.get(rule.name, 0) + 1
         if rule.replacement is not None:
             return rule.replacement
         value = unescape(value) if b"\\" in value else value
@@ -223,7 +219,17 @@ class Scanner:
         return orders
 
     def _under_key(self, text: bytes, key: bytes) -> list[Span]:
-        """What rules find that look for a name and its value, read as `key="text"`."""
+        """What rules find that look for a name and its value, read as `key="text"`. The value begins where the text
+        does; that it may reach far is seen from its beginning."""
+        begun = text[:VALUE_BYTES]
+        spans = self._with_key(begun, key)
+        if len(text) > VALUE_BYTES and any(
+            -minus_end > VALUE_BYTES - BESIDE_BYTES for _, minus_end, _ in spans
+        ):
+            return self._with_key(text, key)
+        return spans
+
+    def _with_key(self, text: bytes, key: bytes) -> list[Span]:
         before = len(key) + 2
         joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
         orders = self._keyed.intersection(self._suspected(joined))
@@ -252,9 +258,12 @@ class Scanner:
                     spans.append((begin, -stop, order))
         return spans
 
-    def _outside_placeholders(self, text: bytes, spans: list[Span]) -> Iterator[Span]:
+    def _outside_placeholders(self, text: bytes, spans: list[Span]) -> list[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
         placeholders = self.placeholders.spans(text)
+        if not placeholders:
+            return spans
+        left: list[Span] = []
         index = 0
         for span in spans:
             while index < len(placeholders) and placeholders[index][1] <= span[0]:
@@ -263,34 +272,8 @@ class Scanner:
                 start, end = placeholders[index]
                 if start <= span[0] and -span[1] <= end:
                     continue
-            yield span
-
-
-class Patience:
-    """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches."""
-
-    __slots__ = ("_count", "_cpu_s", "_ends_s", "_size_bytes")
-
-    def __init__(self, cpu_s: Callable[[], float], size_bytes: int) -> None:
-        self._cpu_s, self._size_bytes = cpu_s, size_bytes
-        self._count, self._ends_s = 0, 0.0
-
-    def spend(self) -> None:
-        """A search more. Raises TooCostly."""
-        self._count += 1
-        if self._count == CHECKED_MATCHES:
-            granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
-            self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
-        elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
-            raise TooCostly("the policy's patterns take too long on it")
-
-
-def is_anchored(expression: str) -> bool:
-    r"""Whether an RE2 expression may ask where its text begins or ends. Errs on the side of yes: `\Q…\E`
-    can hide anything, and `^` counts even inside of a class, unless it opens it."""
-    if re.search(r"\\[AzZQ]", expression):
-        return True
-    return re.search(r"[$^]", re.sub(r"\\.", "", expression, flags=re.DOTALL).replace("[^", "[")) is not None
+            left.append(span)
+        return left
 
 
 def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
@@ -300,42 +283,6 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
     return start, end
-
-
-def _pattern(pattern: snapshot.Pattern, expression: Expression) -> Rule:
-    replacement = None if pattern.replace is None else pattern.replace.encode()
-    anchored = is_anchored(pattern.regex)
-    return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
-
-
-def _detectors(redaction: snapshot.Redaction) -> "tuple[tuple[Detector, ...], Iterable[str]]":
-    """Those that are asked for, and the names of all. Raises InvalidPattern."""
-    from toolpolicy_sidecar.redact.detectors import (  # noqa: PLC0415 -- the table costs time and memory
-        DETECTORS,
-        chosen,
-    )
-
-    try:
-        return chosen(redaction.detectors, redaction.min_confidence), DETECTORS
-    except LookupError as error:
-        raise InvalidPattern(error.args[0], "this sidecar has no such detector") from None
-
-
-def _rule(detector: "Detector", action: snapshot.Action) -> Rule:
-    return Rule(
-        detector.name,
-        detector.trigger,
-        partial(_expression, detector.expression),
-        {"Hash": None, "Tokenize": None, "Drop": b""}.get(action, mask(detector.name)),
-        validator=detector.validator,
-        keyed=detector.keyed,
-    )
-
-
-@cache
-def _expression(expression: str) -> Expression:
-    """A detector's, compiled when its trigger is first met: most never are."""
-    return Expression(expression, captures="(" in expression.replace("(?", ""))
 
 
 def _union(expressions: Iterable[str]) -> Expression | None:

@@ -30,6 +30,9 @@ _HEX = "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){10,}"
 
 EXPRESSION = f"{_BASE64}|{_HEX}"
 """RE2: what looks like one."""
+LEAST_CHARACTERS = 14
+CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
+"""So many of these on end, at least; in base64 there may be line breaks between them."""
 _any = Expression(EXPRESSION)
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _WORD = re.compile(rb"[A-Za-z0-9+/_-]")
@@ -58,10 +61,15 @@ class Run(NamedTuple):
 def runs(text: bytes) -> Iterator[Run]:
     """In order, none inside of another."""
     at = 0
+    texts: dict[bytes, bytes | None] = {}
     while found := _any.first(text, at):
         start, end = found
-        content = _decoded(text[start:end])
-        if _is_text(content):
+        written = text[start:end]
+        try:
+            content = texts[written]
+        except KeyError:
+            content = texts[written] = _text(written)
+        if content is not None:
             yield Run(start, end, content, text)
             at = end
         else:
@@ -73,14 +81,14 @@ def contents(text: bytes) -> bytes:
     return b"\n".join(run.content for run in runs(text))
 
 
-def _decoded(written: bytes) -> bytes:
+def _text(written: bytes) -> bytes | None:
+    """None: it stands for something that is no text."""
     if written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
-        return bytes.fromhex(written.decode())
-    bare = written.translate(_STANDARD, b"=\r\n")
-    return binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
-
-
-def _is_text(content: bytes) -> bool:
-    """Random bytes are rarely so many printable characters, and a few of them rarely so common ones."""
+        content = bytes.fromhex(written.decode())
+    else:
+        bare = written.translate(_STANDARD, b"=\r\n")
+        content = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
+    # Random bytes are rarely so many printable characters, and a few of them rarely so common ones.
     strange = _UNSEEN if len(content) >= _LONG_BYTES else _UNUSUAL
-    return content.isascii() and 10 * (len(content) - len(content.translate(None, strange))) <= len(content)
+    few = 10 * (len(content) - len(content.translate(None, strange))) <= len(content)
+    return content if few and content.isascii() else None

@@ -138,11 +138,13 @@ class HttpRelay:
         self, response: Response, headers: tuple[Header, ...], watch: Watch, begun: bytes = b""
     ) -> None:
         """As it comes, no faster than the agent reads. `begun`: what was already read of it."""
-        piece = begun or await next_piece(response, watch)
         length = content_length(response)
+        body = response.at_once() if length is not None and not begun else None
+        piece = begun or (await next_piece(response, watch) if body is None else body)
         self._progress.status = response.status
         if length is not None and length == len(piece) and response.status not in {204, 304}:
-            await next_piece(response, watch)  # the end: nothing is left of a body of this length
+            if body is None:
+                await next_piece(response, watch)  # the end: nothing is left of a body of this length
             self._keep(response, piece)
             await self._reply.whole(response.status, headers, piece)
             return
@@ -160,15 +162,21 @@ class HttpRelay:
     async def _redacted(
         self, response: Response, headers: tuple[Header, ...], watch: Watch, redactor: Redactor
     ) -> None:
-        first = await next_piece(response, watch)
         kind = (response.header(b"content-type") or b"").decode("latin-1")
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        if content_length(response) is None and not self._call.tool.keeps_answers:
+        if content_length(response) is not None or self._call.tool.keeps_answers:
+            body, rest = await gathered(response, watch, self._limit_bytes)
+        else:
+            first = await next_piece(response, watch)
             text = cleanse.http_text(redactor, kind, encoding, first, self._limit_bytes)
             if text is not None:
                 await self._texts(response, first, headers, watch, redactor, text)
                 return
-        body, rest = await gathered(response, watch, self._limit_bytes, first) if first else (b"", False)
+            body, rest = (
+                await gathered(response, watch, self._limit_bytes, first)
+                if first
+                else Gathered(b"", rest=False)
+            )
         if rest:
             if redactor.on_unscannable == "Refuse":
                 raise Stopped(too_large(self._limit_bytes))
@@ -287,8 +295,11 @@ class Gathered(NamedTuple):
 async def gathered(response: Response, watch: Watch, limit_bytes: int, first: bytes = b"") -> Gathered:
     """With what was already read of it."""
     pieces, size = ([first], len(first)) if first else ([], 0)
-    if max(content_length(response) or 0, size) > limit_bytes:
+    length = content_length(response)
+    if max(length or 0, size) > limit_bytes:
         return Gathered(first, rest=True)
+    if length is not None and (body := response.at_once()) is not None:
+        return Gathered(body, rest=False)
     over = False
     while not over and (piece := await next_piece(response, watch)):
         size += len(piece)

@@ -130,6 +130,10 @@ class McpRelay:
             await self._reply.finish()
 
     async def _held(self, response: Response, watch: Watch) -> None:
+        body = response.at_once()
+        if body is not None:
+            await self._whole(response, response.headers, body)
+            return
         pieces, size = [], 0
         while piece := await next_piece(response, watch):
             pieces.append(piece)

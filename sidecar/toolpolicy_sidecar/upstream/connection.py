@@ -1,8 +1,10 @@
 """One connection: bytes of a request out, parsed pieces of a response in, with back-pressure both ways."""
 
 import asyncio
+import select
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from itertools import chain
 from typing import cast
 
 import httptools
@@ -14,21 +16,19 @@ from toolpolicy_sidecar.upstream.failure import (
     MalformedAnswer,
     UpstreamFailure,
 )
-from toolpolicy_sidecar.upstream.headers import Header, end_to_end, refuse_unsendable
+from toolpolicy_sidecar.upstream.headers import Header, end_to_end
 from toolpolicy_sidecar.upstream.origin import Origin
+from toolpolicy_sidecar.upstream.request_head import chunked, request_head
 
 HIGH_WATER_BYTES = 64 * 1024
 """Beyond this much unread body the server is not read from until the reader catches up."""
 HEADER_BYTES = 64 * 1024
 HEADER_COUNT = 256
 INTERIM_RESPONSES = 16
-_OURS_STREAMED = frozenset({b"host", b"expect"})
-_OURS = _OURS_STREAMED | {b"content-length"}
-_BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
 class Connection(asyncio.Protocol):
-    """`on_idle(connection, reusable)` is called once an exchange is over, `on_lost` when the socket is gone."""
+    """`on_idle` is called when another exchange may follow the one that is over, `on_lost` when the socket is gone."""
 
     def __init__(
         self,
@@ -39,7 +39,9 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         self.idle_since = 0.0
         self._on_idle, self._on_lost = on_idle, on_lost
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._poll: select.poll | None = None
         self._lost = False
         self._authority = origin.authority.encode("ascii")
         self._parser = httptools.HttpResponseParser(self)
@@ -54,7 +56,6 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self._paused = False
         self._headers: list[Header] = []
-        self._header_bytes = 0
         self._quiet_bytes = 0
         self._reason = b""
         self._interim = 0
@@ -69,43 +70,47 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return not self._lost and self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def silent(self) -> bool:
+        """Of an idle connection: the server has neither hung up nor said anything, as far as the kernel knows. Once
+        something was sent to a server that has hung up, nobody could say whether it acted on it."""
+        if self._poll is None:
+            self._poll = select.poll()
+            transport = cast("asyncio.Transport", self._transport)
+            self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
+
     # one exchange
-    async def exchange(self, request: Request) -> Response:
-        """The response's head; its body is pulled. Raises UpstreamFailure, UnsendableRequest."""
-        try:
-            head = _head(request, self._authority)
-        except BaseException:
-            self.abort()  # else it would be neither idle nor in use
-            raise
+    def begin(self, request: Request) -> asyncio.Future[Response]:
+        """Sends it. What comes is the response's head, or an UpstreamFailure; its body is pulled. Whoever does not wait
+        for it any more aborts. Raises UnsendableRequest: nothing was sent."""
+        head = request_head(request, self._authority)
         transport = self._transport
         if transport is None or not self.usable:
             raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
         self.busy = True
         self._method = request.method
-        self._head = asyncio.get_running_loop().create_future()
-        try:
-            if isinstance(request.body, bytes):
-                transport.write(head + request.body)
-            else:
-                transport.write(head)
-                if request.body is not None:
-                    self._sending = asyncio.ensure_future(self._send(request.body, chunked=_chunked(request)))
-            return await self._head
-        except BaseException:
-            self.abort()
-            raise
+        self._head = self._loop.create_future()
+        body = request.body
+        if isinstance(body, bytes):
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            if body is not None:
+                self._sending = self._loop.create_task(self._send(body, in_chunks=chunked(request)))
+        return self._head
 
-    async def _send(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async def _send(self, body: AsyncIterator[bytes], *, in_chunks: bool) -> None:
         """A reader of the request's body that fails ends the exchange: half a body is no body."""
         transport = cast("asyncio.Transport", self._transport)
         try:
             async for piece in body:
                 if not piece:
                     continue
-                transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if in_chunks else piece)
                 if self._writable is not None:
                     await self._writable
-            if chunked:
+            if in_chunks:
                 transport.write(b"0\r\n\r\n")
         except asyncio.CancelledError:
             raise
@@ -121,7 +126,7 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             if self._complete:
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             except BaseException:
@@ -136,6 +141,13 @@ class Connection(asyncio.Protocol):
             if self._transport and not self._lost:
                 self._transport.resume_reading()
         return piece
+
+    def _at_once(self) -> bytes | None:
+        """Nothing is left to be read then: no reader has to wait for the end, either."""
+        if not self._complete or self._failure is not None or self._paused or len(self._pieces) != 1:
+            return None
+        self._buffered = 0
+        return self._pieces.popleft()
 
     def done(self) -> None:
         """Back to the pool, if the exchange has ended cleanly on both sides."""
@@ -217,7 +229,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
         if self._writable is not None:
@@ -234,19 +246,22 @@ class Connection(asyncio.Protocol):
         self._reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEADER_BYTES or len(self._headers) >= HEADER_COUNT:
-            raise AnswerHeaderTooLarge(self.origin, f"header section over {HEADER_BYTES} bytes", sent=True)
-        if self._head is not None and not self._head.done():  # what follows a body is a trailer: dropped
-            if b"\0" in value:
-                raise MalformedAnswer(self.origin, "NUL in a header", sent=True)
-            self._headers.append((name, value))
+        """Of the head; or a trailer, which nobody looks at."""
+        if 0 in value:  # NUL
+            raise MalformedAnswer(self.origin, "NUL in a header", sent=True)
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
+        status, headers = self._parser.get_status_code(), self._headers
+        # What came at once is no measure of the header section: it may have a body in it.
+        if len(headers) > HEADER_COUNT or (
+            self._quiet_bytes > HEADER_BYTES and sum(map(len, chain.from_iterable(headers))) > HEADER_BYTES
+        ):
+            text = f"its header section is over {HEADER_BYTES} bytes or {HEADER_COUNT} fields"
+            raise AnswerHeaderTooLarge(self.origin, text, sent=True)
         if status < 200:
             self._interim += 1
-            self._headers.clear()
+            headers.clear()
             self._reason = b""
             if status == 101 or self._interim > INTERIM_RESPONSES:
                 raise MalformedAnswer(
@@ -256,7 +271,7 @@ class Connection(asyncio.Protocol):
         if self._head is None or self._head.done():
             raise MalformedAnswer(self.origin, "a second response to one request", sent=True)
         self._keep_alive = self._parser.should_keep_alive()
-        response = Response(status, self._reason, tuple(end_to_end(self._headers)), self)
+        response = Response(status, self._reason, tuple(end_to_end(headers)), self, self._at_once)
         self._head.set_result(response)
         if self._method == "HEAD":  # the parser cannot know that no body follows
             self._keep_alive = False
@@ -271,7 +286,8 @@ class Connection(asyncio.Protocol):
         if self._buffered > HIGH_WATER_BYTES and not self._paused and self._transport:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
@@ -283,7 +299,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._complete = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _fail(self, failure: UpstreamFailure) -> None:
         self._keep_alive = False
@@ -299,25 +316,3 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _chunked(request: Request) -> bool:
-    return not any(name.lower() == b"content-length" for name, _ in request.headers)
-
-
-def _head(request: Request, authority: bytes) -> bytes:
-    """Host first; Content-Length by what is sent, or kept from the caller for a streamed body."""
-    target, method, body = request.target.encode("ascii"), request.method.encode("ascii"), request.body
-    fixed = body is None or isinstance(body, bytes)
-    dropped = _OURS if fixed else _OURS_STREAMED
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, authority)]
-    lines += [
-        b"%b: %b" % header for header in end_to_end(request.headers) if header[0].lower() not in dropped
-    ]
-    if isinstance(body, bytes) and (body or request.method not in _BODILESS):
-        lines.append(b"Content-Length: %d" % len(body))
-    elif not fixed and _chunked(request):
-        lines.append(b"Transfer-Encoding: chunked")
-    head = b"\r\n".join(lines) + b"\r\n\r\n"
-    refuse_unsendable(head, len(lines) + 2)
-    return head

@@ -34,8 +34,17 @@ class Source(Protocol):
 class Response:
     """Pull it: `read` until b"". `release` when it was read to its end, `abort` otherwise; both may be repeated."""
 
-    def __init__(self, status: int, reason: bytes, headers: tuple[Header, ...], source: Source) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: bytes,
+        headers: tuple[Header, ...],
+        source: Source,
+        at_once: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        """`at_once`: takes the whole body, if it has come with the head and is not large; None: it has to be pulled."""
         self.status = status
+        self.at_once = at_once
         self.reason = reason
         self.headers = headers
         self._source = source

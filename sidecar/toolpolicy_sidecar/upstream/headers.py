@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-from toolpolicy_sidecar.upstream.failure import UnsendableRequest
-
 Header = tuple[bytes, bytes]
 
 HOP_BY_HOP = frozenset(
@@ -25,23 +23,18 @@ _OF_THE_MESSAGE = frozenset({b"content-encoding", b"content-length", b"content-t
 """Not to be named by `Connection` (RFC 9110, 7.6.1): without them the next server would read another message."""
 
 
-def end_to_end(headers: Iterable[Header]) -> list[Header]:
-    """Without hop-by-hop headers and those that `Connection` may name; duplicates and order stay."""
+def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
+    """Without those `dropped`, hop-by-hop headers among them, and without those that `Connection` may name; duplicates
+    and order stay."""
     kept: list[Header] = []
-    named: set[bytes] = set()
+    named: set[bytes] | None = None
     for header in headers:
         name = header[0].lower()
-        if name not in HOP_BY_HOP:
+        if name not in dropped:
             kept.append(header)
         elif name == b"connection":
+            named = named or set()
             named.update(token.strip().lower() for token in header[1].split(b","))
-    named -= _OF_THE_MESSAGE
-    if named <= HOP_BY_HOP:
+    if named is None or (named := named - _OF_THE_MESSAGE) <= dropped:
         return kept
     return [header for header in kept if header[0].lower() not in named]
-
-
-def refuse_unsendable(head: bytes, lines: int) -> None:
-    """`head` is made of so many lines, each with its end. Raises UnsendableRequest when one of them holds another."""
-    if head.count(b"\r") != lines or head.count(b"\n") != lines or b"\0" in head:
-        raise UnsendableRequest("a header or the target holds CR, LF or NUL")

@@ -68,7 +68,11 @@ class Pool:
             connection = await self._connection(request.origin, connect_timeout_s)
         if connected is not None:
             connected()
-        return await connection.exchange(request)
+        try:
+            return await connection.begin(request)
+        except BaseException:
+            connection.abort()
+            raise
 
     async def close(self) -> None:
         self._closed = True
@@ -104,7 +108,7 @@ class Pool:
         oldest = time.monotonic() - self._limits.idle_s
         while lane.idle:
             connection = lane.idle.pop()
-            if connection.usable and connection.idle_since > oldest:
+            if connection.idle_since > oldest and connection.usable and connection.silent:
                 return connection
             connection.abort()
         return None

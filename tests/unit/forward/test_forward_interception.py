@@ -43,7 +43,7 @@ async def s(p: Proxied) -> AsyncIterator[Secured]:
     p.forward.interception.authority = SIDECAR_CA
     p.w.install(scheme="https", host="localhost", redaction=redaction())
     yield Secured(p, f"https://localhost:{tool.port}", f"http://127.0.0.1:{p.port}")
-    await until(lambda: not p.forward._http.connections)  # nothing of any tunnel is left
+    await until(lambda: not p.forward._http.open)  # nothing of any tunnel is left
 
 
 async def test_httpx_makes_calls_of_tools(s: Secured) -> None:
@@ -173,8 +173,9 @@ async def test_an_agent_that_hangs_up_cancels_its_call(s: Secured) -> None:
 
     s.p.w.tool.script = waits
     async with s.client() as client:
-        with pytest.raises(httpx.ReadTimeout):
-            await client.get(f"{s.url}/base/v1/tickets/1", timeout=httpx.Timeout(20, read=0.05))
+        asking = asyncio.ensure_future(client.get(f"{s.url}/base/v1/tickets/1"))
+        await until(lambda: s.p.w.tool.seen)
+        asking.cancel()
     async with asyncio.timeout(20):
         await gone.wait()
     assert (await s.p.w.recorded_call()).reason == "ClientGone"

@@ -72,7 +72,7 @@ async def test_bytes_go_both_ways_untouched(p: Proxied) -> None:
         assert (record.via, record.destination, record.error) == ("Tunnel", f"127.0.0.1:{port}", None)
         assert (record.sent_bytes, record.received_bytes) == (len(sent), len(sent))
         assert p.forward.tunnels.open == 0
-        await until(lambda: not p.forward._http.connections)  # nothing of it is left
+        await until(lambda: not p.forward._http.open)  # nothing of it is left
 
 
 async def test_what_came_with_connect_is_not_lost(p: Proxied) -> None:
@@ -296,7 +296,7 @@ async def test_http_in_a_tunnel_to_a_named_host_is_a_call(p: Proxied) -> None:
     assert (record.server, record.tool) == ("api", "ticket")
     assert p.w.recorded.passed == []
     agent.close()
-    await until(lambda: not p.forward._http.connections)
+    await until(lambda: not p.forward._http.open)
 
 
 async def test_a_request_that_came_with_connect_is_a_call_too(p: Proxied) -> None:

@@ -13,7 +13,7 @@ from toolpolicy_sidecar.redact.detectors.cards import CARD_ISSUERS
 from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
 from toolpolicy_sidecar.redact.detectors.detector import Detector
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
-from toolpolicy_sidecar.redact.scanner import is_anchored
+from toolpolicy_sidecar.redact.rule import is_anchored
 
 BASIC = Redactor.compile(snapshot.Redaction(detectors=("Email", "CreditCard")))
 ALL = Redactor.compile(snapshot.Redaction(detectors=("Secrets", "PII", "Financial"), min_confidence="Low"))

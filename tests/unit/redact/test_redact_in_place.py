@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document, in_place
-from toolpolicy_sidecar.redact.redactor import Redactor, Unscannable
+from toolpolicy_sidecar.redact.redactor import Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.scanner import SMALL_BYTES
 
 EMAIL = snapshot.Pattern("email", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+[.][A-Za-z][A-Za-z]+", "[email]")
@@ -43,9 +43,15 @@ def compiled(patterns: list[tuple[str, str | None]]) -> Redactor:
     return Redactor.compile(snapshot.Redaction(patterns=tuple(found)))
 
 
-def short_way(redactor: Redactor, data: bytes) -> tuple[bytes, Counter[str]] | None:
+def short_way(redactor: Redactor, data: bytes) -> Redacted[bytes] | None:
     place = redactor._scanner.remarkable(data)
-    return None if place is None else in_place.redacted(redactor._scanner, data, place)
+    found = None if place is None else in_place.redacted(redactor._scanner, data, place)
+    if found is None:
+        return None
+    same_after = len(data) - found.end
+    assert found.value.startswith(data[: found.start])
+    assert found.value[len(found.value) - same_after :] == data[found.end :]
+    return Redacted(found.value, found.hits)
 
 
 def long_way(redactor: Redactor, data: bytes) -> tuple[bytes, Counter[str]]:
@@ -116,6 +122,7 @@ def test_what_a_replacement_makes_too_deep_to_be_read_is_unscannable() -> None:
         "jane@example.com QUJDREVGR0hJSktM",
         "[1, jane@example.com]",
         "jane@example.com" + " " * SMALL_BYTES,
+        "jane@example.com " * (in_place.MOST_HITS + 1),
     ],
 )
 def test_it_is_not_taken_where_something_may_read_otherwise(text: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor, Unscannable
-from toolpolicy_sidecar.redact.scanner import Scanner, is_anchored
+from toolpolicy_sidecar.redact.rule import is_anchored
+from toolpolicy_sidecar.redact.scanner import Scanner
 
 
 def redactor(*patterns: tuple[str, str, str], detectors: tuple[str, ...] = ()) -> Redactor:

@@ -314,3 +314,39 @@ async def test_headers_without_an_end(server: RawServer, pool: Pool, begin: byte
     server.script = script
     with pytest.raises(AnswerHeaderTooLarge):
         await ask(pool, server.request())
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
+        (CHUNKED + b"2\r\nok\r\n0\r\n\r\n", b"ok"),
+        (CHUNKED + b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n", None),
+        (CHUNKED + b"2\r\nok\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", None),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", None),
+    ],
+    ids=["length", "chunk", "chunks", "chunks without an end", "half of it", "no body"],
+)
+async def test_a_body_that_came_with_the_head_need_not_be_pulled(
+    server: RawServer, pool: Pool, said: bytes, whole: bytes | None
+) -> None:
+    server.script = says(said)
+    response = await pool.exchange(server.request(), connect_timeout_s=HANG_S)
+    assert response.at_once() == whole
+    if whole is not None:
+        assert await response.read() == b""
+        response.release()
+        assert pool.idle == 1
+    response.abort()
+
+
+async def test_a_large_body_is_pulled(server: RawServer, pool: Pool) -> None:
+    """The server may be held up for it, and whoever pulls lets it go on."""
+    body = b"x" * 2 * HIGH_WATER_BYTES
+    server.script = says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    response = await pool.exchange(server.request(), connect_timeout_s=HANG_S)
+    assert response.at_once() is None
+    assert await response.body(len(body)) == body
+    response.release()
+    assert pool.idle == 1

@@ -1,6 +1,8 @@
 """Connections: kept, bounded, closed when they are idle, and never used for two exchanges at once."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -276,6 +278,40 @@ async def test_a_reused_connection_that_fails_is_not_tried_again(server: RawServ
         await ask(pool, server.request())
     assert failed.value.sent
     assert len(server.lines) == 1
+
+
+@pytest.mark.parametrize("said", [b"", OK], ids=["closed", "has something to say"])
+async def test_an_idle_connection_that_ended_a_moment_ago_is_not_used(
+    server: RawServer, pool: Pool, said: bytes
+) -> None:
+    """Before the event loop has heard of it: nothing was sent, so that another connection can take the call."""
+    assert await ask(pool, server.request("POST", body=b"x")) == (200, b"ok")
+    with _kernels_end(server.lines[0]) as end:
+        if said:
+            end.send(said)
+        else:
+            end.shutdown(socket.SHUT_RDWR)
+    assert pool.idle == 1
+    assert await ask(pool, server.request("POST", body=b"x")) == (200, b"ok")
+    assert len(server.lines) == 2
+    await until(lambda: pool.open == 1)
+
+
+async def test_an_idle_connection_that_is_alive_is_found_behind_those_that_are_not(
+    server: RawServer, pool: Pool
+) -> None:
+    await asyncio.gather(*(ask(pool, server.request()) for _ in range(3)))
+    for line in server.lines[1:]:
+        with _kernels_end(line) as end:
+            end.shutdown(socket.SHUT_RDWR)
+    assert pool.idle == 3
+    assert await ask(pool, server.request()) == (200, b"ok")
+    assert len(server.lines) == 3
+
+
+def _kernels_end(line: Line) -> socket.socket:
+    """What is done to it happens at once, and not at the event loop's next turn."""
+    return socket.socket(fileno=os.dup(line.writer.get_extra_info("socket").fileno()))
 
 
 async def test_a_server_that_hangs_up_at_once_holds_no_place(server: RawServer) -> None:

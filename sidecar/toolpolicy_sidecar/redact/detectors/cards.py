@@ -77,11 +77,16 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
         del ends[size]
     if start > 0 and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
         del begins[0]
+    cards: dict[bytes, bool] = {}
     for index, begin in begins:
         for length in _LENGTHS.get(digits[index : index + 4], ()):
-            if index + length in ends and _is_card(digits[index : index + length]):
-                yield begin, ends[index + length]
-                break
+            if index + length in ends:
+                number = digits[index : index + length]
+                if number not in cards:
+                    cards[number] = _is_card(number)
+                if cards[number]:
+                    yield begin, ends[index + length]
+                    break
 
 
 def _is_card(digits: bytes) -> bool:

@@ -1,0 +1,30 @@
+"""How long a search may go on."""
+
+from collections.abc import Callable
+
+from toolpolicy_sidecar.redact.verdict import TooCostly
+
+BUDGET_S = 5.0
+BUDGET_S_PER_BYTE = 5e-6
+LEAST_BUDGET_S = 0.1
+"""Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
+CHECKED_MATCHES = 16
+
+
+class Patience:
+    """One search is linear, but a pattern such as `a.*b|a` looks to the end of the text for each of its matches."""
+
+    __slots__ = ("_count", "_cpu_s", "_ends_s", "_size_bytes")
+
+    def __init__(self, cpu_s: Callable[[], float], size_bytes: int) -> None:
+        self._cpu_s, self._size_bytes = cpu_s, size_bytes
+        self._count, self._ends_s = 0, 0.0
+
+    def spend(self) -> None:
+        """A search more. Raises TooCostly."""
+        self._count += 1
+        if self._count == CHECKED_MATCHES:
+            granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
+            self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
+        elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
+            raise TooCostly("the policy's patterns take too long on it")
