@@ -118,6 +118,18 @@ class ToolReport(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     totals: Totals | None = None
 
 
+Direction = Literal["Request", "Response"]
+
+
+class Finding(msgspec.Struct, frozen=True, rename="camel"):
+    """What redaction has found over the last five minutes: a detector, or a pattern of the policy, never a value."""
+
+    policy: str
+    direction: Direction
+    detector: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]{1,40}$")]
+    count: Count
+
+
 class Report(Message, frozen=True, tag="report"):
     """Sent at once when circuits change; `tools` has their full state after the change."""
 
@@ -130,6 +142,10 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
     hash: str | None
     tools: tuple[ToolReport, ...] = ()
+    redacted: tuple[Finding, ...] = ()
+    """In mode Shadow: what would have been."""
+    would_find: tuple[Finding, ...] = ()
+    """What stricter redaction would have found in sampled calls."""
 
 
 class Config(Message, frozen=True, tag="config"):

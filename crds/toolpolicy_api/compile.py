@@ -59,6 +59,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
             for tool in spec.tools
         ),
         redaction=_redaction(spec.redaction),
+        preview=_preview(spec.redaction),
         egress_default=spec.egress.default if spec.egress else "Allow",
     )
 
@@ -227,7 +228,15 @@ def _redaction(redaction: written.Redaction | None) -> compiled.Redaction | None
         allow=tuple(compiled.Allowed(item.text, item.regex) for item in redaction.allow),
         fields=tuple(compiled.FieldRule(field.path, field.action) for field in redaction.fields),
         tokens=_tokens(redaction.tokens or written.Tokens()),
+        headers=tuple(redaction.headers),
     )
+
+
+def _preview(redaction: written.Redaction | None) -> compiled.Preview | None:
+    preview = redaction.preview if redaction else None
+    if preview is None:
+        return None
+    return compiled.Preview(preview.percent, tuple(preview.detectors), preview.min_confidence)
 
 
 def _tokens(tokens: written.Tokens) -> compiled.Tokens:

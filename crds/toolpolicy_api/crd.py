@@ -90,6 +90,13 @@ COLUMNS = [
         "Tool with the least error budget: what is left, and the burn rate of the last hour.",
         wide=True,
     ),
+    _column(
+        "Redacted",
+        ".status.redaction.total",
+        "integer",
+        "Texts that redaction took out in the last five minutes.",
+        wide=True,
+    ),
     _column("Reason", ".status.reason", "string", "The most urgent thing to know.", wide=True),
 ]
 

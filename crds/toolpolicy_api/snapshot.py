@@ -180,7 +180,8 @@ class Tokens(Frozen, frozen=True):
 
 class Redaction(Frozen, frozen=True):
     """`detectors` holds names of detectors and groups as they are written: the sidecar knows what is in a group.
-    `apply` is Request, Response or Both. `action` is what happens to what the detectors find."""
+    `apply` is Request, Response or Both. `action` is what happens to what the detectors find. `headers`: names that are
+    looked at as well, `*` for all."""
 
     detectors: tuple[str, ...] = ()
     min_confidence: Literal["Low", "Medium", "High"] = "Medium"
@@ -191,11 +192,20 @@ class Redaction(Frozen, frozen=True):
     allow: tuple[Allowed, ...] = ()
     fields: tuple[FieldRule, ...] = ()
     tokens: Tokens = Tokens()
+    headers: tuple[str, ...] = ()
 
     @property
     def idle(self) -> bool:
         """There is nothing to look for."""
         return not (self.detectors or self.patterns or self.fields)
+
+
+class Preview(Frozen, frozen=True):
+    """What stricter redaction would find, in this share of calls."""
+
+    percent: int
+    detectors: tuple[str, ...]
+    min_confidence: Literal["Low", "Medium", "High"] = "Low"
 
 
 class Tool(Frozen, frozen=True):
@@ -259,6 +269,7 @@ class Policy(Frozen, frozen=True):
     tools: tuple[Tool, ...] = ()
     redaction: Redaction | None = None
     egress_default: Literal["Allow", "Deny"] = "Allow"
+    preview: Preview | None = None
 
     @property
     def key(self) -> str:

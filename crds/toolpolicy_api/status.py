@@ -119,6 +119,33 @@ class Tool(Model):
     slo: ToolSlo | None = None
 
 
+class Finding(Model):
+    """What one detector, or pattern of the policy, has found."""
+
+    detector: Annotated[str, Field(max_length=40)]
+    direction: Literal["Request", "Response"]
+    count: Count
+
+
+FINDINGS = 20
+
+
+class Redaction(Model):
+    """What redaction has found over all pods in the last five minutes, the most frequent first; never a value."""
+
+    total: Annotated[Count, Field(description="Texts taken out; in mode Shadow, that would have been.")]
+    found: Annotated[
+        tuple[Finding, ...], Field(description="Of these, by detector and direction.", max_length=FINDINGS)
+    ] = ()
+    would_find: Annotated[
+        tuple[Finding, ...] | None,
+        Field(
+            description="Besides, what the stricter redaction of spec.redaction.preview would find, in sampled calls.",
+            max_length=FINDINGS,
+        ),
+    ] = None
+
+
 class Status(Model):
     """The strings `ready`, `open`, `errorPercent` and `reason` are made for columns."""
 
@@ -153,4 +180,5 @@ class Status(Model):
         ),
     ] = None
     reason: Annotated[str | None, Field(description="The most urgent thing to know.", max_length=1024)] = None
+    redaction: Annotated[Redaction | None, Field(description="Absent when nothing was found.")] = None
     tools: Annotated[tuple[Tool, ...], Field(max_length=320)] = ()

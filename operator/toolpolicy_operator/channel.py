@@ -41,6 +41,8 @@ BYTES_PER_S = 256 * 1024
 BURST_BYTES = 2 * 1024 * 1024
 FRAME_BYTES = 1024
 """The least that a frame counts for."""
+FINDINGS = 200
+"""Of one heartbeat that are kept."""
 NACK_CHARACTERS = 1000
 
 
@@ -268,7 +270,12 @@ class Channel:
                 moved = self._fleet.enforces(pod.uid, digest)
                 own = [report for report in tools if report.key in keys]
                 self._on_tools(pod.uid, own)
-                changed = self._fleet.heartbeat(pod.uid, own, now) or moved
+                policies = {key.policy for key in keys}
+                findings = [
+                    tuple(each for each in told[:FINDINGS] if each.policy in policies)
+                    for told in (message.redacted, message.would_find)
+                ]
+                changed = self._fleet.heartbeat(pod.uid, own, now, *findings) or moved
             case channel.Report(transitions=transitions, tools=tools):
                 own = [report for report in tools if report.key in keys]
                 self._on_tools(pod.uid, own)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from toolpolicy_api.channel import Transition
+from toolpolicy_api.clean import clean
 from toolpolicy_api.policy import API_VERSION, KIND
 from toolpolicy_operator.api import Api, ApiError, core
 from toolpolicy_operator.index import PodEntry, PolicyEntry
@@ -110,7 +111,7 @@ class Series:
             more = len(self.pods) - len(named)
             text += f"; in {'pod' if len(self.pods) == 1 else 'pods'} {', '.join(named)}"
             text += f" and {more} more" if more else ""
-        return text[:MESSAGE_CHARACTERS]
+        return clean(text)[:MESSAGE_CHARACTERS]
 
 
 class Events:

@@ -6,7 +6,7 @@ Times are monotonic seconds of this process. What was not heard is not known.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from toolpolicy_api.channel import SILENCE_S, CircuitState, Nack, ToolKey, ToolReport
+from toolpolicy_api.channel import SILENCE_S, CircuitState, Finding, Nack, ToolKey, ToolReport
 
 GRACE_S = 3.0
 """A connection that was lost comes back in a moment, mostly: until then the last word stands."""
@@ -19,6 +19,8 @@ class Knowledge:
     def __init__(self, digest: str | None, tools: dict[ToolKey, ToolReport] | None, now: float) -> None:
         self.hash = digest
         self.tools = tools
+        self.redacted: tuple[Finding, ...] = ()
+        self.would_find: tuple[Finding, ...] = ()
         self.nack: Nack | None = None
         self.heard_at = now
         self.lost_at: float | None = None
@@ -35,6 +37,8 @@ class View(NamedTuple):
     hash: str | None
     nack: Nack | None
     tools: dict[ToolKey, ToolReport] | None
+    redacted: tuple[Finding, ...] = ()
+    would_find: tuple[Finding, ...] = ()
 
 
 UNHEARD = View(connected=False, hash=None, nack=None, tools=None)
@@ -73,13 +77,21 @@ class Fleet:
         if knowledge:
             knowledge.nack = nack
 
-    def heartbeat(self, uid: str, tools: Iterable[ToolReport], now: float) -> bool:
+    def heartbeat(
+        self,
+        uid: str,
+        tools: Iterable[ToolReport],
+        now: float,
+        redacted: tuple[Finding, ...] = (),
+        would_find: tuple[Finding, ...] = (),
+    ) -> bool:
         """All circuits of the pod. Whether any is in another state than before."""
         knowledge = self._pods.get(uid)
         if knowledge is None:
             return False
         before = None if knowledge.tools is None or not knowledge.known(now) else _states(knowledge.tools)
         knowledge.heard_at = now
+        knowledge.redacted, knowledge.would_find = redacted, would_find
         knowledge.tools = {report.key: report for report in tools}
         return _states(knowledge.tools) != before
 
@@ -96,7 +108,14 @@ class Fleet:
         knowledge = self._pods.get(uid)
         if knowledge is None or not knowledge.known(now):
             return UNHEARD
-        return View(connected=True, hash=knowledge.hash, nack=knowledge.nack, tools=knowledge.tools)
+        return View(
+            connected=True,
+            hash=knowledge.hash,
+            nack=knowledge.nack,
+            tools=knowledge.tools,
+            redacted=knowledge.redacted,
+            would_find=knowledge.would_find,
+        )
 
     def fading(self, now: float) -> list[str]:
         """Pods whose view changes by the passing of time alone, about now."""

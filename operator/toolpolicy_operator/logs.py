@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import Any
 
+from toolpolicy_api.clean import clean
+
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -23,7 +25,7 @@ class JsonLines(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return clean(json.dumps(line, default=str))
 
 
 def configure(level: str) -> None:

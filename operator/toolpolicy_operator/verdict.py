@@ -1,12 +1,14 @@
 """The status of one policy: a pure function of what the cluster and the sidecars say."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from toolpolicy_api import snapshot, status
-from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, ToolReport
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Direction, Finding, ToolKey, ToolReport
+from toolpolicy_api.clean import clean
 from toolpolicy_api.resolve import selects
 from toolpolicy_operator.fleet import Fleet, View
 from toolpolicy_operator.index import Assignment, Index, PodEntry, PolicyEntry
@@ -90,6 +92,7 @@ def status_of(
         calls=calls,
         error_percent=_percent(errors, calls) or "0",
         budget=column(tools),
+        redaction=_redaction(entry.key, found),
         reason=_urgent(conditions, tools, entry.compiled.mode if entry.compiled else "Enforce"),
         tools=tuple(tools),
     )
@@ -276,6 +279,30 @@ def _tool(key: ToolKey, found: Sequence[Member]) -> status.Tool:
     )
 
 
+def _redaction(policy: str, found: Sequence[Member]) -> status.Redaction | None:
+    redacted = _counted(policy, (each for member in found for each in member.view.redacted))
+    would_find = _counted(policy, (each for member in found for each in member.view.would_find))
+    if not redacted and not would_find:
+        return None
+    return status.Redaction(
+        total=sum(each.count for each in redacted),
+        found=redacted[: status.FINDINGS],
+        would_find=would_find[: status.FINDINGS] or None,
+    )
+
+
+def _counted(policy: str, findings: Iterable[Finding]) -> tuple[status.Finding, ...]:
+    """Over all pods, the most frequent first."""
+    counts = Counter[tuple[str, Direction]]()
+    for each in findings:
+        if each.policy == policy:
+            counts[each.detector, each.direction] += each.count
+    return tuple(
+        status.Finding(detector=detector, direction=direction, count=count)
+        for (detector, direction), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
 def _moment(report: ToolReport) -> int:
     return report.last_transition_ms or 0
 
@@ -345,7 +372,8 @@ def _names(found: Sequence[Member]) -> str:
 
 
 def _cut(text: str | None, characters: int = MESSAGE_CHARACTERS) -> str:
-    text = text or ""
+    """Of other people's texts: what is not theirs to tell is taken out first."""
+    text = clean(text or "")
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 

@@ -57,13 +57,22 @@ class Body(Protocol):
 class Reply(Protocol):
     """The answer to the agent. Either `whole`, or `start`, `write`…, and `finish` or `abort`."""
 
-    started: bool
-    sent_bytes: int
-    """Of body."""
-    waiting: bool
-    """The agent is being waited for, now: it reads more slowly than the tool writes."""
-    waited_s: float
-    """How long it was waited for, until it read."""
+    @property
+    def started(self) -> bool: ...
+    @property
+    def sent_bytes(self) -> int:
+        """Of body."""
+        ...
+
+    @property
+    def waiting(self) -> bool:
+        """The agent is being waited for, now: it reads more slowly than the tool writes."""
+        ...
+
+    @property
+    def waited_s(self) -> float:
+        """How long it was waited for, until it read."""
+        ...
 
     async def whole(self, status: int, headers: Iterable[Header], body: bytes) -> None: ...
     async def start(

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from toolpolicy_api.clean import clean
 from toolpolicy_sidecar.call import Incoming, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 
@@ -99,7 +100,8 @@ def _first(baggage: dict[str, str], keys: tuple[str, ...]) -> str | None:
 
 
 def _name(text: str | None) -> str | None:
-    """On one line, and no longer than a name is."""
+    """On one line, no longer than a name is, and no secret in its place."""
     if text is None:
         return None
-    return "".join(character for character in text[:NAME_CHARACTERS] if character.isprintable()) or None
+    line = "".join(character for character in text if character.isprintable())
+    return clean(line)[:NAME_CHARACTERS] or None

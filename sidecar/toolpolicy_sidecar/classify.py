@@ -20,7 +20,16 @@ CLIENT_GONE = Class("neutral", Outcome.NEUTRAL, Reason.ClientGone)
 RESUMABLE = Class("neutral", Outcome.NEUTRAL)
 """The server ended the stream after an event with an id: the agent goes on with it by GET."""
 
-_OURS = {Reason.AnswerTooLarge, Reason.AnswerUnscannable, Reason.AnswerBlocked, Reason.InternalError}
+_OURS = {
+    Reason.AnswerTooLarge,
+    Reason.AnswerUnscannable,
+    Reason.AnswerEncodingUnsupported,
+    Reason.AnswerUnparsable,
+    Reason.AnswerTooDeep,
+    Reason.AnswerTooCostly,
+    Reason.AnswerBlocked,
+    Reason.InternalError,
+}
 """Failures that say nothing about the tool."""
 
 

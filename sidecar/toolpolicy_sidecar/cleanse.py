@@ -5,21 +5,25 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from toolpolicy_sidecar.mcp import jsonrpc, mirror
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.redact.encoding import TooLarge, decode
+from toolpolicy_sidecar.redact import headers as chosen
+from toolpolicy_sidecar.redact.encoding import decode
+from toolpolicy_sidecar.redact.headers import RedactedHeaders
 from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.stream import EventStream, TextStream
+from toolpolicy_sidecar.redact.verdict import TooCostly, TooDeep, TooLarge, UnknownEncoding, Unparsable
 from toolpolicy_sidecar.upstream.headers import Header
 
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_UNDECODABLE = "its Content-Encoding is none of gzip and deflate"
 _TEXT = ("text/", "application/xml", "application/yaml", "application/javascript", "application/x-ndjson")
 _QUOTED = re.compile(r'"[^"]*"')
 _RESPONSES = "inputResponses"
@@ -30,6 +34,41 @@ _OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
 _OPAQUE_NAMES = tuple(name.encode() for name in _OPAQUE)
 _OF_BYTES = frozenset(
     {b"content-encoding", b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest"}
+)
+
+
+R = TypeVar("R")
+_NO_HITS: Mapping[str, int] = {}
+
+
+class _Ends(NamedTuple):
+    """Why something does not pass: what is in it, or that it cannot be read."""
+
+    blocked: Reason
+    unscannable: Mapping[type[Unscannable], Reason]
+
+
+_REQUEST = _Ends(
+    Reason.RequestBlocked,
+    {
+        Unscannable: Reason.RequestUnscannable,
+        UnknownEncoding: Reason.UnsupportedEncoding,
+        Unparsable: Reason.RequestUnparsable,
+        TooDeep: Reason.RequestTooDeep,
+        TooLarge: Reason.BodyTooLarge,
+        TooCostly: Reason.RequestTooCostly,
+    },
+)
+_ANSWER = _Ends(
+    Reason.AnswerBlocked,
+    {
+        Unscannable: Reason.AnswerUnscannable,
+        UnknownEncoding: Reason.AnswerEncodingUnsupported,
+        Unparsable: Reason.AnswerUnparsable,
+        TooDeep: Reason.AnswerTooDeep,
+        TooLarge: Reason.AnswerTooLarge,
+        TooCostly: Reason.AnswerTooCostly,
+    },
 )
 
 
@@ -53,82 +92,99 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
     encoding: str,
     limit_bytes: int,
 ) -> HttpRequest:
-    """Every segment of the path, the query's words, and the body. Raises Stopped."""
-    encoding = encoding.strip().lower()
-    if encoding not in ENCODINGS and redactor.on_unscannable == "Refuse":
-        text = "its Content-Encoding is none of gzip and deflate"
-        raise Stopped(Problem(Reason.UnsupportedEncoding, text))
-    try:
+    """Every segment of the path, the query's words, the headers that are chosen, and the body. Raises Stopped."""
+    untouched = HttpRequest(path, query, headers, body, {})
+
+    def scan() -> HttpRequest:
+        if encoding.strip().lower() not in ENCODINGS:
+            raise UnknownEncoding(_UNDECODABLE)
         clean_path = redactor.path(path)
         clean_query = redactor.query(query) if query else None
+        clean_headers = chosen.redacted(redactor, headers) if redactor.headers else None
         clean_body = _body(redactor, decode(body, encoding, limit_bytes), kind) if body else None
-    except TooLarge:
-        text = f"its decoded body is over {limit_bytes} bytes"
-        raise Stopped(Problem(Reason.BodyTooLarge, text)) from None
-    except Blocked as blocked:
-        raise Stopped(Problem(Reason.RequestBlocked, f"it holds {blocked}")) from None
-    except Unscannable as error:
-        if redactor.on_unscannable == "Refuse":
-            raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
-        return HttpRequest(path, query, headers, body, {})
-    parts = (clean_path, clean_query, clean_body)
-    found = [part.hits for part in parts if part is not None and part.hits]
-    if not found:
-        return HttpRequest(path, query, headers, body, {})
-    if clean_query:
-        query = clean_query.value
-    if clean_body and clean_body.hits:
-        body, headers = clean_body.value, without(headers, b"content-encoding")
-    hits = found[0] if len(found) == 1 else sum(map(Counter, found), Counter())
-    return HttpRequest(clean_path.value, query, headers, body, hits)
+        parts = (clean_path, clean_query, clean_headers, clean_body)
+        found = [part.hits for part in parts if part is not None and part.hits]
+        if not found:
+            return untouched
+        left, bytes_left = clean_headers.headers if clean_headers else headers, body
+        if clean_body and clean_body.hits:
+            bytes_left, left = clean_body.value, without(left, b"content-encoding")
+        hits = found[0] if len(found) == 1 else sum(map(Counter, found), Counter())
+        return HttpRequest(
+            clean_path.value, clean_query.value if clean_query else query, left, bytes_left, hits
+        )
+
+    return _or_stopped(redactor, scan, lambda: untouched, _REQUEST)
 
 
 def mcp_request(
     redactor: Redactor, body: bytes, headers: tuple[Header, ...]
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
-    """Arguments, answers to the server's questions, and the headers that mirror arguments. Raises Stopped."""
+    """Arguments, answers to the server's questions, the headers that mirror arguments, and those that are chosen.
+    Raises Stopped."""
+
+    def scan() -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
+        if not redactor.headers:
+            return _mcp_request(redactor, body, headers)
+        left, found = chosen.redacted(redactor, headers)
+        body_left, left, hits = _mcp_request(redactor, body, left)
+        return body_left, left, Counter(found) + Counter(hits) if found else hits
+
+    return _or_stopped(redactor, scan, lambda: (body, headers, _NO_HITS), _REQUEST)
+
+
+def _mcp_request(
+    redactor: Redactor, body: bytes, headers: tuple[Header, ...]
+) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
+    """Raises Blocked, Unscannable."""
     hits, values = Counter[str](), frozenset[bytes]()
-    try:
-        found = redactor.at_once(body)
-        if found is not None and not found.hits:
-            return body, *_mirrors(headers, redactor, values, found.hits)
-        members = jsonrpc.members_of(body) or {}
-        params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
-        if found is not None and _holding(found, body, map(params.get, _FROM_AGENT)) is not None:
-            return found.value, *_mirrors(headers, redactor, values, found.hits)
-        changes: list[tuple[bytes, bytes]] = []
-        for name in _FROM_AGENT:
-            if name in params:
-                raw = bytes(params[name])
-                part = redactor.document(raw)
-                values |= redactor.field_values(raw)
-                if part.hits:
-                    hits.update(part.hits)
-                    changes.append((raw, part.value))
-                    params[name] = msgspec.Raw(part.value)
-        if hits:
-            spliced = None if _RESPONSES in params else _spliced(body, changes)  # it may come twice
-            members["params"] = msgspec.Raw(msgspec.json.encode(params))
-            body = spliced or msgspec.json.encode(members)
-        return body, *_mirrors(headers, redactor, values, hits)
-    except Blocked as blocked:
-        raise Stopped(Problem(Reason.RequestBlocked, f"it holds {blocked}")) from None
-    except Unscannable as error:
-        if redactor.on_unscannable == "Refuse":
-            raise Stopped(Problem(Reason.RequestUnscannable, str(error))) from None
-        return body, headers, hits
+    found = redactor.at_once(body)
+    if found is not None and not found.hits:
+        return body, *_mirrors(headers, redactor, values, found.hits)
+    members = jsonrpc.members_of(body) or {}
+    params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
+    if found is not None and _holding(found, body, map(params.get, _FROM_AGENT)) is not None:
+        return found.value, *_mirrors(headers, redactor, values, found.hits)
+    changes: list[tuple[bytes, bytes]] = []
+    for name in _FROM_AGENT:
+        if name in params:
+            raw = bytes(params[name])
+            part = redactor.document(raw)
+            values |= redactor.field_values(raw)
+            if part.hits:
+                hits.update(part.hits)
+                changes.append((raw, part.value))
+                params[name] = msgspec.Raw(part.value)
+    if hits:
+        spliced = None if _RESPONSES in params else _spliced(body, changes)  # it may come twice
+        members["params"] = msgspec.Raw(msgspec.json.encode(params))
+        body = spliced or msgspec.json.encode(members)
+    return body, *_mirrors(headers, redactor, values, hits)
+
+
+def answer_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
+    """Those of an answer, with the chosen ones redacted. Raises Stopped."""
+    untouched = RedactedHeaders(headers, {})
+    if not redactor.headers:
+        return untouched
+    return _or_stopped(redactor, lambda: chosen.redacted(redactor, headers), lambda: untouched, _ANSWER)
 
 
 def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Redacted[bytes]:
     """What a server says: `results`, errors, and the params of its notifications and questions. Raises Stopped."""
-    return _or_stopped(redactor, lambda: _message(redactor, data, results=results), lambda: data)
+    return _or_stopped(
+        redactor,
+        lambda: _message(redactor, data, results=results),
+        lambda: Redacted(data, _NO_HITS),
+        _ANSWER,
+    )
 
 
 def _message(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
     """Raises Blocked, Unscannable."""
     members = jsonrpc.members_of(data)
     if members is None:
-        raise Unscannable("no JSON-RPC message")
+        raise Unparsable("no JSON-RPC message")
     found = redactor.at_once(data)
     if found is not None:
         if not found.hits:
@@ -176,12 +232,14 @@ def _spliced(message: bytes, changes: Iterable[tuple[bytes, bytes]]) -> bytes | 
 
 def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
     """A decoded body. Raises Stopped."""
-    return _or_stopped(redactor, lambda: _body(redactor, body, kind), lambda: body)
+    return _or_stopped(
+        redactor, lambda: _body(redactor, body, kind), lambda: Redacted(body, _NO_HITS), _ANSWER
+    )
 
 
 def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
     """An event's data from an HTTP tool: JSON if it reads as JSON, else text. Raises Stopped."""
-    return _or_stopped(redactor, lambda: _body(redactor, data, ""), lambda: data)
+    return http_answer(redactor, data, "")
 
 
 def http_text(
@@ -206,31 +264,30 @@ def step(
     redactor: Redactor, stream: TextStream | EventStream, scan: Callable[[], Redacted[bytes]]
 ) -> Redacted[bytes]:
     """What may go on. Raises Stopped; what cannot be read goes on as it came where the policy says so."""
-    return _or_stopped(redactor, scan, stream.given_up)
+    return _or_stopped(redactor, scan, lambda: Redacted(stream.given_up(), _NO_HITS), _ANSWER)
 
 
-def _or_stopped(
-    redactor: Redactor, scan: Callable[[], Redacted[bytes]], unscanned: Callable[[], bytes]
-) -> Redacted[bytes]:
+def _or_stopped(redactor: Redactor, scan: Callable[[], R], unscanned: Callable[[], R], ends: "_Ends") -> R:
     """`unscanned`: what goes on in its place where the policy lets what cannot be read pass. Raises Stopped."""
     try:
         return scan()
     except Blocked as blocked:
-        raise Stopped(Problem(Reason.AnswerBlocked, f"it holds {blocked}")) from None
+        raise Stopped(Problem(ends.blocked, f"it holds {blocked}")) from None
     except Unscannable as error:
         if redactor.on_unscannable == "Refuse":
-            raise Stopped(Problem(Reason.AnswerUnscannable, str(error))) from None
-        return Redacted(unscanned(), {})
+            raise Stopped(Problem(ends.unscannable[type(error)], str(error))) from None
+        return unscanned()
 
 
-def plain(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
-    """An answer without its Content-Encoding; None: it cannot be decoded. Raises Stopped beyond the limit."""
+def plain(body: bytes, encoding: str, limit_bytes: int, redactor: Redactor | None = None) -> bytes | None:
+    """An answer without its Content-Encoding; None: it cannot be decoded. Raises Stopped beyond the limit, and for all
+    that `redactor` does not let pass unread."""
     try:
         return decode(body, encoding, limit_bytes)
-    except TooLarge:
-        text = f"decoded it is over {limit_bytes} bytes"
-        raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
-    except Unscannable:
+    except Unscannable as error:
+        refused = isinstance(error, TooLarge) if redactor is None else redactor.on_unscannable == "Refuse"
+        if refused:
+            raise Stopped(Problem(_ANSWER.unscannable[type(error)], str(error))) from None
         return None
 
 
@@ -246,9 +303,7 @@ class Inflater:
         elif name == "deflate":
             self._decoder = zlib.decompressobj(zlib.MAX_WBITS)
         elif name not in {"", "identity"}:
-            raise Stopped(
-                Problem(Reason.AnswerUnscannable, "its Content-Encoding is none of gzip and deflate")
-            )
+            raise Stopped(Problem(Reason.AnswerEncodingUnsupported, _UNDECODABLE))
 
     @property
     def idle(self) -> bool:
@@ -297,7 +352,7 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
         raise Unscannable(f"content type {kind[:64]!r}")
     try:
         return redactor.document(body)
-    except Unscannable:
+    except Unparsable:
         return _text(redactor, body, "latin-1" if "8859-1" in parameters else "utf-8")
 
 
@@ -306,7 +361,7 @@ def _text(redactor: Redactor, body: bytes, charset: str) -> Redacted[bytes]:
         found = redactor.text(body.decode(charset))
         return Redacted(found.value.encode(charset), found.hits) if found.hits else Redacted(body, {})
     except UnicodeError:
-        raise Unscannable("text that is not in its charset") from None
+        raise Unparsable("text that is not in its charset") from None
 
 
 def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
@@ -346,7 +401,7 @@ def _mirrors(
 def _mirror(value: bytes, redactor: Redactor, values: frozenset[bytes], hits: Counter[str]) -> bytes:
     text = mirror.decoded(value)
     if text is None:
-        raise Unscannable("a Mcp-Param header that cannot be decoded")
+        raise Unparsable("a Mcp-Param header that cannot be decoded")
     if text.encode() in values:
         return mask(FIELD)
     found = redactor.text(text)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from toolpolicy_sidecar.mcp import jsonrpc
-from toolpolicy_sidecar.redact.encoding import TooLarge, decode
+from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.redactor import Unscannable
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.upstream.headers import Header
@@ -33,7 +33,7 @@ def http_request(session: Session, parts: HttpParts, kind: str, encoding: str, l
         return HttpParts(path, query, headers, body)
     try:
         plain = decode(body, encoding, limit_bytes)
-    except (Unscannable, TooLarge):
+    except Unscannable:
         return HttpParts(path, query, headers, body)
     left = _body(session, plain, kind.partition(";")[0].strip().lower())
     if left != plain:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import msgspec
 
 from toolpolicy_api.channel import Transition
+from toolpolicy_api.clean import clean
 from toolpolicy_sidecar.call_line import Pod, line
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 
@@ -30,7 +31,7 @@ class JsonLines(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return clean(msgspec.json.encode(line, enc_hook=str).decode())
 
 
 class Lines:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from toolpolicy_api.channel import ToolKey, Transition
 from toolpolicy_api.snapshot import UNLISTED
 from toolpolicy_sidecar.accumulators import BUCKETS_S, Counts, Durations
+from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.reasons import CallOutcome, Reason
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Runtime
@@ -98,6 +99,18 @@ class Metrics:
         self._shadow_redactions = Counter(
             "toolpolicy_shadow_redactions_total",
             "Texts that mode Enforce would have taken out.",
+            [*_KEY, "detector", "direction"],
+            registry=self.registry,
+        )
+        self._previews = Counter(
+            "toolpolicy_redaction_previews_total",
+            "Calls that stricter redaction (redaction.preview) has looked at.",
+            _KEY,
+            registry=self.registry,
+        )
+        self._would_find = Counter(
+            "toolpolicy_redaction_would_find_total",
+            "Texts that it has found in them, beyond what was redacted.",
             [*_KEY, "detector", "direction"],
             registry=self.registry,
         )
@@ -190,6 +203,13 @@ class Metrics:
         for direction, hits in found:
             for detector, count in hits.items():
                 self._shadow_redactions.labels(*key, detector, direction).inc(count)
+
+    def previewed(self, previewed: Previewed) -> None:
+        key = (previewed.policy, previewed.server, previewed.tool)
+        self._previews.labels(*key).inc()
+        for direction, hits in previewed.found.items():
+            for detector, count in hits.items():
+                self._would_find.labels(*key, detector, direction.lower()).inc(count)
 
     def refused(self, record: RefusedRequest) -> None:
         self._refused.labels(record.reason).inc()

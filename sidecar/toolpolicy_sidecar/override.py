@@ -10,6 +10,7 @@ from contextlib import suppress
 import msgspec
 
 from toolpolicy_api import channel
+from toolpolicy_api.clean import clean
 from toolpolicy_api.duration import milliseconds
 
 DEFAULT_MS = 3_600_000
@@ -80,5 +81,5 @@ def _moment_ms(text: str) -> int:
 
 
 def _line(text: str, characters: int) -> str:
-    """For logs and status: nothing in it can end a line or colour a terminal."""
-    return "".join(each for each in text if each.isprintable())[:characters]
+    """For logs and status: nothing in it can end a line or colour a terminal, nor is a secret."""
+    return clean("".join(each for each in text if each.isprintable()))[:characters]

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
+from functools import partial
 
 from toolpolicy_sidecar import classify, deadline, render
 from toolpolicy_sidecar.admission import Admission
@@ -12,6 +14,7 @@ from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.fallback.choice import Fallbacks
 from toolpolicy_sidecar.mcp.cancel import Canceller
+from toolpolicy_sidecar.preview import Previewed, Previews, Sampled
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import MEANINGS, Reason
@@ -42,23 +45,30 @@ class Pipeline:
         *,
         callers: CallerHeaders | None = None,
         tracer: Tracer | None = None,
+        previewed: Callable[[Previewed], None] | None = None,
     ) -> None:
         """`rng`: for back-off and for identifiers, the system's own unless a test says otherwise. `tracer` None: no
-        spans are made, and trace contexts pass as they come."""
+        spans are made, and trace contexts pass as they come. `previewed` None: no calls are sampled."""
         self._callers, self._tracer = callers or CallerHeaders(), tracer
         self.begun = 0
         self._pool, self._limits, self._clock, self._recorder = pool, limits, clock, recorder
         self._canceller = Canceller(pool)
         self._fallbacks = Fallbacks(clock, self.call)
+        self._previews = None if previewed is None else Previews(previewed)
         self._means = Means(pool, clock, self._canceller, rng or random.SystemRandom())
 
     async def close(self) -> None:
         await self._canceller.close()
+        if self._previews is not None:
+            await self._previews.close()
 
     async def call(self, call: ToolCall, reply: Reply) -> None:
         """Answers a tool call, and records it exactly once. Raises CancelledError when the agent hangs up."""
         self.begun += 1
         progress = Progress()
+        preview = call.server.preview
+        if preview is not None and self._previews is not None and preview.takes(self._means.rng.random()):
+            reply = progress.sampled = Sampled(reply)
         if self._tracer is not None:
             progress.trace = self._tracer.begin(call)
         relay = (
@@ -85,6 +95,9 @@ class Pipeline:
             await relay.answer(render.of_call(call, problem))
         finally:
             self._record(call, reply, progress)
+            if preview is not None and self._previews is not None and progress.sampled is not None:
+                about = partial(Previewed, call.server.policy, call.server.name, call.tool.name)
+                self._previews.look(preview, progress.sampled, about)
 
     async def passing(self, passing: Passing, reply: Reply) -> None:
         passing = self._canceller.heard(passing)
@@ -107,6 +120,8 @@ class Pipeline:
             admission = Admission(call.tool.slots, call.server.slots, total.at, progress)
             try:
                 request = await relay.request()
+                if progress.sampled is not None:
+                    progress.sampled.sent(request)
                 if not admission.enter(self._clock.monotonic()):
                     async with self._canceller.waiting(call):
                         await admission.wait()

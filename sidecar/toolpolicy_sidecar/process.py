@@ -14,6 +14,7 @@ from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.config.compiling import Compiling, changes
+from toolpolicy_sidecar.findings import Findings
 from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
@@ -22,6 +23,7 @@ from toolpolicy_sidecar.listeners.transparent import TransparentListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.recorders import CallsOnly, Recorders, TransitionsOnly
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address, Settings
@@ -53,7 +55,7 @@ class Sidecar:
         limits = Limits(body_bytes=settings.max_body_bytes)
         recorders = Recorders()
         self.current = Current(recorder=recorders, clock=clock, cold_start=settings.cold_start)
-        self.metrics = Metrics(self.current)
+        self.metrics, self.findings = Metrics(self.current), Findings(clock)
         self.health = Health(self.metrics)
         self._extra_roots = trust_bundle.extra_roots(settings.extra_roots) if settings.extra_roots else b""
         tls = Contexts(self._extra_roots.decode(), settings.client_certificates)
@@ -67,7 +69,13 @@ class Sidecar:
             redacted_content=settings.trace_redacted_content,
         )
         self.pipeline = Pipeline(
-            self.pool, limits, clock, recorders, callers=settings.callers, tracer=self.exports.tracer
+            self.pool,
+            limits,
+            clock,
+            recorders,
+            callers=settings.callers,
+            tracer=self.exports.tracer,
+            previewed=self._previewed,
         )
         self.listener = ReverseListener(self.current, self.pipeline, limits, clock, recorders)
         self._own_ports: set[int] = set()
@@ -188,13 +196,18 @@ class Sidecar:
             else:
                 self._install(change, "files")
 
+    def _previewed(self, previewed: Previewed) -> None:
+        self.metrics.previewed(previewed)
+        self.findings.previewed(previewed)
+
     # in a cluster
     async def _from_cluster(self, operator: str) -> None:
         # aiohttp's client is not needed without a cluster.
         from toolpolicy_sidecar.config.channel import ControlChannel, Where  # noqa: PLC0415 -- see above
 
         where = Where(operator, self.settings.token_file, self.settings.ca_file)
-        channel = ControlChannel(where, self.current, self._installed)
+        self.recorders.all.append(CallsOnly(self.findings.call, self.findings.message))
+        channel = ControlChannel(where, self.current, self._installed, self.findings.told)
         self.recorders.all.append(TransitionsOnly(channel.transition))
         self.metrics.connected.set_function(lambda: channel.connected)
         self.metrics.nacks.set_function(lambda: channel.nacks)

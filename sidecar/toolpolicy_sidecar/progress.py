@@ -7,6 +7,7 @@ import msgspec
 
 from toolpolicy_sidecar import classify
 from toolpolicy_sidecar.fallback.cache import Whole
+from toolpolicy_sidecar.preview import Sampled
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason, Would
 from toolpolicy_sidecar.record import NO_HITS, Fallback, FallbackMissed, HedgeResult
@@ -34,6 +35,7 @@ class Progress(msgspec.Struct):
     shadow_redacted_request: Mapping[str, int] = NO_HITS
     shadow_redacted_response: Mapping[str, int] = NO_HITS
     trace: CallTrace | None = None
+    sampled: Sampled | None = None
 
     def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
         if not problem.answered:

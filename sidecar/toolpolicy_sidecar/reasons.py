@@ -28,6 +28,9 @@ class Reason(StrEnum):
     UnsupportedEncoding = "UnsupportedEncoding"
     UpgradeRefused = "UpgradeRefused"
     RequestUnscannable = "RequestUnscannable"
+    RequestUnparsable = "RequestUnparsable"
+    RequestTooDeep = "RequestTooDeep"
+    RequestTooCostly = "RequestTooCostly"
     RequestBlocked = "RequestBlocked"
     RequestTimeout = "RequestTimeout"
     Draining = "Draining"
@@ -44,6 +47,10 @@ class Reason(StrEnum):
     MalformedAnswer = "MalformedAnswer"
     AnswerTooLarge = "AnswerTooLarge"
     AnswerUnscannable = "AnswerUnscannable"
+    AnswerEncodingUnsupported = "AnswerEncodingUnsupported"
+    AnswerUnparsable = "AnswerUnparsable"
+    AnswerTooDeep = "AnswerTooDeep"
+    AnswerTooCostly = "AnswerTooCostly"
     AnswerBlocked = "AnswerBlocked"
     InternalError = "InternalError"
     # Passed on: the agent has the tool's own answer.
@@ -96,6 +103,9 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.UnsupportedEncoding: Meaning("refused", 415, "Unsupported encoding"),
     Reason.UpgradeRefused: Meaning("refused", 403, "Upgrade refused"),
     Reason.RequestUnscannable: Meaning("refused", 422, "Request cannot be scanned"),
+    Reason.RequestUnparsable: Meaning("refused", 422, "Request cannot be parsed"),
+    Reason.RequestTooDeep: Meaning("refused", 422, "Request nested too deep"),
+    Reason.RequestTooCostly: Meaning("refused", 422, "Request takes too long to scan"),
     Reason.RequestBlocked: Meaning("refused", 403, "Request blocked"),
     Reason.RequestTimeout: Meaning("refused", 408, "Request timeout"),
     Reason.Draining: Meaning("refused", 503, "Shutting down"),
@@ -111,6 +121,10 @@ MEANINGS: dict[Reason, Meaning] = {
     Reason.MalformedAnswer: Meaning("failed", 502, "Malformed answer"),
     Reason.AnswerTooLarge: Meaning("failed", 502, "Answer too large"),
     Reason.AnswerUnscannable: Meaning("failed", 502, "Answer cannot be scanned"),
+    Reason.AnswerEncodingUnsupported: Meaning("failed", 502, "Answer in an unsupported encoding"),
+    Reason.AnswerUnparsable: Meaning("failed", 502, "Answer cannot be parsed"),
+    Reason.AnswerTooDeep: Meaning("failed", 502, "Answer nested too deep"),
+    Reason.AnswerTooCostly: Meaning("failed", 502, "Answer takes too long to scan"),
     Reason.AnswerBlocked: Meaning("failed", 502, "Answer blocked"),
     Reason.InternalError: Meaning("failed", 500, "Internal error"),
     Reason.ServerError: Meaning("passed", 502, "Server error"),

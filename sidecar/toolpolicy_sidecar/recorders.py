@@ -73,10 +73,14 @@ class TransitionsOnly:
 
 
 class CallsOnly:
-    """For one who wants nothing but calls."""
+    """For one who wants nothing but calls, and perhaps what was redacted beside them."""
 
-    def __init__(self, tell: Callable[[CallRecord], None]) -> None:
-        self._tell = tell
+    def __init__(
+        self,
+        tell: Callable[[CallRecord], None],
+        redacted: Callable[[RedactedMessage], None] | None = None,
+    ) -> None:
+        self._tell, self._redacted = tell, redacted
 
     def call(self, record: CallRecord) -> None:
         self._tell(record)
@@ -85,7 +89,8 @@ class CallsOnly:
         """Not wanted."""
 
     def redacted(self, record: RedactedMessage) -> None:
-        """Not wanted."""
+        if self._redacted is not None:
+            self._redacted(record)
 
     def egress(self, record: EgressRecord) -> None:
         """Not wanted."""

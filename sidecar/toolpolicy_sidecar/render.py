@@ -19,6 +19,8 @@ TYPE_BASE = "https://toolpolicy.dev/reasons/"
 _JSON = (b"Content-Type", b"application/json")
 _PROBLEM_JSON = (b"Content-Type", b"application/problem+json")
 
+_UNCHECKED = "The tool {tool} was not called, since its arguments cannot be checked: {detail}."
+_WITHHELD = "The answer of the tool {tool} was withheld, since it cannot be checked: {detail}."
 _WORDS: dict[Reason, str] = {
     Reason.MethodNotListed: "The tool was not called: {detail}.",
     Reason.ToolDisabled: "The tool {tool} is disabled: {detail}. It was not called.",
@@ -30,7 +32,10 @@ _WORDS: dict[Reason, str] = {
     Reason.MalformedRequest: "The tool {tool} was not called: {detail}.",
     Reason.UnsupportedEncoding: "The tool {tool} was not called: {detail}.",
     Reason.RequestTimeout: "The tool {tool} was not called: {detail}.",
-    Reason.RequestUnscannable: "The tool {tool} was not called, since its arguments cannot be checked: {detail}.",
+    Reason.RequestUnscannable: _UNCHECKED,
+    Reason.RequestUnparsable: _UNCHECKED,
+    Reason.RequestTooDeep: _UNCHECKED,
+    Reason.RequestTooCostly: _UNCHECKED,
     Reason.RequestBlocked: "The tool {tool} was not called, since the policy lets no such data pass: {detail}.",
     Reason.NameNotResolved: "The tool {tool} could not be reached: {detail}. It was not called.",
     Reason.ConnectRefused: "The tool {tool} could not be reached: {detail}. It was not called.",
@@ -43,7 +48,11 @@ _WORDS: dict[Reason, str] = {
     Reason.IncompleteAnswer: "The answer of the tool {tool} broke off: {detail}. It may have acted all the same.",
     Reason.MalformedAnswer: "The answer of the tool {tool} cannot be understood: {detail}.",
     Reason.AnswerTooLarge: "The answer of the tool {tool} is too large: {detail}. Ask for less.",
-    Reason.AnswerUnscannable: "The answer of the tool {tool} was withheld, since it cannot be checked: {detail}.",
+    Reason.AnswerUnscannable: _WITHHELD,
+    Reason.AnswerEncodingUnsupported: _WITHHELD,
+    Reason.AnswerUnparsable: _WITHHELD,
+    Reason.AnswerTooDeep: _WITHHELD,
+    Reason.AnswerTooCostly: _WITHHELD,
     Reason.AnswerBlocked: "The answer of the tool {tool} was withheld, as the policy demands: {detail}.",
     Reason.ServerError: "The tool {tool} failed: {detail}.",
     Reason.ClientGone: "The tool {tool} was not called: {detail}.",
@@ -58,8 +67,15 @@ _NOT_AGAIN = frozenset(
         Reason.MalformedRequest,
         Reason.UnsupportedEncoding,
         Reason.RequestUnscannable,
+        Reason.RequestUnparsable,
+        Reason.RequestTooDeep,
+        Reason.RequestTooCostly,
         Reason.AnswerTooLarge,
         Reason.AnswerUnscannable,
+        Reason.AnswerEncodingUnsupported,
+        Reason.AnswerUnparsable,
+        Reason.AnswerTooDeep,
+        Reason.AnswerTooCostly,
         Reason.RequestBlocked,
         Reason.AnswerBlocked,
         Reason.TlsFailed,

@@ -16,6 +16,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.record import Recorder
+from toolpolicy_sidecar.redact.preview import Preview
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.redact.tokens import Vault
 from toolpolicy_sidecar.resilience.budget import RetryBudget
@@ -155,6 +156,7 @@ class Runtime:
                     policy=policy.key,
                     retry_budget=budget,
                     schemas=_schemas(server, place, tools, before),
+                    preview=plan.previews[p],
                 )
         runtime.egress = Egress(value.policies, runtime.servers)
         _link(value, runtime.servers, states)
@@ -230,11 +232,13 @@ class _Plan:
         """Raises InvalidSnapshot."""
         self._redactors: list[Redactor | None] = []
         self._own_redactors: dict[str, Redactor | None] = {}
+        self.previews: list[Preview | None] = []
         self.places: dict[str, Place] = {}
         tools: set[str] = set()
         for p, policy in enumerate(value.policies):
             where = f"policies[{p}]"
             self._redactors.append(_redactor(policy, policy.redaction, where, secret))
+            self.previews.append(_preview(policy, where))
             protocols = {server.name: server.protocol for server in policy.servers}
             for s, server in enumerate(policy.servers):
                 if server.name in self.places:
@@ -368,6 +372,16 @@ def _redactor(
         else:
             field = invalid.name if invalid.name.endswith("]") else "detectors"
         raise InvalidSnapshot(f"{where}.redaction.{field}: {invalid}") from None
+
+
+def _preview(policy: snapshot.Policy, where: str) -> Preview | None:
+    """None: no call is looked at."""
+    if policy.preview is None or policy.mode == "Off":
+        return None
+    try:
+        return Preview(policy.preview)
+    except InvalidPattern as invalid:
+        raise InvalidSnapshot(f"{where}.preview.detectors: {invalid}") from None
 
 
 def _key(secret: bytes, policy: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
+from toolpolicy_sidecar.redact.preview import Preview
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import Vault
 from toolpolicy_sidecar.resilience.budget import RetryBudget
@@ -164,6 +165,7 @@ class ServerState:
         "name",
         "place",
         "policy",
+        "preview",
         "protocol",
         "retry_budget",
         "schemas",
@@ -184,8 +186,9 @@ class ServerState:
         policy: str,
         retry_budget: RetryBudget,
         schemas: OutputSchemas | None = None,
+        preview: Preview | None = None,
     ) -> None:
-        self.retry_budget = retry_budget
+        self.retry_budget, self.preview = retry_budget, preview
         self.timeout_header = server.timeout_header.encode()
         self.name, self.protocol, self.place, self.slots = server.name, server.protocol, place, slots
         self.schemas = schemas

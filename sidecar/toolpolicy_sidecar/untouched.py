@@ -27,6 +27,8 @@ class Untouched:
         """None: the agent has the tool's own answer. Else there is none that could be passed on. Raises Stopped."""
         call, progress = self._call, self._progress
         request = await self._relay.request()
+        if progress.sampled is not None:
+            progress.sampled.sent(request)
         if call.tool.mode == "Off":
             # Counted all the same: limits that come with a reload find what is in flight.
             now, never = self._means.clock.monotonic(), float("inf")

@@ -24,7 +24,11 @@ GOOD: dict[str, Any] = {
                 "fallback": {"cached": {"maxAge": "1h"}},
             },
         ],
-        "redaction": {"detectors": ["Email"], "patterns": [{"name": "ticket", "regex": "TCK-[0-9]+"}]},
+        "redaction": {
+            "detectors": ["Email"],
+            "headers": ["Location", "*"],
+            "patterns": [{"name": "ticket", "regex": "TCK-[0-9]+"}],
+        },
     },
 }
 
@@ -646,6 +650,30 @@ BAD = [
         put("redaction.allow", [{"text": "a"}, {"regex": "(unclosed"}]),
         "spec.redaction.allow[1].regex",
         None,
+    ),
+    Bad(
+        "a preview of no calls",
+        put("redaction.preview", {"percent": 0}),
+        "spec.redaction.preview.percent",
+        "spec.redaction.preview.percent",
+    ),
+    Bad(
+        "a header by which the message is read",
+        put("redaction.headers", ["Location", "Content-Length"]),
+        "spec.redaction.headers[1]",
+        "the message or the protocol is read by this header",
+    ),
+    Bad(
+        "a header of the protocol, of a tool",
+        put("tools.0.redaction", {"headers": ["Mcp-Session-Id"]}),
+        "spec.tools[0].redaction.headers[0]",
+        "the message or the protocol is read by this header",
+    ),
+    Bad(
+        "a header that is none",
+        put("redaction.headers", ["X Debug"]),
+        "spec.redaction.headers[0]",
+        "spec.redaction.headers[0]",
     ),
     Bad(
         "a tool trusted with tokens that is not listed",

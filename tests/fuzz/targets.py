@@ -17,7 +17,7 @@ from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.destination import Destination
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem
-from toolpolicy_sidecar.redact.encoding import TooLarge, decode
+from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.verdict import Unscannable
 from toolpolicy_sidecar.upstream.connection import Connection
 from toolpolicy_sidecar.upstream.exchange import Request
@@ -138,7 +138,7 @@ def events(data: bytes) -> None:
 def encoded(data: bytes) -> None:
     """Never more than the limit, and nothing but a verdict."""
     name = ("gzip", "deflate", "identity")[data[0] % 3] if data else "gzip"
-    with suppress(TooLarge, Unscannable):
+    with suppress(Unscannable):
         assert len(decode(data[1:], name, LIMIT_BYTES)) <= LIMIT_BYTES
 
 

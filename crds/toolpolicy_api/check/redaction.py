@@ -8,6 +8,7 @@ from toolpolicy_api import jsonpath
 from toolpolicy_api import policy as written
 from toolpolicy_api.check.finding import Finding
 from toolpolicy_api.compile import effective_redaction
+from toolpolicy_api.headers import never_redacted
 
 
 def check_redaction(spec: written.Spec) -> Iterator[Finding]:
@@ -15,6 +16,7 @@ def check_redaction(spec: written.Spec) -> Iterator[Finding]:
         yield from _patterns(spec.redaction.patterns, "spec.redaction.patterns")
         yield from _fields(spec.redaction.fields, "spec.redaction.fields")
         yield from _allowed(spec.redaction.allow, "spec.redaction.allow")
+        yield from _headers(spec.redaction.headers, "spec.redaction.headers")
         listed = {tool.name for tool in spec.tools}
         for index, name in enumerate(spec.redaction.exempt):
             if name not in listed:
@@ -29,12 +31,19 @@ def check_redaction(spec: written.Spec) -> Iterator[Finding]:
         yield from _patterns(own.patterns or [], f"{field}.patterns")
         yield from _fields(own.fields or [], f"{field}.fields")
         yield from _allowed(own.allow or [], f"{field}.allow")
+        yield from _headers(own.headers or [], f"{field}.headers")
         if spec.redaction and tool.name in spec.redaction.exempt:
             yield Finding(field, "the tool is one of spec.redaction.exempt; remove one of both")
         found = effective_redaction(own, spec.redaction)
         chosen = (own.detectors, own.patterns, own.fields)
         if not (found.detectors or found.patterns or found.fields) and chosen == (None, None, None):
             yield Finding(field, "there is nothing to look for; set detectors, patterns or fields")
+
+
+def _headers(headers: list[str], path: str) -> Iterator[Finding]:
+    for index, name in enumerate(headers):
+        if never_redacted(name.lower()):
+            yield Finding(f"{path}[{index}]", "the message or the protocol is read by this header; remove it")
 
 
 def _tokens(spec: written.Spec, redaction: written.Redaction) -> Iterator[Finding]:

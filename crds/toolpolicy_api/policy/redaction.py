@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from toolpolicy_api.headers import FRAMING, MCP_PREFIX
 from toolpolicy_api.policy.model import Duration, Model, Name, ToolName, cel, list_map
 
 Detector = Literal[
@@ -69,6 +70,31 @@ class FieldRule(Model):
     action: Literal["Mask", "Hash", "Drop", "Block"]
 
 
+HeaderName = Annotated[
+    str,
+    Field(
+        pattern=r"^(\*|[A-Za-z0-9_-]+)$",
+        min_length=1,
+        max_length=64,
+        json_schema_extra=cel(
+            (
+                f"!(self.lowerAscii() in {list(FRAMING)}) && !self.lowerAscii().startsWith('{MCP_PREFIX}')",
+                "the message or the protocol is read by this header; remove it",
+            )
+        ),
+    ),
+]
+Headers = Annotated[
+    list[HeaderName],
+    Field(
+        description="Headers of requests and answers that are looked at, too, such as Location. * is all but"
+        " Authorization, Cookie and Set-Cookie. Default none.",
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    ),
+]
+
+
 class Tokens(Model):
     """Of the action Tokenize: which tools get the values for which the tokens stand."""
 
@@ -95,6 +121,22 @@ class Tokens(Model):
     ] = None
 
 
+class Preview(Model):
+    """What stricter redaction would find in a sample of calls, after the redaction in force. Only counts come of it."""
+
+    percent: Annotated[int, Field(description="Of calls that are looked at, at random.", ge=1, le=100)]
+    detectors: Annotated[
+        list[Detector],
+        Field(
+            description="Default all groups.",
+            min_length=1,
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ["Secrets", "PII", "Financial"]
+    min_confidence: Annotated[Literal["Low", "Medium", "High"], Field(description="Default Low.")] = "Low"
+
+
 class Redaction(Model):
     """What must not reach the tool, and what must not reach the model."""
 
@@ -114,6 +156,7 @@ class Redaction(Model):
     fields: Annotated[
         list[FieldRule], Field(description="Values by their place, whatever is in them.", max_length=64)
     ] = []
+    headers: Headers = []
     allow: Annotated[
         list[Allowed], Field(description="What is never redacted for being found.", max_length=64)
     ] = []
@@ -141,6 +184,12 @@ class Redaction(Model):
         Field(description="What to do with a body that cannot be read: unknown encoding, malformed, binary."),
     ] = "Refuse"
     tokens: Annotated[Tokens | None, Field(description="Of the action Tokenize.")] = None
+    preview: Annotated[
+        Preview | None,
+        Field(
+            description="Counts in status.redaction.wouldFind what stricter redaction would find. Default off."
+        ),
+    ] = None
 
 
 class ToolRedaction(Model):
@@ -152,6 +201,7 @@ class ToolRedaction(Model):
     min_confidence: Literal["Low", "Medium", "High"] | None = None
     patterns: Annotated[list[Pattern] | None, Field(max_length=64, json_schema_extra=list_map("name"))] = None
     fields: Annotated[list[FieldRule] | None, Field(max_length=64)] = None
+    headers: Headers | None = None
     allow: Annotated[list[Allowed] | None, Field(max_length=64)] = None
     apply: Literal["Request", "Response", "Both"] | None = None
     action: Literal["Mask", "Hash", "Tokenize", "Drop", "Block"] | None = None

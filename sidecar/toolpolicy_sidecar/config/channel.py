@@ -13,6 +13,7 @@ from typing import NamedTuple
 import aiohttp
 
 from toolpolicy_api import channel, snapshot
+from toolpolicy_sidecar.findings import Told
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,18 @@ class Where(NamedTuple):
 
 
 class ControlChannel:
-    """`on_installed` is told each snapshot that is in force; it may persist it."""
+    """`on_installed` is told each snapshot that is in force; it may persist it. `findings`: what heartbeats say of
+    redaction."""
 
-    def __init__(self, where: Where, current: Current, on_installed: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        where: Where,
+        current: Current,
+        on_installed: Callable[[bytes], None],
+        findings: Callable[[], Told] = Told,
+    ) -> None:
         self._where, self._current, self._on_installed = where, current, on_installed
+        self._findings = findings
         self._pending: list[channel.Transition] = []
         self._report_due = asyncio.Event()
         self.connected = False
@@ -144,9 +153,12 @@ class ControlChannel:
             await self._beat(socket)
 
     async def _beat(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        runtime = self._current.runtime
+        runtime, findings = self._current.runtime, self._findings()
         beat = channel.Heartbeat(
-            hash=runtime.hash if runtime else None, tools=runtime.reports() if runtime else ()
+            hash=runtime.hash if runtime else None,
+            tools=runtime.reports() if runtime else (),
+            redacted=findings.redacted,
+            would_find=findings.would_find,
         )
         await self._send(socket, beat)
 

@@ -6,8 +6,8 @@ from toolpolicy_sidecar.call import Incoming, McpCall, Passing, ToolCall, argume
 from toolpolicy_sidecar.mcp import jsonrpc, mirror
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.redact.encoding import TooLarge, decode
-from toolpolicy_sidecar.redact.redactor import Unscannable
+from toolpolicy_sidecar.redact.encoding import decode
+from toolpolicy_sidecar.redact.verdict import TooLarge, Unscannable
 from toolpolicy_sidecar.tool import McpTools, ServerState
 
 TOOLS_CALL = "tools/call"

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 import msgspec
 
-from toolpolicy_sidecar.redact.verdict import Unscannable
+from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
 MAX_DEPTH = 128
 
@@ -38,23 +38,23 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 
 
 def check(data: bytes) -> None:
-    """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unscannable, each defect with its own reason."""
+    """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
     if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
-        raise Unscannable("JSON that is not UTF-8 but UTF-16 or UTF-32")
+        raise Unparsable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
         if not data.isascii():
             data.decode()
         _skip.decode(data)
     except UnicodeDecodeError:
-        raise Unscannable("JSON that is not UTF-8") from None
+        raise Unparsable("JSON that is not UTF-8") from None
     except RecursionError:
-        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
+        raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError as error:
         if any(match[1] for match in _HALF_PAIR.finditer(data)):
-            raise Unscannable("JSON with half a surrogate pair") from None
-        raise Unscannable(f"malformed JSON ({_place(error)})") from None
+            raise Unparsable("JSON with half a surrogate pair") from None
+        raise Unparsable(f"malformed JSON ({_place(error)})") from None
     if too_deep(data):
-        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
+        raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}")
 
 
 def looks_like_one(text: bytes) -> bool:
@@ -64,17 +64,17 @@ def looks_like_one(text: bytes) -> bool:
 
 
 def is_one(text: bytes) -> bool:
-    """Is the value of a string itself such a document? Raises Unscannable when it is one that is too deep."""
+    """Is the value of a string itself such a document? Raises TooDeep."""
     if not looks_like_one(text):
         return False
     try:
         _skip.decode(text)
     except RecursionError:
-        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}") from None
+        raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
         return False
     if too_deep(text):
-        raise Unscannable(f"JSON nested deeper than {MAX_DEPTH}")
+        raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}")
     return True
 
 

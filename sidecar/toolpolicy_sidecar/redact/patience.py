@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from toolpolicy_sidecar.redact.verdict import Unscannable
+from toolpolicy_sidecar.redact.verdict import TooCostly
 
 BUDGET_S = 5.0
 BUDGET_S_PER_BYTE = 5e-6
@@ -21,10 +21,10 @@ class Patience:
         self._count, self._ends_s = 0, 0.0
 
     def spend(self) -> None:
-        """A search more. Raises Unscannable."""
+        """A search more. Raises TooCostly."""
         self._count += 1
         if self._count == CHECKED_MATCHES:
             granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
             self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
         elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
-            raise Unscannable("the policy's patterns take too long on it")
+            raise TooCostly("the policy's patterns take too long on it")

@@ -8,11 +8,20 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import binary, document, in_place, wrapped
 from toolpolicy_sidecar.redact.fields import Fields
+from toolpolicy_sidecar.redact.headers import ChosenHeaders
 from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 from toolpolicy_sidecar.redact.tokens import Session
-from toolpolicy_sidecar.redact.verdict import Blocked, InvalidPattern, Redacted, T, Unscannable
+from toolpolicy_sidecar.redact.verdict import (
+    Blocked,
+    InvalidPattern,
+    Redacted,
+    T,
+    TooDeep,
+    Unparsable,
+    Unscannable,
+)
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
 __all__ = ["NESTED", "Blocked", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
@@ -35,6 +44,7 @@ class Redactor:
         self.on_response = redaction.apply in {"Response", "Both"}
         self.on_unscannable = redaction.on_unscannable
         self.blocks = redaction.action == "Block"
+        self.headers = ChosenHeaders(redaction.headers)
         self._fields = Fields(redaction.fields, scanner.placeholders)
 
     @classmethod
@@ -69,10 +79,15 @@ class Redactor:
         try:
             data = text.encode()
         except UnicodeEncodeError:
-            raise Unscannable("text with half a surrogate pair") from None
+            raise Unparsable("text with half a surrogate pair") from None
         hits = Counter[str]()
         value = self._value(data, 0, hits)
         return self._verdict(text, value.decode(), hits)
+
+    def named(self, name: bytes, text: bytes) -> Redacted[bytes]:
+        """A text of UTF-8 that stands under a name, such as that of a header."""
+        hits = Counter[str]()
+        return self._verdict(text, self._value(text, 0, hits, name), hits)
 
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
@@ -126,7 +141,7 @@ class Redactor:
         try:
             found = self.query(data.decode())
         except UnicodeDecodeError:
-            raise Unscannable("a form that is not UTF-8") from None
+            raise Unparsable("a form that is not UTF-8") from None
         return Redacted(found.value.encode() if found.hits else data, found.hits)
 
     def path(self, raw: str) -> Redacted[str]:
@@ -240,7 +255,7 @@ class Redactor:
         opened = document.is_one(text)
         if opened and depth == NESTED:
             if b"\\" in text:
-                raise Unscannable(f"JSON in strings of JSON, more than {NESTED} deep")
+                raise TooDeep(f"JSON in strings of JSON, more than {NESTED} deep")
             opened = False
         if opened:
             text = self._document(text, depth + 1, hits)
@@ -255,7 +270,7 @@ class Redactor:
         at = 0
         for run in wrapped.runs(text):
             if depth == NESTED:
-                raise Unscannable(f"base64 or hexadecimal, more than {NESTED} deep")
+                raise TooDeep(f"base64 or hexadecimal, more than {NESTED} deep")
             content = self._value(run.content, depth + 1, hits)
             if content is not run.content:
                 pieces += [text[at : run.start], run.wrap(content)]
@@ -304,5 +319,5 @@ def _percent_decoded(text: str) -> bytes:
         decoded = unquote_to_bytes(text)
         decoded.decode()
     except UnicodeError:
-        raise Unscannable("percent-encoded bytes that are not UTF-8") from None
+        raise Unparsable("percent-encoded bytes that are not UTF-8") from None
     return decoded

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.redact import document
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor, Unscannable
+from toolpolicy_sidecar.redact.verdict import TooLarge, Unparsable
 
 HELD_BYTES = 256
 """So much must have come after a cut. What is longer than that and a hit only as a whole has no white space in it, or
@@ -62,7 +63,7 @@ class TextStream:
         if not cut:
             self._tried_bytes = size
             if size > self._limit_bytes:
-                raise Unscannable(f"text of over {self._limit_bytes} bytes with no place to cut it")
+                raise TooLarge(f"text of over {self._limit_bytes} bytes with no place to cut it")
             return Redacted(b"", {})
         self._tried_bytes = 0
         found = _redacted(self._redactor, self._held[:cut])
@@ -130,7 +131,7 @@ class EventStream:
         if not count:
             self._tried_bytes = self.held_bytes
             if self.held_bytes > self._limit_bytes:
-                raise Unscannable(f"events of over {self._limit_bytes} bytes with no place to cut their text")
+                raise TooLarge(f"events of over {self._limit_bytes} bytes with no place to cut their text")
             return Redacted(b"", {})
         return self._go(count)
 
@@ -254,7 +255,7 @@ def _redacted(redactor: Redactor, text: bytes) -> Redacted[bytes]:
     try:
         found = redactor.text(text.decode())
     except UnicodeDecodeError:
-        raise Unscannable("text that is not UTF-8") from None
+        raise Unparsable("text that is not UTF-8") from None
     return Redacted(found.value.encode() if found.hits else text, found.hits)
 
 

@@ -14,7 +14,28 @@ class Redacted(NamedTuple, Generic[T]):
 
 
 class Unscannable(ValueError):  # noqa: N818 -- a verdict on input
-    """What cannot be read cannot be vouched for. The message says why, without the content."""
+    """What cannot be read cannot be vouched for. The message says why, without the content. Those that are none of the
+    kinds below could be read in two ways, or not at all: binary."""
+
+
+class UnknownEncoding(Unscannable):
+    """A Content-Encoding that nobody here can undo."""
+
+
+class Unparsable(Unscannable):
+    """It is not what it says it is: JSON, UTF-8, gzip."""
+
+
+class TooDeep(Unscannable):
+    """There is more in it than is opened."""
+
+
+class TooLarge(Unscannable):
+    """Over the limit. No more than that and one step was ever in memory."""
+
+
+class TooCostly(Unscannable):
+    """The time for the policy's patterns is spent."""
 
 
 class Blocked(Exception):  # noqa: N818 -- a verdict on input

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
+from typing import NamedTuple
 
 from toolpolicy_sidecar import classify, cleanse, entrust
 from toolpolicy_sidecar.aside import aside
@@ -14,6 +15,7 @@ from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.redact.headers import RedactedHeaders
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
 from toolpolicy_sidecar.redact.stream import HELD_S, EventStream, TextStream
 from toolpolicy_sidecar.relay.location import inward
@@ -107,8 +109,12 @@ class HttpRelay:
         if 300 <= status < 400:
             headers = inward(headers, self._call.incoming, self._call.server)
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
-        redactor = None if bodiless else self._call.on_response
-        if redactor is None:
+        redactor = self._call.on_response
+        if redactor is not None:
+            found = await redacted_headers(redactor, headers)
+            self._progress.hit(found.hits)
+            headers = found.headers
+        if redactor is None or bodiless or passes_unread(response, redactor):
             await self._stream(response, headers, watch)
         elif (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
             await self._events(response, headers, watch, redactor)
@@ -128,11 +134,13 @@ class HttpRelay:
         self._progress.status = rendered.status
         await self._reply.whole(rendered.status, rendered.headers, rendered.body)
 
-    async def _stream(self, response: Response, headers: tuple[Header, ...], watch: Watch) -> None:
-        """As it comes, no faster than the agent reads."""
+    async def _stream(
+        self, response: Response, headers: tuple[Header, ...], watch: Watch, begun: bytes = b""
+    ) -> None:
+        """As it comes, no faster than the agent reads. `begun`: what was already read of it."""
         length = content_length(response)
-        body = response.at_once() if length is not None else None
-        piece = await next_piece(response, watch) if body is None else body
+        body = response.at_once() if length is not None and not begun else None
+        piece = begun or (await next_piece(response, watch) if body is None else body)
         self._progress.status = response.status
         if length is not None and length == len(piece) and response.status not in {204, 304}:
             if body is None:
@@ -157,19 +165,25 @@ class HttpRelay:
         kind = (response.header(b"content-type") or b"").decode("latin-1")
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
         if content_length(response) is not None or self._call.tool.keeps_answers:
-            body = await whole(response, watch, self._limit_bytes)
+            body, rest = await gathered(response, watch, self._limit_bytes)
         else:
             first = await next_piece(response, watch)
             text = cleanse.http_text(redactor, kind, encoding, first, self._limit_bytes)
             if text is not None:
                 await self._texts(response, first, headers, watch, redactor, text)
                 return
-            body = await whole(response, watch, self._limit_bytes, first) if first else b""
-        plain = await plainly(body, encoding, self._limit_bytes)
-        if plain is None:
+            body, rest = (
+                await gathered(response, watch, self._limit_bytes, first)
+                if first
+                else Gathered(b"", rest=False)
+            )
+        if rest:
             if redactor.on_unscannable == "Refuse":
-                raise Stopped(Problem(Reason.AnswerUnscannable, "its Content-Encoding cannot be decoded"))
-        elif plain:
+                raise Stopped(too_large(self._limit_bytes))
+            await self._stream(response, headers, watch, body)
+            return
+        plain = await plainly(body, encoding, self._limit_bytes, redactor)
+        if plain:
             found = await aside(len(plain), partial(cleanse.http_answer, redactor, plain, kind))
             self._progress.hit(found.hits)
             if found.hits:
@@ -248,28 +262,54 @@ def _forbids_storing(headers: tuple[Header, ...]) -> bool:
     return any(name.lower() == b"cache-control" and b"no-store" in value.lower() for name, value in headers)
 
 
-async def plainly(body: bytes, encoding: str, limit_bytes: int) -> bytes | None:
+async def plainly(
+    body: bytes, encoding: str, limit_bytes: int, redactor: Redactor | None = None
+) -> bytes | None:
     """As `cleanse.plain`. What is not encoded was read under the limit already."""
     if not encoding:
         return body
-    return await aside(None, partial(cleanse.plain, body, encoding, limit_bytes))
+    return await aside(None, partial(cleanse.plain, body, encoding, limit_bytes, redactor))
 
 
-async def whole(response: Response, watch: Watch, limit_bytes: int, first: bytes = b"") -> bytes:
-    """With what was already read of it. Raises Stopped beyond the limit."""
+def passes_unread(response: Response, redactor: Redactor) -> bool:
+    """It cannot be decoded as it comes, and the policy lets such answers pass."""
+    encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
+    return redactor.on_unscannable == "Pass" and encoding.strip().lower() not in cleanse.ENCODINGS
+
+
+async def redacted_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
+    """As `cleanse.answer_headers`."""
+    if not redactor.headers:
+        return RedactedHeaders(headers, {})
+    size_bytes = sum(len(value) for _, value in headers)
+    return await aside(size_bytes, partial(cleanse.answer_headers, redactor, headers))
+
+
+class Gathered(NamedTuple):
+    """What has come of an answer; `rest`: there is more, and it would be over the limit."""
+
+    body: bytes
+    rest: bool
+
+
+async def gathered(response: Response, watch: Watch, limit_bytes: int, first: bytes = b"") -> Gathered:
+    """With what was already read of it."""
     pieces, size = ([first], len(first)) if first else ([], 0)
     length = content_length(response)
-    over = Problem(Reason.AnswerTooLarge, f"it is over {limit_bytes} bytes")
-    if (length or size) > limit_bytes:
-        raise Stopped(over)
+    if max(length or 0, size) > limit_bytes:
+        return Gathered(first, rest=True)
     if length is not None and (body := response.at_once()) is not None:
-        return body
-    while piece := await next_piece(response, watch):
+        return Gathered(body, rest=False)
+    over = False
+    while not over and (piece := await next_piece(response, watch)):
         size += len(piece)
-        if size > limit_bytes:
-            raise Stopped(over)
+        over = size > limit_bytes
         pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return Gathered(pieces[0] if len(pieces) == 1 else b"".join(pieces), over)
+
+
+def too_large(limit_bytes: int) -> Problem:
+    return Problem(Reason.AnswerTooLarge, f"it is over {limit_bytes} bytes")
 
 
 async def _pieces(first: bytes, response: Response, watch: Watch) -> AsyncIterator[bytes]:

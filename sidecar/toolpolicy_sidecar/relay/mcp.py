@@ -14,7 +14,16 @@ from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.relay.http import content_length, events_of, next_piece, plainly, whole
+from toolpolicy_sidecar.relay.http import (
+    content_length,
+    events_of,
+    gathered,
+    next_piece,
+    passes_unread,
+    plainly,
+    redacted_headers,
+    too_large,
+)
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.exchange import Request, Response
@@ -74,12 +83,19 @@ class McpRelay:
         if self._call.tool.fallback is not None and (failed := occasion.of_status(status)):
             self._classify_status(status)
             raise Stopped(failed)
-        if not self._call.tool.enforced:
+        redactor = self._call.tool.on_response
+        unread = redactor is not None and passes_unread(response, redactor) and self._keeps_id
+        if not self._call.tool.enforced or unread:
             await self._stream(response, b"", watch)
         elif status == 200 and kind.startswith(b"text/event-stream"):
             await self._events(response, watch)
         elif self._changed:
-            body = await whole(response, watch, self._limit_bytes)
+            body, rest = await gathered(response, watch, self._limit_bytes)
+            if rest:
+                if redactor is None or redactor.on_unscannable == "Refuse" or not self._keeps_id:
+                    raise Stopped(too_large(self._limit_bytes))
+                await self._stream(response, body, watch)
+                return
             plain = await self._decoded(response, body)
             headers = response.headers if plain is body else cleanse.of_changed_body(response.headers)
             await self._whole(response, headers, plain)
@@ -89,7 +105,12 @@ class McpRelay:
     @property
     def _changed(self) -> bool:
         """The answer goes on with other bytes than it came."""
-        return self._call.tool.on_response is not None or self._sent_as != self._mcp.identifier
+        return self._call.tool.on_response is not None or not self._keeps_id
+
+    @property
+    def _keeps_id(self) -> bool:
+        """The server knows the call by the agent's own id."""
+        return self._sent_as == self._mcp.identifier
 
     @property
     def open(self) -> bool:
@@ -126,7 +147,8 @@ class McpRelay:
     async def _stream(self, response: Response, begun: bytes, watch: Watch) -> None:
         """Too large to be held, or not to be looked at."""
         self._classify_status(response.status)
-        await self._reply.start(response.status, response.reason, response.headers, content_length(response))
+        headers = await self._headers(response.headers)
+        await self._reply.start(response.status, response.reason, headers, content_length(response))
         self._progress.status = response.status
         await self._reply.write(begun)
         while piece := await next_piece(response, watch):
@@ -154,6 +176,7 @@ class McpRelay:
             self._refuse_nonsense(response)
         if 300 <= status < 400:
             headers = inward(headers, self._call.incoming, self._call.server)
+        headers = await self._headers(headers)
         if self._changed and answer is not None:
             body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
             self._say(body)
@@ -162,6 +185,15 @@ class McpRelay:
         self._progress.status = status
         await self._reply.whole(status, headers, body)
 
+    async def _headers(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+        """Redacted. Raises Stopped."""
+        redactor = self._call.on_response
+        if redactor is None:
+            return headers
+        found = await redacted_headers(redactor, headers)
+        self._progress.hit(found.hits)
+        return found.headers
+
     async def _for_agent(self, message: bytes) -> bytes:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
         redactor = self._call.on_response
@@ -169,7 +201,7 @@ class McpRelay:
             found = await aside(len(message), partial(cleanse.mcp_message, redactor, message))
             self._progress.hit(found.hits)
             message = found.value
-        if self._sent_as != self._mcp.identifier:
+        if not self._keeps_id:
             message = jsonrpc.renamed(message, self._sent_as, self._mcp.identifier)
         return message
 
@@ -184,13 +216,13 @@ class McpRelay:
         redactor = self._call.tool.on_response
         if redactor is not None:
             if redactor.on_unscannable == "Refuse":
-                raise Stopped(Problem(Reason.AnswerUnscannable, "it is no JSON-RPC message"))
+                raise Stopped(Problem(Reason.AnswerUnparsable, "it is no JSON-RPC message"))
         elif (response.header(b"content-encoding") or b"").strip().lower() in {b"", b"identity"}:
             raise Stopped(Problem(Reason.MalformedAnswer, "it is no JSON-RPC message"))
 
     async def _decoded(self, response: Response, body: bytes) -> bytes:
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        plain = await plainly(body, encoding, self._limit_bytes)
+        plain = await plainly(body, encoding, self._limit_bytes, self._call.tool.on_response)
         return body if plain is None else plain
 
     async def _events(self, response: Response, watch: Watch) -> None:
@@ -205,15 +237,15 @@ class McpRelay:
             await self._reply.write(await self._event(event))
         if not self._answered:
             # An answer on a resumed stream would have an id that the agent does not know.
-            if self._mcp.modern or not resumable or self._sent_as != self._mcp.identifier:
+            if self._mcp.modern or not resumable or not self._keeps_id:
                 raise Stopped(Problem(Reason.IncompleteAnswer, "its stream ended without an answer"))
             self._progress.result = classify.RESUMABLE
         await self._reply.finish()
 
     async def _begin_events(self, response: Response) -> None:
+        headers = await self._headers(cleanse.of_changed_body(response.headers))
         self._in_events = True
         self._progress.status = response.status
-        headers = cleanse.of_changed_body(response.headers)
         await self._reply.start(response.status, response.reason, headers, None)
 
     async def _event(self, event: sse.Event) -> bytes:

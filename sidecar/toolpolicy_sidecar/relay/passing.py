@@ -1,6 +1,7 @@
 """What is no tool call: it goes through untouched, for as long as both sides want. Only redaction looks into what
 a server says beside the results of its tools: errors, notifications, resources and prompts."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from toolpolicy_sidecar import cleanse, render
@@ -15,7 +16,15 @@ from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import Recorder, RedactedMessage
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
-from toolpolicy_sidecar.relay.http import content_length, events_of, plainly, whole
+from toolpolicy_sidecar.relay.http import (
+    content_length,
+    events_of,
+    gathered,
+    passes_unread,
+    plainly,
+    redacted_headers,
+    too_large,
+)
 from toolpolicy_sidecar.relay.location import inward
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
@@ -45,13 +54,22 @@ async def relay(  # noqa: PLR0917 -- what it works with
         answer = response.headers
         if 300 <= response.status < 400:
             answer = inward(answer, incoming, server)
+        if passing.on_response is not None:
+            found = await redacted_headers(passing.on_response, answer)
+            answer = found.headers
+            _tell(found.hits, passing, recorder)
         events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
-        if redactor is not None and events:
+        if redactor is not None and events and not passes_unread(response, redactor):
             await _pushed(response, watch, answer, reply, passing, redactor, limit_bytes, recorder)
             return
         overheard = _Overheard(server.schemas) if passing.lists and server.schemas is not None else None
         if redactor is not None and passing.body is not None:
-            body = await whole(response, watch, limit_bytes)
+            body, rest = await gathered(response, watch, limit_bytes)
+            if rest and redactor.on_unscannable == "Refuse":
+                raise Stopped(too_large(limit_bytes))
+            if rest:
+                await _piped(response, answer, body, reply)
+                return
             if overheard:
                 overheard.hear(body)
                 overheard.learn(response, events=events)
@@ -76,6 +94,15 @@ async def relay(  # noqa: PLR0917 -- what it works with
         rendered = render.of_request(problem, server=server.name, policy=server.policy)
         await reply.whole(rendered.status, rendered.headers, rendered.body)
     return problem
+
+
+async def _piped(response: Response, headers: tuple[Header, ...], begun: bytes, reply: Reply) -> None:
+    await reply.start(response.status, response.reason, headers, content_length(response))
+    if begun:
+        await reply.write(begun)
+    while piece := await response.read():
+        await reply.write(piece)
+    await reply.finish()
 
 
 class _Overheard:
@@ -140,13 +167,13 @@ async def _said(  # noqa: PLR0917 -- the parts of an answer
     Raises Stopped."""
     length = content_length(response)
     encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-    plain = await plainly(body, encoding, limit_bytes)
+    plain = await plainly(body, encoding, limit_bytes, redactor if passing.reads else None)
     if plain is not None and jsonrpc.members_of(plain) is not None:
         found = await _redacted(plain, passing, redactor, recorder)
         if found.value is not plain:
             body, length, headers = found.value, len(found.value), cleanse.of_changed_body(headers)
     elif passing.reads and response.status == 200 and redactor.on_unscannable == "Refuse":
-        raise Stopped(Problem(Reason.AnswerUnscannable, "it is no JSON-RPC message"))
+        raise Stopped(Problem(Reason.AnswerUnparsable, "it is no JSON-RPC message"))
     await reply.start(response.status, response.reason, headers, length)
     if body:
         await reply.write(body)
@@ -158,7 +185,11 @@ async def _redacted(
 ) -> Redacted[bytes]:
     results = passing.pushes or passing.reads
     found = await aside(len(message), partial(cleanse.mcp_message, redactor, message, results=results))
-    if found.hits:
-        server = passing.server
-        recorder.redacted(RedactedMessage(policy=server.policy, server=server.name, hits=found.hits))
+    _tell(found.hits, passing, recorder)
     return found
+
+
+def _tell(hits: Mapping[str, int], passing: Passing, recorder: Recorder) -> None:
+    if hits:
+        server = passing.server
+        recorder.redacted(RedactedMessage(policy=server.policy, server=server.name, hits=hits))

@@ -42,6 +42,7 @@ class Ear:
         self._size = 0
         self._hits = Counter[str]()
         self._problem: Problem | None = None
+        self._headers = response.headers
         self._answered = self._tool_error = self._resumable = False
         self._undecided = self._encoding not in cleanse.ENCODINGS
         self._inflater: cleanse.Inflater | None = None
@@ -75,6 +76,8 @@ class Ear:
         """The answer came to its own clean end."""
         if self._problem is None and not self._undecided:
             try:
+                if self._redactor:
+                    self._hits.update(cleanse.answer_headers(self._redactor, self._headers).hits)
                 if self._events is None:
                     self._body()
                 else:
@@ -108,12 +111,14 @@ class Ear:
     def _body(self) -> None:
         """Raises Stopped."""
         if self._size > self._limit_bytes:
-            if self._redactor:
+            if self._redactor and self._redactor.on_unscannable == "Refuse":
                 raise Stopped(Problem(Reason.AnswerTooLarge, f"it is over {self._limit_bytes} bytes"))
             return  # Enforce would have streamed it, and not looked either
-        body = cleanse.plain(b"".join(self._pieces), self._encoding, self._limit_bytes)
+        body = cleanse.plain(b"".join(self._pieces), self._encoding, self._limit_bytes, self._redactor)
         if body is None:
-            raise Stopped(Problem(Reason.AnswerUnscannable, "its Content-Encoding is broken"))
+            if self._redactor:
+                return
+            raise Stopped(Problem(Reason.AnswerUnparsable, "its Content-Encoding is broken"))
         if self._mcp is None:
             if self._redactor and body:
                 self._hits.update(cleanse.http_answer(self._redactor, body, self._kind).hits)

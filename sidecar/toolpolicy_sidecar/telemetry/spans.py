@@ -11,6 +11,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
+from toolpolicy_api.clean import clean
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import CallRecord
@@ -99,7 +100,8 @@ def _remote(context: TraceContext) -> SpanContext:
 
 
 def _state(text: str) -> TraceState:
-    return TraceState.from_header([text]) if text else TraceState()
+    """Passed on as it came; in a span it is the caller's text like any other."""
+    return TraceState.from_header([text]) if text and clean(text) == text else TraceState()
 
 
 def _nanoseconds(of: Finished, moment: float) -> int:

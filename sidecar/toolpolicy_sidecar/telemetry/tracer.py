@@ -93,6 +93,12 @@ def _inside(outer: CallTrace) -> TraceContext:
     return TraceContext(outer.trace_id, outer.span_id, outer.sampled, state)
 
 
+_METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+"""Any other is the caller's own word (OpenTelemetry's conventions for HTTP)."""
+
+
 def _finished(trace: CallTrace, call: ToolCall, record: CallRecord) -> Finished:
     version, request_id = None, None
     if call.mcp is not None:
@@ -101,7 +107,7 @@ def _finished(trace: CallTrace, call: ToolCall, record: CallRecord) -> Finished:
     return Finished(
         trace,
         record,
-        call.incoming.method,
+        call.incoming.method if call.incoming.method in _METHODS else "_OTHER",
         call.server.place.origin,
         version if version and _VERSION.fullmatch(version) else None,
         request_id,

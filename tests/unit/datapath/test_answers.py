@@ -216,7 +216,7 @@ async def malformed(_: Sent, writer: asyncio.StreamWriter) -> None:
         (nonsense, "MalformedAnswer"),
         (crash, "ServerError"),
         (hang, "TotalTimeout"),
-        (malformed, "AnswerUnscannable"),
+        (malformed, "AnswerUnparsable"),
     ],
 )
 async def test_a_tool_that_fails(

@@ -66,10 +66,17 @@ NEVER = {
     "UnsupportedEncoding",
     "UpgradeRefused",
     "RequestUnscannable",
+    "RequestUnparsable",
+    "RequestTooDeep",
+    "RequestTooCostly",
     "RequestTimeout",
     "Draining",
     "AnswerTooLarge",
     "AnswerUnscannable",
+    "AnswerEncodingUnsupported",
+    "AnswerUnparsable",
+    "AnswerTooDeep",
+    "AnswerTooCostly",
     "InternalError",
     "ClientError",
     "ToolError",
@@ -239,9 +246,9 @@ async def test_what_redaction_withholds_stays_withheld(w: World) -> None:
     w.install(tool_rules=rules(fallback=StaticFallback("instead")), redaction=redaction())
     agent = await w.agent()
     broken = await agent.request("POST", TICKET, b"{", [("Content-Type", "application/json")])
-    assert broken.json["reason"] == "RequestUnscannable"
+    assert broken.json["reason"] == "RequestUnparsable"
     w.tool.script = answering(200, b"{")
-    assert (await agent.request("GET", TICKET)).json["reason"] == "AnswerUnscannable"
+    assert (await agent.request("GET", TICKET)).json["reason"] == "AnswerUnparsable"
 
 
 async def test_a_policy_that_is_off_has_no_fallback(w: World) -> None:

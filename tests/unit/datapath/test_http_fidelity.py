@@ -495,7 +495,8 @@ async def test_a_body_that_is_declared_twice_is_not_vouched_for(
     assert answer.json["reason"] in {"UnsupportedEncoding", "RequestUnscannable", "MalformedRequest"}
     assert not w.tool.seen
     answer = await (await w.agent()).request("GET", TICKET)
-    assert (answer.status, answer.json["reason"]) == (502, "AnswerUnscannable")
+    reason = "AnswerEncodingUnsupported" if headers in STACKED else "AnswerUnscannable"
+    assert (answer.status, answer.json["reason"]) == (502, reason)
 
 
 async def test_what_cannot_be_scanned_passes_if_the_policy_says_so(w: World) -> None:

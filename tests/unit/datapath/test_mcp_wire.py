@@ -121,7 +121,7 @@ async def test_contents_that_cannot_be_read_are_not_vouched_for(w: World) -> Non
     asked = b'{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///a"}}'
     answer = await (await w.agent()).request("POST", "/kb", asked, LEGACY)
     assert b"no message" not in answer.body
-    assert b"AnswerUnscannable" in answer.body
+    assert b"AnswerUnparsable" in answer.body
 
 
 @pytest.mark.parametrize("method", ["initialize", "tools/list", "resources/list", "completion/complete"])

@@ -70,7 +70,7 @@ async def test_a_stream_that_nobody_can_unpack(w: World, encoding: str) -> None:
 
     w.tool.script = says
     answer = await (await w.agent()).request("GET", TICKET)
-    assert (answer.status, answer.json["reason"]) == (502, "AnswerUnscannable")
+    assert (answer.status, answer.json["reason"]) == (502, "AnswerEncodingUnsupported")
 
 
 def test_a_step_gives_no_more_than_the_limit() -> None:

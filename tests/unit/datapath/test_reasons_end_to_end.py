@@ -498,13 +498,40 @@ async def test_answer_too_large(w: World) -> None:
     await both(w, Reason.AnswerTooLarge)
 
 
-async def test_answer_unscannable(w: World) -> None:
+async def test_answer_in_an_encoding_that_nobody_asked_for(w: World) -> None:
     async def encoded(exchange: Exchange) -> None:
         await exchange.answer(200, b"\x00\x01", "application/octet-stream", Content_Encoding="br")
 
     w.install(redaction=redaction())
     w.tool.script = encoded
-    await both(w, Reason.AnswerUnscannable)
+    await both(w, Reason.AnswerEncodingUnsupported)
+
+
+async def test_answer_unscannable(w: World) -> None:
+    async def picture(exchange: Exchange) -> None:
+        await exchange.answer(200, b"\x89PNG", "image/png")
+
+    w.install(redaction=redaction())
+    w.tool.script = picture
+    problem(await (await w.agent()).request("GET", "/api/v1/tickets/5"), Reason.AnswerUnscannable)
+
+
+@pytest.mark.parametrize(
+    ("body", "ends"),
+    [(b'{"a": ', "Unparsable"), (b"[" * 200 + b"]" * 200, "TooDeep")],
+)
+async def test_each_kind_of_what_cannot_be_read_has_its_own_reason(w: World, body: bytes, ends: str) -> None:
+    async def says(exchange: Exchange) -> None:
+        await exchange.answer(200, body)
+
+    w.install(redaction=redaction())
+    w.tool.script = says
+    agent = await w.agent()
+    sent = await agent.request("POST", "/api/v1/tickets/5", body, [("Content-Type", "application/json")])
+    problem(sent, Reason(f"Request{ends}"))
+    assert not w.tool.seen
+    problem(await agent.request("GET", "/api/v1/tickets/5"), Reason(f"Answer{ends}"))
+    assert w.recorded.calls[0].reason == f"Request{ends}"
 
 
 async def test_answer_blocked(w: World) -> None:

@@ -289,7 +289,7 @@ async def test_what_redaction_cannot_read_passes_in_shadow(w: World) -> None:
     kind = [("Content-Type", "application/json")]
     assert (await agent.request("POST", TICKET, b'{"also', kind)).body == b'{"cut'
     assert (await agent.request("POST", TICKET, b"{}", kind)).body == b'{"cut'
-    assert await noted(w, 2) == [("RequestUnscannable",), ("AnswerUnscannable",)]
+    assert await noted(w, 2) == [("RequestUnparsable",), ("AnswerUnparsable",)]
     assert w.tool.seen[0].body == b'{"also'
 
 

@@ -330,3 +330,36 @@ def test_error_budgets_stand_with_their_tool_and_the_least_in_the_column() -> No
         "availability": {"calls": 100, "bad": 1, "remainingPercent": "12.5", "burnRate": "14.4"},
     }
     assert "budget" not in scene.status()
+
+
+def test_what_redaction_found_is_summed_over_pods() -> None:
+    scene = Scene("a", "b")
+    scene.connect("a")
+    scene.connect("b")
+    assert "redaction" not in scene.status()
+
+    def found(policy: str, direction: channel.Direction, detector: str, count: int) -> channel.Finding:
+        return channel.Finding(policy, direction, detector, count)
+
+    ours, other = "default/agent", "default/other"
+    scene.fleet.heartbeat(
+        "uid-a", (), 1.0, (found(ours, "Request", "Email", 2), found(ours, "Response", "JWT", 1))
+    )
+    scene.fleet.heartbeat(
+        "uid-b", (), 1.0, (found(ours, "Request", "Email", 3), found(other, "Request", "Email", 9))
+    )
+    assert scene.status()["redaction"] == {
+        "total": 6,
+        "found": [
+            {"detector": "Email", "direction": "Request", "count": 5},
+            {"detector": "JWT", "direction": "Response", "count": 1},
+        ],
+    }
+    many = tuple(found(ours, "Request", f"d-{n}", n + 1) for n in range(30))
+    scene.fleet.heartbeat("uid-a", (), 1.0, many)
+    scene.fleet.heartbeat("uid-b", (), 1.0)
+    told = scene.status()["redaction"]
+    assert (told["total"], len(told["found"]), told["found"][0]["count"]) == (sum(range(31)), 20, 30)
+    scene.fleet.heartbeat("uid-a", (), 1.0, (), (found(ours, "Response", "Phone", 3),))
+    would = [{"detector": "Phone", "direction": "Response", "count": 3}]
+    assert scene.status()["redaction"] == {"total": 0, "found": [], "wouldFind": would}

@@ -2,8 +2,7 @@
 where a request or an answer can carry one, and everything that the process emits is searched for it.
 
 The policies redact nothing here: telemetry is clean for what it is made of, not because somebody configured it so.
-What the operator gets (transitions and counts, by policy, server and tool) is what the log's lines and the metrics
-are made of.
+What people say themselves (who threw a switch, and why) goes through `clean`. The operator has a test of its own.
 """
 
 # ruff: noqa: E501 -- one message a line reads best
@@ -18,6 +17,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -68,6 +68,7 @@ REQUESTS = (
     mcp(f"Mcp-Session-Id: {CANARY}", f"MCP-Protocol-Version: {CANARY}", params={"name": "search", "arguments": {}}),
     mcp(f"Mcp-Param-Q: {CANARY}", f"Mcp-Name: {CANARY}", params={"name": "search", "arguments": {}}),
     mcp(f"traceparent: 00-{CANARY}-{CANARY}-01", f"tracestate: a={CANARY}", params={"name": "search", "arguments": {}}),
+    mcp(f"baggage: user.id={CANARY},gen_ai.agent.name={CANARY},session.id={CANARY}", params={"name": "search", "arguments": {}}),
     mcp(f"Last-Event-ID: {CANARY}", f"Origin: http://{CANARY}", params={"name": "search", "arguments": {}}),
     post("/kb", f'{{"jsonrpc": "{CANARY}'.encode(), "Content-Type: application/json"),
     post("/kb", CANARY.encode(), f"Content-Type: {CANARY}"),
@@ -185,11 +186,15 @@ async def test_no_canary_comes_out(tool: Tool, tmp_path: Path) -> None:
             while b'"event":"serving"' not in log.read_bytes():  # noqa: ASYNC110 -- another process writes it
                 await asyncio.sleep(0.05)
         await say_all(reverse, REQUESTS * 2)  # answers come in turns: each request meets other ones
+        said = urlencode({"reason": f"leaked {CANARY}", "by": CANARY})
+        for tool_path in ("item/disable", f"{CANARY}/disable"):
+            await say(admin, post(f"/admin/tools/{tool_path}?{said}", b""))
         emitted = {
             path: await asyncio.to_thread(got, metrics, path) for path in ("/metrics", "/readyz", "/healthz")
         }
         emitted |= {
-            path: await asyncio.to_thread(got, admin, path) for path in ("/admin/circuits", "/admin/config")
+            path: await asyncio.to_thread(got, admin, path)
+            for path in ("/admin/circuits", "/admin/config", "/admin/calls", "/admin/snapshot")
         }
     finally:
         process.terminate()
@@ -198,6 +203,9 @@ async def test_no_canary_comes_out(tool: Tool, tmp_path: Path) -> None:
     assert len(tool.seen) > len(ANSWERS)  # every answer was given
     assert emitted["log"].count(b'"event":"call"') > len(REQUESTS) / 2
     assert b'"event":"circuit"' in emitted["log"]
+    assert b'"user":"[redacted]"' in emitted["log"]
+    assert b"leaked [redacted]" in emitted["/admin/circuits"]
+    assert b'"calls":[{' in emitted["/admin/calls"]
     assert b"toolpolicy_tool_calls_total{" in emitted["/metrics"]
     for where, text in emitted.items():
         found = SEARCHED.search(text)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolpolicy_sidecar.redact.encoding import MEMBERS, STEP_BYTES, TooLarge, decode
+from toolpolicy_sidecar.redact.encoding import MEMBERS, STEP_BYTES, decode
 from toolpolicy_sidecar.redact.redactor import Unscannable
+from toolpolicy_sidecar.redact.verdict import TooLarge
 
 LIMIT_BYTES = 1024 * 1024
 

@@ -70,6 +70,7 @@ def test_only_what_is_listed(reason: Reason, kind: str) -> None:
         Reason.MalformedAnswer,
         Reason.AnswerTooLarge,
         Reason.AnswerUnscannable,
+        Reason.AnswerUnparsable,
         Reason.ClientError,
         Reason.ToolError,
         Reason.ClientGone,

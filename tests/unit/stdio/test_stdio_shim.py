@@ -209,7 +209,7 @@ async def test_what_is_no_message_passes_only_where_nothing_is_redacted() -> Non
         await p.answer(f"debug: key is {SECRET}".encode())
         await p.answer({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
         assert (await p.heard())["method"] == "notifications/message"
-        assert [r.reason for r in p.recorded.refusals] == [Reason.AnswerUnscannable]
+        assert [r.reason for r in p.recorded.refusals] == [Reason.AnswerUnparsable]
 
 
 async def test_what_must_not_pass_leaves_nobody_waiting() -> None:

@@ -31,7 +31,7 @@ async def test_a_named_header_counts_first(headers: list[tuple[str, str]], sessi
         await agent.call(headers=[*headers, ("X-User", "bob\t" + "b" * 200)])
         record = await w.recorded_call()
         assert record.session == (None if session is None else hashed(session))
-        assert record.user == "bob" + "b" * 124
+        assert record.user == "bob" + "b" * 125
         assert record.agent == ("helper" if BAGGAGE in headers else None)
 
 
