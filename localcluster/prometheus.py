@@ -79,6 +79,12 @@ class Prometheus:
         found: list[dict[str, Any]] = self._data("targets", state="active")["activeTargets"]
         return found
 
+    def quiet(self) -> bool:
+        """All targets are up, and no rule is about to say anything. The first seconds are not."""
+        targets = self.targets()
+        up = bool(targets) and all(target["health"] == "up" for target in targets)
+        return up and not self.query("ALERTS")
+
     def _data(self, what: str, **parameters: Any) -> Any:
         url = f"{self.address}/api/v1/{what}?{urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 -- our own address, always http
