@@ -152,6 +152,13 @@ def has_data(prometheus: str, expr: str) -> bool:
     return any(not math.isnan(float(each["value"][1])) for each in found)
 
 
+def exemplars(prometheus: str, expr: str) -> set[str]:
+    """Trace ids."""
+    asked = urlencode({"query": expr, "start": time.time() - 3600, "end": time.time()})
+    _, text = request(f"{prometheus}/api/v1/query_exemplars?{asked}")
+    return {each["labels"]["trace_id"] for of in json.loads(text)["data"] for each in of["exemplars"]}
+
+
 def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A collector that is away: what cannot be told is counted.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
@@ -168,3 +175,6 @@ def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest
                 missing = [each for each in missing if not has_data(address, each.expr)]
             assert not missing, "\n".join(f"{panel}: {expr}" for panel, expr in missing)
             assert not has_data(address, "toolpolicy_nobody_has_this")
+            assert exemplars(address, 'toolpolicy_tool_call_duration_seconds_bucket{tool="broken"}') == {
+                TRACE.split("-")[1]
+            }
