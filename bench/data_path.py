@@ -152,8 +152,8 @@ async def load(port: int, path: str, connections: int, seconds: float) -> tuple[
 
 
 @contextmanager
-def sidecar(policies: Path, reverse: int, *more: str) -> Iterator[int]:
-    """Its pid. `more`: of its options."""
+def sidecar(policies: Path, reverse: int, *more: str, output: int | None = None) -> Iterator[int]:
+    """Its pid. `more`: of its options. `output`: where its log goes, as of Popen."""
     command = Path(sys.executable).with_name("toolpolicy")
     addresses = [free_port(), free_port()]
     process = subprocess.Popen(
@@ -170,7 +170,8 @@ def sidecar(policies: Path, reverse: int, *more: str) -> Iterator[int]:
             ),
             *("--admin", f"127.0.0.1:{addresses[0]}", "--metrics", f"127.0.0.1:{addresses[1]}"),
             *more,
-        ]
+        ],
+        stdout=output,
     )
     os.sched_setaffinity(process.pid, {0})
     try:

@@ -22,6 +22,10 @@ Made from the code by `make generate`; a test holds it to that.
 Labels come from policies, never from a caller. `policy` is `namespace/name`, `tool` is the policy's name for it (`*`
 for those that it does not list), and reasons are those of [answers.md](answers.md). Histograms have `_bucket`, `_sum`
 and `_count`. What to be alerted of: [runbooks](runbooks/README.md).
+
+A scrape that accepts OpenMetrics, as those of Prometheus do, gets **exemplars** of `toolpolicy_tool_calls_total` and
+`toolpolicy_tool_call_duration_seconds`: the `trace_id` of the last call of each series and bucket whose trace
+[is kept](traces.md#sampling). Prometheus stores them with `--enable-feature=exemplar-storage`.
 """
 
 

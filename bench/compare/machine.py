@@ -9,7 +9,7 @@ from pathlib import Path
 MEASURED_CORE = 0
 OTHER_CORE = 1
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_WAIT_S = 10.0
+_WAIT_S = 60.0
 
 
 def pinned(command: list[str], core: int) -> list[str]:

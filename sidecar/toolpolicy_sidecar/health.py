@@ -4,7 +4,8 @@ from aiohttp import web
 
 from toolpolicy_sidecar.metrics import Metrics
 
-OPENMETRICS = "text/plain; version=0.0.4; charset=utf-8"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text"
 
 
 class Health:
@@ -36,5 +37,19 @@ class Health:
             return web.Response(text="ok\n")
         return web.Response(status=503, text="draining\n" if self.draining else "starting\n")
 
-    async def _text(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": OPENMETRICS})
+    async def _text(self, request: web.Request) -> web.Response:
+        """OpenMetrics to whoever names it, as Prometheus does first of all: its versions differ in nothing of ours."""
+        if _names(request.headers.get("Accept", ""), OPENMETRICS):
+            body, kind = self._metrics.open_text(), f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
+        else:
+            body, kind = self._metrics.text(), TEXT
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+
+def _names(accept: str, media_type: str) -> bool:
+    """RFC 9110, 12.5.1, without weights: a type that is named is one that is understood, but for `q=0`."""
+    for each in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        if name == media_type:
+            return not any(part in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for part in parameters)
+    return False

@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    openmetrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -170,9 +178,12 @@ class Metrics:
 
     def call(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
-        self._calls.add((*key, record.outcome, record.reason or ""))
+        traced = None
+        if record.traced and record.trace_id is not None:
+            traced = (record.trace_id, (record.started_at_ms + record.duration_ms) / 1000)
+        self._calls.add((*key, record.outcome, record.reason or ""), traced)
         self._results.add((*key, result(record.outcome, record.reason)))
-        self._durations.add(key, record.duration_ms / 1000)
+        self._durations.add(key, record.duration_ms / 1000, traced)
         if record.upstream_ms is not None:
             self._upstream.add(key, record.upstream_ms / 1000)
         if record.queued_ms:
@@ -228,7 +239,13 @@ class Metrics:
         self._transitions.labels(key.policy, key.server, key.tool, transition.after).inc()
 
     def text(self) -> bytes:
+        """Prometheus' text format 0.0.4, which has no exemplars."""
         return generate_latest(self.registry)
+
+    def open_text(self) -> bytes:
+        """OpenMetrics 1.0: the same, with trace ids as exemplars."""
+        text: bytes = openmetrics.exposition.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return text
 
 
 class _InForce(Collector):

@@ -26,6 +26,7 @@ from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.telemetry.call_trace import CallTrace
+from toolpolicy_sidecar.telemetry.sampling import kept
 from toolpolicy_sidecar.telemetry.trace_context import trace_id_of
 from toolpolicy_sidecar.telemetry.tracer import Tracer
 from toolpolicy_sidecar.untouched import Untouched
@@ -188,6 +189,8 @@ class Pipeline:
                 user=caller.user,
                 agent=caller.agent,
                 trace_id=trace_id_of(call) if trace is None else trace.trace_id,
+                traced=trace is not None
+                and kept(result.outcome, sampled=trace.sampled, for_another=call.stands_for is not None),
                 error=progress.error,
             ),
         )

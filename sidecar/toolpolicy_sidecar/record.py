@@ -80,7 +80,9 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     """Both as the call says, unproven: log fields, never labels."""
     trace_id: str | None = None
-    """32 hexadecimal digits: a log field, never a label."""
+    """32 hexadecimal digits: a log field and an exemplar, never a label."""
+    traced: bool = False
+    """Its spans leave, unless their queue is full."""
     error: str | None = None
     """One line on what went wrong, free of values."""
 

@@ -50,7 +50,9 @@ def take(report: Report, runtime: Runtime, recorder: Recorder, clock: Clock) -> 
             continue
         taken += 1
         fields = msgspec.structs.asdict(told)
-        record = CallRecord(**fields | {"shadow": tuple(_word(word) for word in told.shadow)})
+        # What others say of themselves becomes no exemplar.
+        ours = {"shadow": tuple(_word(word) for word in told.shadow), "traced": False}
+        record = CallRecord(**fields | ours)
         circuit.count(clock.monotonic(), record.outcome, record.duration_ms if record.attempts else None)
         recorder.call(record)
     for refused in report.refused:

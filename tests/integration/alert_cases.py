@@ -101,6 +101,25 @@ CASES = [
         {"10m": [], "16m": [Firing("ToolpolicyToolFailing", TOOL_NOW, "100%")], "26m": []},
     ),
     Case(
+        "a tool breaks at once and wholly: nothing milder before its alert, nor after it",
+        {
+            calls("success"): "0+10x20 200x18 210+10x40",
+            calls("failure", "TotalTimeout"): "0x20 10+10x18 190x41",
+            circuit("a"): "0x20 2x19 0x40",
+            duration("5"): "0+10x20 200x2 210+10x57",
+            duration("10"): STEADY.format(10),
+            duration("+Inf"): STEADY.format(10),
+        },
+        {
+            **{time: [] for time in ("10m", "10m30s", "11m")},
+            "11m30s": [Firing("ToolpolicyToolFailing", TOOL_NOW, "30%")],
+            "12m30s": [Firing("ToolpolicyToolFailing", TOOL_NOW, "50%")],
+            "16m": [Firing("ToolpolicyToolFailing", TOOL_NOW, "100%")],
+            "23m": [Firing("ToolpolicyToolFailing", TOOL_NOW, "30%")],
+            **{time: [] for time in ("23m30s", "24m", "24m30s", "25m", "26m")},
+        },
+    ),
+    Case(
         "15 % of the calls fail, of several reasons, and recover",
         {
             calls("success"): STEADY.format(17),

@@ -5,11 +5,8 @@ The operator's metrics come from its own registry, on a real socket, with the fi
 import contextlib
 import json
 import math
-import shutil
-import subprocess
 import threading
 import time
-import urllib.error
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +17,7 @@ import pytest
 import yaml
 from prometheus_client import start_http_server
 
-from localcluster import packages
+from localcluster.prometheus import RULES, running
 from tests.commands import commands, of_docs
 from tests.integration.test_sidecar_process import Process, free_port, request
 from toolpolicy_api.check import parse
@@ -140,49 +137,32 @@ def operator() -> Iterator[int]:
 @contextlib.contextmanager
 def prometheus(folder: Path, targets: dict[str, int]) -> Iterator[str]:
     """Its address. It scrapes and evaluates the chart's rules each second."""
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(FILES / "alerts.yaml")],
-        "scrape_configs": [
-            {
-                "job_name": name,
-                "static_configs": [
-                    {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "support", "pod": name}}
-                ],
-            }
-            for name, port in targets.items()
-        ],
-    }
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    binary = shutil.which("prometheus") or packages.unpacked("prometheus") / "usr" / "bin" / "prometheus"
-    address = f"127.0.0.1:{free_port()}"
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                str(binary),
-                f"--config.file={folder / 'prometheus.yaml'}",
-                f"--storage.tsdb.path={folder / 'tsdb'}",
-                f"--web.listen-address={address}",
+    scrapes = [
+        {
+            "job_name": name,
+            "static_configs": [
+                {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "support", "pod": name}}
             ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+        }
+        for name, port in targets.items()
+    ]
+    with running(folder, scrapes, rules=RULES.read_text(encoding="utf-8")) as started:
+        yield started.address
 
 
 def has_data(prometheus: str, expr: str) -> bool:
-    try:
-        status, text = request(f"{prometheus}/api/v1/query?{urlencode({'query': expr})}")
-    except (urllib.error.URLError, ConnectionError):  # it has not opened its port yet
-        return False
+    status, text = request(f"{prometheus}/api/v1/query?{urlencode({'query': expr})}")
     answer = json.loads(text) if status in {200, 400, 422} else {}
     assert answer.get("status") != "error", f"{expr}: {answer.get('error')}"
     found = answer.get("data", {}).get("result", [])
     return any(not math.isnan(float(each["value"][1])) for each in found)
+
+
+def exemplars(prometheus: str, expr: str) -> set[str]:
+    """Trace ids."""
+    asked = urlencode({"query": expr, "start": time.time() - 3600, "end": time.time()})
+    _, text = request(f"{prometheus}/api/v1/query_exemplars?{asked}")
+    return {each["labels"]["trace_id"] for of in json.loads(text)["data"] for each in of["exemplars"]}
 
 
 def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,3 +189,6 @@ def test_every_query_of_every_panel_has_data(tmp_path: Path, monkeypatch: pytest
             for each in of_docs():
                 if each.kind == "promql":
                     has_data(address, each.text)  # often none, but Prometheus takes it
+            assert exemplars(address, 'toolpolicy_tool_call_duration_seconds_bucket{tool="broken"}') == {
+                TRACE.split("-")[1]
+            }

@@ -134,9 +134,9 @@ def _text(book: Book) -> str:
 
 
 def _small(data: dict[str, str]) -> dict[str, str]:
-    """Without what pods said last, if there is too much of it: then a restart loses what comes before their next
-    word."""
-    if sum(len(name) + len(text) for name, text in data.items()) <= LIMIT_BYTES:
+    """As much of it as fits. First, what pods said last is left out: then a restart loses what comes before their next
+    word. Where that is not enough, the largest books are: of those policies, a restart loses everything."""
+    if _size_bytes(data) <= LIMIT_BYTES:
         return data
     log.warning(
         "error budgets are too many to be saved whole: a restart of the operator will lose some calls"
@@ -147,4 +147,15 @@ def _small(data: dict[str, str]) -> dict[str, str]:
         for ledger in book.ledgers.values():
             ledger.heard.clear()
         small[name] = _text(book)
+    left_out = []
+    while _size_bytes(small) > LIMIT_BYTES:
+        left_out.append(max(small, key=lambda name: len(small[name])))
+        del small[left_out[-1]]
+    if left_out:
+        extra = {"policies": left_out}
+        log.warning("error budgets not saved: a restart of the operator begins them anew", extra=extra)
     return small
+
+
+def _size_bytes(data: dict[str, str]) -> int:
+    return sum(len(name) + len(text) for name, text in data.items())

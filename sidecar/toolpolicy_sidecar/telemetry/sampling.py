@@ -27,5 +27,10 @@ class Sampler(NamedTuple):
         return int(trace_id[16:], 16) < bound
 
 
+def kept(outcome: CallOutcome, *, sampled: bool, for_another: bool) -> bool:
+    """What the head of its trace says, what failed, and what was done for one that failed (`for_another`)."""
+    return sampled or for_another or failed(outcome)
+
+
 def failed(outcome: CallOutcome) -> bool:
     return outcome in {"failure", "refused"}

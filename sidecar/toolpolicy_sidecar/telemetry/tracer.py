@@ -67,10 +67,9 @@ class Tracer:
         return trace
 
     def end(self, trace: CallTrace, call: ToolCall, record: CallRecord) -> None:
-        """Kept: what the head of its trace says, what failed, and what was done for one that failed."""
         ACTIVE.set(trace.outer)
-        urgent = failed(record.outcome) or call.stands_for is not None
-        if trace.sampled or urgent:
+        if record.traced:
+            urgent = failed(record.outcome) or call.stands_for is not None
             self._outbox.put(_finished(trace, call, record), 1 + len(trace.attempts), urgent=urgent)
 
     def transition(self, transition: Transition) -> None:
