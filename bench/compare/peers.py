@@ -196,7 +196,7 @@ def _write_bytecode() -> None:
     allowed = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for module in (
         "toolpolicy_sidecar.process",
-        "toolpolicy_sidecar.config.compiling",
+        "toolpolicy_sidecar.config.compiler",
         "toolpolicy_api.check",
     ):
         subprocess.run([sys.executable, "-c", f"import yaml, {module}"], check=True, env=allowed)
