@@ -1,5 +1,6 @@
 """Who is compared, and how each is told to do the same work. Each is one process."""
 
+import functools
 import json
 import os
 import shutil
@@ -179,12 +180,26 @@ def _envoy_config(port: int, upstream_port: int) -> dict[str, object]:
 
 def sidecar(port: int, upstream_port: int, _case: work.Case, folder: Path) -> list[str]:
     """Timeouts, retries, a circuit breaker, the same pattern both ways; records, metrics and log as they always are."""
+    _write_bytecode()
     (folder / "policy.yaml").write_text(_POLICY.format(port=upstream_port))
     return [
         str(Path(sys.executable).with_name("toolpolicy")),
         *("sidecar", "--policies", str(folder / "policy.yaml"), "--reverse", f"127.0.0.1:{port}"),
         *("--admin", f"127.0.0.1:{free_port()}", "--metrics", f"127.0.0.1:{free_port()}"),
     ]
+
+
+@functools.cache
+def _write_bytecode() -> None:
+    """As the image has it: where the environment forbids Python to keep bytecode, each start would compile everything
+    again, and that is most of the time."""
+    allowed = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for module in (
+        "toolpolicy_sidecar.process",
+        "toolpolicy_sidecar.config.compiler",
+        "toolpolicy_api.check",
+    ):
+        subprocess.run([sys.executable, "-c", f"import yaml, {module}"], check=True, env=allowed)
 
 
 _POLICY = f"""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.reasons import CallOutcome, Reason
 from toolpolicy_sidecar.record import CallRecord, Fallback, FallbackMissed, HedgeResult
 from toolpolicy_sidecar.resilience.retry import Ended
@@ -71,13 +72,6 @@ class CallLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: Annotated[str | None, Meta(description="As the call says, else the pod's agent; unproven")] = None
     service_account: Annotated[str | None, Meta(description="Of the agent's pod")] = None
     trace_id: Annotated[str | None, Meta(description="32 hexadecimal digits")] = None
-
-
-class Pod(msgspec.Struct, frozen=True):
-    """Whose sidecar this is, where it is known."""
-
-    agent: str | None = None
-    service_account: str | None = None
 
 
 def line(record: CallRecord, pod: Pod) -> CallLine:

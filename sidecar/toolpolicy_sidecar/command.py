@@ -1,12 +1,13 @@
 """`toolpolicy sidecar`."""
 
-import asyncio
+import gc
 import resource
 import sys
 
 
 def run(argv: list[str]) -> int:
     """Until TERM. Exit 0 after TERM, 2 when the command line or the policies are wrong."""
+    gc.disable()  # until it serves: hardly anything that is loaded goes again
     from toolpolicy_sidecar.settings import parse  # noqa: PLC0415 -- other verbs need not load it
 
     settings = parse(argv)
@@ -18,7 +19,9 @@ def run(argv: list[str]) -> int:
         # Policies are compiled on another core while this one loads the rest.
         compiling = Compiling(files.content(settings.policies)) if settings.policies else None
 
-        import uvloop  # noqa: PLC0415 -- see above
+        import asyncio  # noqa: PLC0415 -- see above
+
+        import uvloop  # noqa: PLC0415 -- the same
 
         from toolpolicy_sidecar.aside import SWITCH_S  # noqa: PLC0415 -- the same
         from toolpolicy_sidecar.log import configure  # noqa: PLC0415 -- the same

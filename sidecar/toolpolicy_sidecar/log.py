@@ -12,7 +12,8 @@ import msgspec
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_api.clean import clean
-from toolpolicy_sidecar.call_line import Pod, line
+from toolpolicy_sidecar.call_line import line
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from toolpolicy_sidecar.admin import Admin
-from toolpolicy_sidecar.call_line import Pod
+from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.config.compiling import Compiling, changes
@@ -23,6 +23,7 @@ from toolpolicy_sidecar.listeners.transparent import TransparentListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.recorders import CallsOnly, Recorders, TransitionsOnly
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
@@ -73,7 +74,7 @@ class Sidecar:
             limits,
             clock,
             recorders,
-            callers=settings.callers,
+            callers=CallerHeaders(settings.session_header, settings.user_header),
             tracer=self.exports.tracer,
             previewed=self._previewed,
         )
@@ -122,6 +123,7 @@ class Sidecar:
             self.transparent.start(self.settings.transparent_port)
         self.health.started = True
         gc.freeze()  # what is there now stays: no collection need look at it
+        gc.enable()
         agents = {"reverse", "forward"}
         listening = {name: f"{at.host}:{at.port}" for name, at in self.bound.items() if name in agents}
         if self.settings.transparent_port:

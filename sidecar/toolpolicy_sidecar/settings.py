@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from toolpolicy_sidecar.call_line import Pod
-from toolpolicy_sidecar.caller import CallerHeaders
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.telemetry import settings as telemetry
 
 _DOMAIN = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
@@ -43,7 +42,8 @@ class Settings(NamedTuple):
     max_body_bytes: int
     drain_s: float
     log_level: str
-    callers: CallerHeaders
+    session_header: bytes | None
+    user_header: bytes | None
     pod: Pod
     trace_id_header: str | None
     trace_redacted_content: bool
@@ -164,7 +164,8 @@ def parse(argv: list[str]) -> Settings:  # noqa: PLR0915 -- a line for each flag
         max_body_bytes=max_body_bytes,
         drain_s=drain_s,
         log_level=given.log_level,
-        callers=CallerHeaders(_header(given.session_header), _header(given.user_header)),
+        session_header=_header(given.session_header),
+        user_header=_header(given.user_header),
         pod=Pod(given.agent or None, given.service_account or None),
         trace_id_header=given.trace_id_header or None,
         trace_redacted_content=given.trace_redacted_content == "true",

@@ -1,26 +1,23 @@
 """Policy files compiled in a process of its own, which ends: what it takes to read them, 15 MB of pydantic and YAML, is
 not kept beside the agent, a reload holds up no call, and at start it goes on beside this process's own imports."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
-
-from toolpolicy_sidecar.config.files import BadPolicies, compile_files, content
+from toolpolicy_sidecar.config.files import BadPolicies, content
 
 LOOK_EVERY_S = 0.5
 
 
 class Compiling:
-    """Begins at once. `found`: the files and what is in them."""
+    """Begins at once, so that nothing else is loaded before it. `found`: the files and what is in them."""
 
     def __init__(self, found: list[tuple[Path, bytes]]) -> None:
         self.found = found
-        self._process = subprocess.Popen(  # noqa: S603 -- this very module
-            [sys.executable, "-P", "-m", __name__],
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "toolpolicy_sidecar.config.compiler"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us; without us it ends
@@ -28,6 +25,10 @@ class Compiling:
 
     async def result(self) -> bytes:
         """Canonical JSON of the snapshot. Raises BadPolicies with every finding."""
+        import asyncio  # noqa: PLC0415 -- the process begins before this is loaded
+
+        import msgspec  # noqa: PLC0415 -- the same
+
         given = msgspec.msgpack.encode([(str(path), data) for path, data in self.found])
         try:
             said, _ = await asyncio.to_thread(self._process.communicate, given)
@@ -44,6 +45,8 @@ class Compiling:
 
 async def changes(where: Path, known: list[tuple[Path, bytes]]) -> AsyncIterator[bytes | BadPolicies]:
     """After `known`, for ever: each change as a snapshot, or what is wrong with it, which is said once."""
+    import asyncio  # noqa: PLC0415 -- see above
+
     refused: list[str] = []
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
@@ -60,26 +63,3 @@ async def changes(where: Path, known: list[tuple[Path, bytes]]) -> AsyncIterator
         else:
             refused = []
             yield data
-
-
-def main() -> None:
-    """The other end."""
-    # What takes long is loaded before what to do is known.
-    import yaml  # noqa: F401, PLC0415 -- see above
-
-    from toolpolicy_api import check  # noqa: F401, PLC0415 -- the same
-
-    given = sys.stdin.buffer.read()
-    if not given:  # who asked is gone
-        return
-    found = [(Path(path), data) for path, data in msgspec.msgpack.decode(given, type=list[tuple[str, bytes]])]
-    said: tuple[bytes, list[str]]
-    try:
-        said = (compile_files(found), [])
-    except BadPolicies as bad:
-        said = (b"", bad.lines)
-    sys.stdout.buffer.write(msgspec.msgpack.encode(said))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,11 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from toolpolicy_api import snapshot
-from toolpolicy_api.resolve import resolve
-
 if TYPE_CHECKING:
     from toolpolicy_api.check import Finding
 
@@ -34,11 +29,14 @@ def content(where: Path) -> list[tuple[Path, bytes]]:
 
 def compile_files(found: list[tuple[Path, bytes]]) -> bytes:
     """Canonical JSON of the snapshot. Raises BadPolicies with every finding."""
-    # pydantic and yaml cost 15 MB: only this mode pays for them.
-    import yaml  # noqa: PLC0415 -- see above
+    # pydantic and yaml cost 15 MB: only who compiles pays for them. What is here is loaded before the compiler runs.
+    import msgspec  # noqa: PLC0415 -- see above
+    import yaml  # noqa: PLC0415 -- the same
 
+    from toolpolicy_api import snapshot  # noqa: PLC0415 -- the same
     from toolpolicy_api.check import Finding, Invalid, parse  # noqa: PLC0415 -- see above
     from toolpolicy_api.compile import compile_policy  # noqa: PLC0415 -- see above
+    from toolpolicy_api.resolve import resolve  # noqa: PLC0415 -- the same
 
     lines: list[str] = []
     policies: list[snapshot.Policy] = []

@@ -16,11 +16,10 @@ from typing import TextIO
 from rich.console import Console
 
 from toolpolicy_sidecar import view
-from toolpolicy_sidecar.call_line import Pod
-from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.child import Child, hold_signals
 from toolpolicy_sidecar.config.files import BadPolicies
 from toolpolicy_sidecar.log import configure
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.process import Sidecar
 from toolpolicy_sidecar.run import environment, summary
 from toolpolicy_sidecar.run.command import Settings, complain
@@ -118,7 +117,8 @@ async def _sidecar(policies: Path) -> AsyncIterator[tuple[Sidecar, Path]]:
             max_body_bytes=10 * 1024 * 1024,
             drain_s=0.0,
             log_level="error",
-            callers=CallerHeaders(),
+            session_header=None,
+            user_header=None,
             pod=Pod(),
             trace_id_header=None,
             trace_redacted_content=False,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from toolpolicy_sidecar.call_line import Pod
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord, Recorder
 from toolpolicy_sidecar.recorders import CallsOnly, TransitionsOnly
 from toolpolicy_sidecar.telemetry.sampling import failed

@@ -10,7 +10,8 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from toolpolicy_sidecar.call_line import Pod, line
+from toolpolicy_sidecar.call_line import line
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.telemetry.sampling import failed
 

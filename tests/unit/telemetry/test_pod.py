@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toolpolicy_sidecar.call_line import Pod
+from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.process import _pod
 from toolpolicy_sidecar.settings import parse
 
