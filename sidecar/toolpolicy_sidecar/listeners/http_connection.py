@@ -78,6 +78,9 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: list[Header] = []
         self._head_bytes = 0
+        """Of the headers that are complete."""
+        self._partial_bytes = 0
+        """That have come since the piece in which it began."""
         # the newest whose head was read, and its body until that has come
         self._asked: Asked | None = None
         self._body: HttpBody | None = None
@@ -253,8 +256,8 @@ class Connection(asyncio.Protocol):
 
     def _incomplete(self, size_bytes: int) -> None:
         """A head comes in pieces."""
-        self._head_bytes += size_bytes
-        if self._head_bytes > self._limits.header_bytes:
+        self._partial_bytes += size_bytes
+        if self._partial_bytes > self._limits.header_bytes:
             self._stop(self._too_large())
         elif self._late is None:
             head_s = self._limits.head_s
@@ -272,7 +275,7 @@ class Connection(asyncio.Protocol):
     # httptools
     def on_message_begin(self) -> None:
         self._partial = True
-        self._target, self._headers, self._head_bytes = b"", [], 0
+        self._target, self._headers, self._head_bytes, self._partial_bytes = b"", [], 0, 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
