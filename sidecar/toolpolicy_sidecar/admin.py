@@ -2,16 +2,17 @@
 
 import asyncio
 import ipaddress
+import re
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from aiohttp import web
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, ToolKey
 from toolpolicy_sidecar import reported, view
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.listeners.pages import NOT_ALLOWED, NOT_FOUND, Page, PageRequest, Pages
 from toolpolicy_sidecar.override import asked
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.runtime import Current, UnknownTool
@@ -28,6 +29,8 @@ def loopback(host: str) -> bool:
 
 
 _ACTIONS: dict[str, OverrideAction] = {"disable": "Disable", "force-closed": "ForceClosed"}
+_SWITCH = re.compile(r"/admin/tools/(.+)/(disable|force-closed|enable|reset)")
+_JSON = "application/json; charset=utf-8"
 _LATE_S = 0.01
 """Timers may fire a little early, by the loop's own clock."""
 
@@ -38,23 +41,32 @@ class Admin:
         self._current, self._clock, self._failed = current, clock, failed
         self._recorder = recorder
 
-    def app(self) -> web.Application:
-        app = web.Application(middlewares=[_from_here], client_max_size=reported.REPORT_BYTES)
-        app.router.add_get("/admin/circuits", self._circuits)
-        app.router.add_get("/admin/calls", self._calls)
-        app.router.add_get("/admin/config", self._config)
-        app.router.add_get("/admin/snapshot", self._snapshot)
-        app.router.add_post("/admin/records", self._records)
-        app.router.add_post(r"/admin/tools/{tool:.+}/{verb:disable|force-closed|enable|reset}", self._switch)
-        return app
+    def pages(self) -> Pages:
+        return Pages(self.page, body_bytes=reported.REPORT_BYTES, clock=self._clock)
 
-    async def _circuits(self, _: web.Request) -> web.Response:
-        return _json(view.circuits(self._current.runtime))
+    async def page(self, request: PageRequest) -> Page:
+        """A web page in a browser can be made to call loopback: its Host or Origin gives it away. Raises Stopped."""
+        if not loopback(request.header("Host")) or request.header("Origin"):
+            return _json({"error": "the admin API answers to this pod alone"}, 403)
+        switch = _SWITCH.fullmatch(request.path)
+        if switch is not None or request.path == "/admin/records":
+            if request.method != "POST":
+                return NOT_ALLOWED
+            return await self._records(request) if switch is None else self._switch(request, *switch.groups())
+        if request.method not in {"GET", "HEAD"}:
+            return NOT_ALLOWED
+        match request.path:
+            case "/admin/circuits":
+                return _json(view.circuits(self._current.runtime))
+            case "/admin/calls":
+                return _json(self._failed.newest())
+            case "/admin/config":
+                return self._config()
+            case "/admin/snapshot":
+                return self._snapshot(request)
+        return NOT_FOUND
 
-    async def _calls(self, _: web.Request) -> web.Response:
-        return _json(self._failed.newest())
-
-    async def _config(self, _: web.Request) -> web.Response:
+    def _config(self) -> Page:
         runtime = self._current.runtime
         if runtime is None:
             return _json(
@@ -77,44 +89,44 @@ class Admin:
         }
         return _json(body)
 
-    async def _snapshot(self, request: web.Request) -> web.Response:
+    def _snapshot(self, request: PageRequest) -> Page:
         """All that is in force, for `toolpolicy stdio`: policies hold no secrets."""
         runtime = self._current.runtime
         if runtime is None:
             return _json({"error": "no policy is in force"}, 404)
         tag = f'"{runtime.hash}"'
-        if request.headers.get("If-None-Match") == tag:
-            return web.Response(status=304, headers={"ETag": tag})
+        if request.header("If-None-Match") == tag:
+            return Page(b"", 304, _JSON, ((b"ETag", tag.encode("ascii")),))
         data = snapshot.encode(snapshot.Snapshot(runtime.policies))
-        return web.Response(body=data, content_type="application/json", headers={"ETag": tag})
+        return Page(data, 200, _JSON, ((b"ETag", tag.encode("ascii")),))
 
-    async def _records(self, request: web.Request) -> web.Response:
-        """Of `toolpolicy stdio`."""
+    async def _records(self, request: PageRequest) -> Page:
+        """Of `toolpolicy stdio`. Raises Stopped."""
         runtime = self._current.runtime
         if runtime is None:
             return _json({"error": "no policy is in force"}, 404)
         try:
-            report = reported.decode(await request.read())
+            report = reported.decode(await request.body())
             taken = reported.take(report, runtime, self._recorder, self._clock)
         except ValueError as error:
             return _json({"error": f"this is no report of calls: {error}"}, 400)
         return _json({"taken": taken})
 
-    async def _switch(self, request: web.Request) -> web.Response:
+    def _switch(self, request: PageRequest, tool: str, verb: str) -> Page:
         runtime = self._current.runtime
-        tool = unquote(request.match_info["tool"])
+        tool = unquote(tool)
         if runtime is None:
             return _json({"error": "no policy is in force"}, 404)
         try:
             circuit = runtime.circuit(tool)
         except UnknownTool as unknown:
             return _json({"error": str(unknown)}, 404)
-        match request.match_info["verb"]:
+        match verb:
             case "enable":
                 circuit.lift("enabled by hand")
             case "reset":
                 circuit.reset()
-            case verb:
+            case _:
                 if (mode := runtime.mode(circuit)) != "Enforce":
                     text = f"its policy is in mode {mode}: calls pass whatever is switched"
                     return _json({"error": text}, 409)
@@ -141,16 +153,5 @@ class Admin:
         asyncio.get_running_loop().call_later(for_s + _LATE_S, look)
 
 
-@web.middleware
-async def _from_here(request: web.Request, handler: Any) -> web.StreamResponse:
-    """A web page in a browser can be made to call loopback: its Host or Origin gives it away."""
-    if not loopback(request.host) or "Origin" in request.headers:
-        return _json({"error": "the admin API answers to this pod alone"}, 403)
-    answer: web.StreamResponse = await handler(request)
-    return answer
-
-
-def _json(body: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=msgspec.json.encode(body) + b"\n", content_type="application/json"
-    )
+def _json(body: Any, status: int = 200) -> Page:
+    return Page(msgspec.json.encode(body) + b"\n", status, _JSON)

@@ -25,10 +25,7 @@ def run(argv: list[str]) -> int:
 
         from toolpolicy_sidecar.aside import SWITCH_S  # noqa: PLC0415 -- the same
         from toolpolicy_sidecar.log import configure  # noqa: PLC0415 -- the same
-        from toolpolicy_sidecar.no_roots import no_roots  # noqa: PLC0415 -- the same
-
-        with no_roots():
-            from toolpolicy_sidecar.process import serve  # noqa: PLC0415 -- the same
+        from toolpolicy_sidecar.process import serve  # noqa: PLC0415 -- the same
 
         configure(settings.log_level)
         sys.setswitchinterval(SWITCH_S)

@@ -1,7 +1,6 @@
 """Probes and metrics, on the pod's address."""
 
-from aiohttp import web
-
+from toolpolicy_sidecar.listeners.pages import NOT_ALLOWED, NOT_FOUND, Page, PageRequest
 from toolpolicy_sidecar.metrics import Metrics
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -16,34 +15,30 @@ class Health:
         self.started = False
         self.draining = False
 
-    def app(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/healthz", self._alive)
-        app.router.add_get("/startupz", self._started)
-        app.router.add_get("/readyz", self._ready)
-        app.router.add_get("/metrics", self._text)
-        return app
+    async def page(self, request: PageRequest) -> Page:
+        if request.method not in {"GET", "HEAD"}:
+            return NOT_ALLOWED
+        match request.path:
+            case "/healthz":
+                return _OK
+            case "/startupz":
+                return _OK if self.started else Page(b"waiting for a configuration\n", 503)
+            case "/readyz" if self.started and not self.draining:
+                return _OK
+            case "/readyz":
+                return Page(b"draining\n" if self.draining else b"starting\n", 503)
+            case "/metrics":
+                return self._text(request.header("Accept"))
+        return NOT_FOUND
 
-    async def _alive(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def _started(self, _: web.Request) -> web.Response:
-        if self.started:
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="waiting for a configuration\n")
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        if self.started and not self.draining:
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="draining\n" if self.draining else "starting\n")
-
-    async def _text(self, request: web.Request) -> web.Response:
+    def _text(self, accept: str) -> Page:
         """OpenMetrics to whoever names it, as Prometheus does first of all: its versions differ in nothing of ours."""
-        if _names(request.headers.get("Accept", ""), OPENMETRICS):
-            body, kind = self._metrics.open_text(), f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
-        else:
-            body, kind = self._metrics.text(), TEXT
-        return web.Response(body=body, headers={"Content-Type": kind})
+        if _names(accept, OPENMETRICS):
+            return Page(self._metrics.open_text(), kind=f"{OPENMETRICS}; version=1.0.0; charset=utf-8")
+        return Page(self._metrics.text(), kind=TEXT)
+
+
+_OK = Page(b"ok\n")
 
 
 def _names(accept: str, media_type: str) -> bool:

@@ -7,8 +7,6 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import SystemClock
@@ -18,10 +16,12 @@ from toolpolicy_sidecar.findings import Findings
 from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import found, trust_bundle
 from toolpolicy_sidecar.listeners.forward import ForwardListener
+from toolpolicy_sidecar.listeners.pages import Pages
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.listeners.transparent import TransparentListener
 from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
+from toolpolicy_sidecar.no_roots import no_roots
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.preview import Previewed
@@ -101,15 +101,15 @@ class Sidecar:
         recorders.all += [LogRecorder(pod), self.metrics, self.failed, CallsOnly(sessions.call)]
         recorders.all += self.exports.recorders
         self.recorders = recorders
-        self._runners: list[web.AppRunner] = []
+        self._pages: list[Pages] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """The listener opens when it is decided what is enforced. Raises BadPolicies, OSError."""
         self.exports.start()
-        await self._listen("metrics", self.health.app(), self.settings.metrics)
+        await self._listen("metrics", Pages(self.health.page), self.settings.metrics)
         admin = Admin(self.current, self._clock, self.failed, self.recorders)
-        await self._listen("admin", admin.app(), self.settings.admin)
+        await self._listen("admin", admin.pages(), self.settings.admin)
         if self.settings.policies:
             await self._from_files(self.settings.policies)
         else:
@@ -151,15 +151,13 @@ class Sidecar:
         await self.pipeline.close()
         await self.pool.close()
         await self.exports.close(TELEMETRY_AT_END_S)
-        for runner in self._runners:
-            await runner.cleanup()
+        for pages in self._pages:
+            await pages.close()
 
-    async def _listen(self, name: str, app: web.Application, address: Address) -> None:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.TCPSite(runner, address.host, address.port).start()
-        self._is_bound(name, address, runner.addresses[0][1])
+    async def _listen(self, name: str, pages: Pages, address: Address) -> None:
+        """Raises OSError."""
+        self._pages.append(pages)
+        self._is_bound(name, address, await pages.start(*address))
 
     def _is_bound(self, name: str, address: Address, port: int) -> None:
         self.bound[name] = Address(address.host, port)
@@ -205,7 +203,8 @@ class Sidecar:
     # in a cluster
     async def _from_cluster(self, operator: str) -> None:
         # aiohttp's client is not needed without a cluster.
-        from toolpolicy_sidecar.config.channel import ControlChannel, Where  # noqa: PLC0415 -- see above
+        with no_roots():
+            from toolpolicy_sidecar.config.channel import ControlChannel, Where  # noqa: PLC0415 -- see above
 
         where = Where(operator, self.settings.token_file, self.settings.ca_file)
         self.recorders.all.append(CallsOnly(self.findings.call, self.findings.message))

@@ -135,20 +135,17 @@ class _Session:
 
     async def _serve_metrics(self, where: Address) -> None:
         """Raises NoConfiguration when the address is taken."""
-        # What listens for HTTP takes a third of a second to load.
-        from aiohttp import web  # noqa: PLC0415 -- see above
-
-        from toolpolicy_sidecar.health import Health  # noqa: PLC0415 -- the same
+        # Most agents' shims are not asked for metrics, and are to start soon.
+        from toolpolicy_sidecar.health import Health  # noqa: PLC0415 -- see above
+        from toolpolicy_sidecar.listeners.pages import Pages  # noqa: PLC0415 -- the same
         from toolpolicy_sidecar.metrics import Metrics  # noqa: PLC0415 -- the same
 
         metrics = Metrics(self._current)
         self._recorders.all.append(metrics)
         health = Health(metrics)
         health.started = True
-        runner = web.AppRunner(health.app(), access_log=None)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, where.host, where.port).start()
+            await Pages(health.page).start(where.host, where.port)
         except OSError as error:
             raise NoConfiguration(f"--metrics: {error.strerror}") from None
 

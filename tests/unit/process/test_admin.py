@@ -6,7 +6,6 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from aiohttp import web
 
 from tests.unit.datapath.loopback import World, breaker, rules, until, world
 from tests.unit.datapath.test_retries import TICKET, says
@@ -42,13 +41,11 @@ async def desk() -> AsyncIterator[Desk]:
     async with world() as w:
         w.install(tool_rules=rules(breaker=breaker(1)))
         failed = FailedCalls(3)
-        runner = web.AppRunner(Admin(w.current, SystemClock(), failed, w.recorded).app())
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
+        pages = Admin(w.current, SystemClock(), failed, w.recorded).pages()
+        host, port = "127.0.0.1", await pages.start("127.0.0.1", 0)
         async with aiohttp.ClientSession(f"http://{host}:{port}") as http:
             yield Desk(w, http, failed)
-        await runner.cleanup()
+        await pages.close()
 
 
 async def test_disabled_by_whom_and_why_and_until_when(desk: Desk) -> None:

@@ -11,7 +11,7 @@ import os, ssl
 from toolpolicy_sidecar.no_roots import no_roots
 before = os.environ.get("SSL_CERT_FILE")
 with no_roots():
-    import toolpolicy_sidecar.process
+    import toolpolicy_sidecar.config.channel
 from aiohttp import connector
 contexts = (connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED)
 assert not any(context.cert_store_stats()["x509"] for context in contexts)
@@ -33,3 +33,8 @@ def test_only_aiohttp_goes_without_the_systems_roots(own: str | None) -> None:
         for program in (_PROGRAM, _EXPECTED)
     ]
     assert said[0] == said[1]
+
+
+def test_without_a_cluster_aiohttp_is_not_even_loaded() -> None:
+    program = "import sys, toolpolicy_sidecar.process; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
 
 from tests.unit.datapath.loopback import World, breaker, rules, world
 from tests.unit.datapath.test_retries import TICKET
@@ -19,12 +18,10 @@ async def desk() -> AsyncIterator[tuple[World, list[str]]]:
     """With the flags that lead there."""
     async with world() as w:
         w.install(tool_rules=rules(breaker=breaker(1)))
-        runner = web.AppRunner(Admin(w.current, SystemClock(), FailedCalls(), w.recorded).app())
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
+        pages = Admin(w.current, SystemClock(), FailedCalls(), w.recorded).pages()
+        host, port = "127.0.0.1", await pages.start("127.0.0.1", 0)
         yield w, [f"--admin={host}:{port}"]
-        await runner.cleanup()
+        await pages.close()
 
 
 async def test_out_of_use_and_back(desk: tuple[World, list[str]], capsys: pytest.CaptureFixture[str]) -> None:

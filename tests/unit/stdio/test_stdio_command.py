@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from aiohttp import web
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
@@ -71,13 +70,10 @@ class Sidecar:
 async def sidecar() -> AsyncIterator[Sidecar]:
     made = Sidecar()
     made.install()
-    runner = web.AppRunner(Admin(made.current, SystemClock(), FailedCalls(), made.recorded).app())
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    made.address = f"{host}:{port}"
+    pages = Admin(made.current, SystemClock(), FailedCalls(), made.recorded).pages()
+    made.address = f"127.0.0.1:{await pages.start('127.0.0.1', 0)}"
     yield made
-    await runner.cleanup()
+    await pages.close()
 
 
 @asynccontextmanager

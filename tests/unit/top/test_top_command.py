@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from tests.unit.datapath.loopback import World, breaker, rules, until, world
 from tests.unit.datapath.test_retries import TICKET, says
@@ -32,12 +31,10 @@ async def admin() -> AsyncIterator[tuple[World, str]]:
         await until(lambda: len(w.recorded.calls) == 3)
         for record in w.recorded.calls:
             failed.call(record)
-        runner = web.AppRunner(Admin(w.current, SystemClock(), failed, w.recorded).app())
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
+        pages = Admin(w.current, SystemClock(), failed, w.recorded).pages()
+        host, port = "127.0.0.1", await pages.start("127.0.0.1", 0)
         yield w, f"{host}:{port}"
-        await runner.cleanup()
+        await pages.close()
 
 
 async def test_once(
