@@ -31,9 +31,9 @@ class Counts(Collector):
         """There from now on, at 0: `rate` sees the first one counted only if it saw the 0 before it."""
         self._counts.setdefault(labels, 0)
 
-    def add(self, labels: Labels, traced: Traced | None = None) -> None:
+    def add(self, labels: Labels, traced: Traced | None = None, count: int = 1) -> None:
         """The last one that is traced becomes the exemplar."""
-        self._counts[labels] = self._counts.get(labels, 0) + 1
+        self._counts[labels] = self._counts.get(labels, 0) + count
         if traced is not None:
             self._traced[labels] = traced
 

@@ -86,12 +86,12 @@ class Metrics:
             [*_KEY, "to"],
             registry=self.registry,
         )
-        self._redactions = Counter(
-            "toolpolicy_redactions_total",
+        self._redactions = Counts(
+            "toolpolicy_redactions",
             "Texts taken out. Of messages that belong to no call of a tool, the tool is `*`.",
             [*_KEY, "detector", "direction"],
-            registry=self.registry,
         )
+        self.registry.register(self._redactions)
         self._fallbacks = Counter(
             "toolpolicy_fallbacks_total",
             "Calls whose tool has a fallback for them: why its own answer was missing, and was it Answered instead?",
@@ -204,7 +204,7 @@ class Metrics:
 
     def _redacted(self, key: _Key, direction: str, hits: Mapping[str, int]) -> None:
         for detector, count in hits.items():
-            self._redactions.labels(*key, detector, direction).inc(count)
+            self._redactions.add((*key, detector, direction), count=count)
 
     def _shadow(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
@@ -227,7 +227,7 @@ class Metrics:
 
     def redacted(self, record: RedactedMessage) -> None:
         for detector, count in record.hits.items():
-            self._redactions.labels(record.policy, record.server, UNLISTED, detector, "response").inc(count)
+            self._redactions.add((record.policy, record.server, UNLISTED, detector, "response"), count=count)
 
     def egress(self, record: EgressRecord) -> None:
         self._egress.labels(record.via).inc()

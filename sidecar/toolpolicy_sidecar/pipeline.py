@@ -181,7 +181,7 @@ class Pipeline:
                 request_bytes=progress.request_bytes,
                 response_bytes=reply.sent_bytes,
                 redacted_request=progress.redacted_request,
-                redacted_response=progress.redacted_response or {},
+                redacted_response=progress.redacted_response,
                 shadow=progress.shadow,
                 shadow_redacted_request=progress.shadow_redacted_request,
                 shadow_redacted_response=progress.shadow_redacted_response,

@@ -1,6 +1,5 @@
 """What is known of a call so far; its record is made of it."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -30,7 +29,7 @@ class Progress(msgspec.Struct):
     upstream_s: float | None = None
     request_bytes: int = 0
     redacted_request: Mapping[str, int] = NO_HITS
-    redacted_response: Counter[str] | None = None
+    redacted_response: Mapping[str, int] = NO_HITS
     shadow: tuple[Reason | Would, ...] = ()
     shadow_redacted_request: Mapping[str, int] = NO_HITS
     shadow_redacted_response: Mapping[str, int] = NO_HITS
@@ -49,6 +48,5 @@ class Progress(msgspec.Struct):
     def hit(self, hits: Mapping[str, int]) -> None:
         """In the answer."""
         if hits:
-            if self.redacted_response is None:
-                self.redacted_response = Counter()
-            self.redacted_response.update(hits)
+            found = self.redacted_response
+            self.redacted_response = {**found, **{name: found.get(name, 0) + n for name, n in hits.items()}}
