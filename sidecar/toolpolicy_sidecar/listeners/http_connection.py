@@ -20,6 +20,7 @@ HIGH_WATER_BYTES = 64 * 1024
 """Beyond this much of a body that nobody has read yet, the agent is not read from."""
 _AHEAD = 16
 """Requests that an agent may send before it has the answer to the first."""
+_SPACES = frozenset({b" ", b"\t"})
 _LINGER_S = 10.0
 """Who is still sending may not have read our answer yet: closing at once would take it away."""
 
@@ -283,6 +284,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + 4
         headers = self._headers
+        if value[-1:] in _SPACES:  # the parser leaves it only at the beginning out (RFC 9110, 5.5)
+            value = value.rstrip(b" \t")
         headers.append((name, value))
         limits = self._limits
         if self._head_bytes > limits.header_bytes:

@@ -94,3 +94,8 @@ async def test_requests_sent_ahead_are_answered_in_their_order() -> None:
     answers = await heard([raw])
     assert [answer[1] for answer in answers] == [f"/{n}" for n in range(len(answers))]
     assert len(answers) == 100
+
+
+async def test_space_around_a_value_is_none_of_it() -> None:
+    raw = b"GET / HTTP/1.1\r\nHost: \t x \t \r\nA:b\t\r\nC:  \r\n\r\n"
+    assert [answer[2] for answer in await heard([raw])] == [((b"Host", b"x"), (b"A", b"b"), (b"C", b""))]
