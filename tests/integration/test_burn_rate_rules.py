@@ -1,5 +1,6 @@
 """A real operator process keeps a PrometheusRule beside each policy with an slo, once the cluster knows that kind."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from kubernetes import client
 
 from tests.integration.test_operator import AGENTS, Cluster, Operator, policy, until
+from toolpolicy_operator.slo.store import NAME as BOOKS
 
 pytestmark = pytest.mark.integration
 GROUP, PLURAL = "monitoring.coreos.com", "prometheusrules"
@@ -45,6 +47,8 @@ def cluster(control_plane: Path) -> Iterator[Cluster]:
     made.prepare()
     yield made
     made.extensions.delete_custom_resource_definition(f"{PLURAL}.{GROUP}")
+    with contextlib.suppress(client.ApiException):  # the operator's books: other modules begin without
+        made.core.delete_namespaced_config_map(BOOKS, AGENTS)
     made.close()
 
 

@@ -153,7 +153,9 @@ def test_the_operator_needs_no_other_rights_and_nothing_of_it_stays(kube: Kube, 
     assert '"level": "error"' not in said, said
     helm(kube, "uninstall", "--wait")
     until(lambda: not left(kube), "nothing is left", seconds=90)
-    until(lambda: not kube.get("prometheusrules", namespace=AGENTS), "nor the alerts of the policy")
+    until(
+        lambda: not kube.get("prometheusrules", namespace=AGENTS), "nor the alerts of the policy", seconds=150
+    )
 
 
 @pytest.mark.parametrize("server_side", ["true", "false"], ids=["server-side apply", "three-way merge"])
