@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long fuzz check generate bench cluster-up cluster-down clean
+.PHONY: help demo test test-fast test-long coverage fuzz check generate bench cluster-up cluster-down clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -18,7 +18,10 @@ demo: .venv/.synced ## Starts a local Kubernetes, installs toolpolicy, breaks a 
 	@$(BIN)/python -m examples.demo
 
 test: check ## Everything: checks, unit, integration on a real API server, end to end on a real node (root)
-	$(PYTEST) tests/e2e tests/integration tests/unit -n 2 --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(PYTEST) tests/e2e tests/integration tests/unit -n 3 --no-loadscope-reorder
+
+coverage: .venv/.synced ## What the unit tests reach
+	$(PYTEST) tests/unit -q -n 2 --cov --cov-report=term:skip-covered
 
 test-long: .venv/.synced ## What is too long for every day: 100,000 steps of the state machines against their models
 	$(PYTEST) tests/unit -q -n 2 -m long
