@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import termios
 import time
@@ -28,6 +29,7 @@ class Terminal:
         size = struct.pack("HHHH", lines, columns, 0, 0)
         self._pid, self._master = pty.fork()
         if self._pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's job in the background ignores it
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             os.execvpe(command[0], list(command), environment)  # noqa: S606 -- the project's own command
 
