@@ -43,7 +43,7 @@ BREAKERS = {
     "failures in a row": limits(None),
     "and rates over 30 s": limits(snapshot.CallRates(10, 30_000, None, 50, SLOW)),
     "and rates over 100 calls": limits(snapshot.CallRates(10, None, 100, 50, SLOW)),
-    "and rates over 10,000 calls": limits(snapshot.CallRates(10, None, 10_000, 50, SLOW)),
+    "and rates over 8,000 calls": limits(snapshot.CallRates(10, None, 8_000, 50, SLOW)),
 }
 
 

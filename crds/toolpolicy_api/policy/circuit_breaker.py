@@ -24,9 +24,10 @@ class FailureRate(Model):
 
     percent: Annotated[Percent, Field(description="Opens at this share of failures or above.")]
     window: Annotated[Duration | None, Field(description="Look back this long.")] = None
-    calls: Annotated[int | None, Field(description="Look back this many calls.", ge=1, le=10_000)] = None
+    # The largest window that leaves a tool's state below 4 KiB in a sidecar (bench/breaker.py).
+    calls: Annotated[int | None, Field(description="Look back this many calls.", ge=1, le=8_000)] = None
     minimum_calls: Annotated[
-        int | None, Field(description="Below this many calls, decide nothing. Default 10.", ge=1, le=10_000)
+        int | None, Field(description="Below this many calls, decide nothing. Default 10.", ge=1, le=8_000)
     ] = None
 
 

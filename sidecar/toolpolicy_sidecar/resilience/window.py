@@ -7,7 +7,7 @@ BUCKETS = 20
 
 
 class CountWindow:
-    """The last `size` calls: a ring of two bits each (10,000 calls: 2.5 kB), so that the largest costs a call no more
+    """The last `size` calls: a ring of two bits each (8,000 calls: 2 kB), so that the largest costs a call no more
     than the smallest."""
 
     __slots__ = ("_next", "_ring", "_size", "calls", "failures", "slow")
