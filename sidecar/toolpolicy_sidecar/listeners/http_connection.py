@@ -1,12 +1,14 @@
 """A connection of an agent: bytes in, requests one after the other out of them, with limits on all of it."""
 
 import asyncio
+import socket
 from collections import deque
 from contextlib import suppress
 from typing import Protocol, cast
 
 import httptools
 
+from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.listeners.http_body import HttpBody
 from toolpolicy_sidecar.listeners.http_request import Asked
@@ -16,6 +18,7 @@ from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 
+BACKLOG = 1024
 HIGH_WATER_BYTES = 64 * 1024
 """Beyond this much of a body that nobody has read yet, the agent is not read from."""
 _AHEAD = 16
@@ -38,21 +41,36 @@ class Answering(Protocol):
 
 
 class Connections:
-    """Makes connections, and knows those that are open."""
+    """Takes connections, and knows those that are open."""
 
     def __init__(self, listener: Answering, limits: Limits, clock: Clock) -> None:
         self.listener, self.limits, self.clock = listener, limits, clock
         self.open: set[Connection] = set()
+        self._server: asyncio.Server | None = None
 
     def __call__(self) -> "Connection":
         return Connection(self)
 
+    async def listen(self, host: str, port: int) -> int:
+        """Returns the port. Raises OSError."""
+        self._server = await asyncio.get_running_loop().create_server(
+            self, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC
+        )
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    def take_no_more(self) -> None:
+        """Those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+
     async def close(self) -> None:
         """At once: what is being answered is cut."""
+        self.take_no_more()
         await asyncio.gather(*(connection.cut() for connection in list(self.open)))
 
 
-class Connection(asyncio.Protocol):
+class Connection(BackPressure):
     """Answers in one task of its own. An agent that hangs up cancels it."""
 
     inside: Origin | None = None
@@ -61,9 +79,9 @@ class Connection(asyncio.Protocol):
     """Is done when the connection is gone, for who waits for that."""
 
     def __init__(self, among: Connections) -> None:
+        super().__init__()
         self._among, self._listener, self._limits = among, among.listener, among.limits
         self.clock = among.clock
-        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._task: asyncio.Task[None] | None = None
         self._heard: deque[Asked | Problem] = deque()
@@ -71,7 +89,6 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
-        self._writable: asyncio.Future[None] | None = None
         self._paused = self._gone = self._deaf = self._handed = False
         self._early = b""
         # of the head that is being read
@@ -132,26 +149,7 @@ class Connection(asyncio.Protocol):
         if self.lost is not None and not self.lost.done():
             self.lost.set_result(None)
 
-    def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
-
     # for who answers
-    @property
-    def writing_paused(self) -> bool:
-        return self._writable is not None
-
-    async def drained(self) -> None:
-        """Until the agent has read enough of what was written."""
-        if self._writable is not None:
-            await asyncio.shield(self._writable)
-
     def taken(self) -> bytes:
         """What came after CONNECT. The transport has another protocol from now on."""
         early, self._early = self._early, b""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from abc import ABC, abstractmethod
 
 from toolpolicy_sidecar import render
@@ -22,7 +21,6 @@ from toolpolicy_sidecar.tool import ServerState
 
 log = logging.getLogger("toolpolicy")
 
-BACKLOG = 1024
 _POLL_S = 0.01
 
 
@@ -35,24 +33,17 @@ class HttpListener(ABC):
         self._current, self._pipeline = current, pipeline
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._draining = False
-        self._server: asyncio.Server | None = None
         self._http = Connections(self, limits, clock)
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._http, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC
-        )
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        return await self._http.listen(host, port)
 
     async def drain(self, timeout_s: float) -> None:
         """Takes nothing new and lets what is in flight end, at most this long. Event streams that only wait for
         what a server may push are not waited for."""
         self._draining = True
-        if self._server:
-            self._server.close()
+        self._http.take_no_more()
         ends = self._clock.monotonic() + timeout_s
         while self._current.in_flight > self._current.pushing and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- a count has no event
             await asyncio.sleep(_POLL_S)
@@ -61,8 +52,6 @@ class HttpListener(ABC):
     async def close(self) -> None:
         """At once: calls in flight are cut."""
         self._draining = True
-        if self._server:
-            self._server.close()
         await self._http.close()
 
     async def handle(self, asked: Asked) -> None:

@@ -1,8 +1,6 @@
 """Pages of the sidecar's own, on a port of their own: probes, metrics and the admin API."""
 
-import asyncio
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -68,18 +66,12 @@ class Pages:
         self._answer, self._clock = answer, clock or SystemClock()
         self._limits = Limits(body_bytes=body_bytes)
         self._connections = Connections(self, self._limits, self._clock)
-        self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connections, host, port, family=socket.AF_UNSPEC)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        return await self._connections.listen(host, port)
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
         await self._connections.close()
 
     # Answering

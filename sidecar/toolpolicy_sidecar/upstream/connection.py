@@ -9,6 +9,7 @@ from typing import cast
 
 import httptools
 
+from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.failure import (
     AnswerHeaderTooLarge,
@@ -27,7 +28,7 @@ HEADER_COUNT = 256
 INTERIM_RESPONSES = 16
 
 
-class Connection(asyncio.Protocol):
+class Connection(BackPressure):
     """`on_idle` is called when another exchange may follow the one that is over, `on_lost` when the socket is gone."""
 
     def __init__(
@@ -36,16 +37,15 @@ class Connection(asyncio.Protocol):
         on_idle: Callable[["Connection"], None],
         on_lost: Callable[["Connection"], None],
     ) -> None:
+        super().__init__()
         self.origin = origin
         self.idle_since = 0.0
         self._on_idle, self._on_lost = on_idle, on_lost
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
         self._lost = False
         self._authority = origin.authority.encode("ascii")
         self._parser = httptools.HttpResponseParser(self)
-        self._writable: asyncio.Future[None] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -108,8 +108,8 @@ class Connection(asyncio.Protocol):
                 if not piece:
                     continue
                 transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if in_chunks else piece)
-                if self._writable is not None:
-                    await self._writable
+                if self.writing_paused:
+                    await self.drained()
             if in_chunks:
                 transport.write(b"0\r\n\r\n")
         except asyncio.CancelledError:
@@ -226,16 +226,6 @@ class Connection(asyncio.Protocol):
                 detail = str(exc) if exc else "closed by the server"
                 self._fail(ConnectionReset(self.origin, detail, sent=True, response_started=started))
         self._on_lost(self)
-
-    def pause_writing(self) -> None:
-        if self._writable is None:
-            self._writable = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        if self._writable is not None:
-            if not self._writable.done():
-                self._writable.set_result(None)
-            self._writable = None
 
     # httptools
     def on_message_begin(self) -> None:

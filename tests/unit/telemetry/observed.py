@@ -126,9 +126,7 @@ class Observed:
     agents: list[Agent] = field(default_factory=list)
 
     async def agent(self) -> Agent:
-        server = self.sidecar.listener._server
-        assert server is not None
-        agent = await Agent.connect(server.sockets[0].getsockname()[1])
+        agent = await Agent.connect(self.sidecar.bound["reverse"].port)
         self.agents.append(agent)
         return agent
 
