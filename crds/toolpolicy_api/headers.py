@@ -1,4 +1,4 @@
-"""Header fields that redaction treats in a way of its own. Names in lower case."""
+"""Header fields that have a meaning of their own. Names in lower case."""
 
 FRAMING = (
     "connection",

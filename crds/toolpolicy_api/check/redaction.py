@@ -17,12 +17,7 @@ def check_redaction(spec: written.Spec) -> Iterator[Finding]:
         yield from _fields(spec.redaction.fields, "spec.redaction.fields")
         yield from _allowed(spec.redaction.allow, "spec.redaction.allow")
         yield from _headers(spec.redaction.headers, "spec.redaction.headers")
-        listed = {tool.name for tool in spec.tools}
-        for index, name in enumerate(spec.redaction.exempt):
-            if name not in listed:
-                known = ", ".join(sorted(listed)) or "none"
-                field = f"spec.redaction.exempt[{index}]"
-                yield Finding(field, f"no tool {name!r} in spec.tools; known: {known}")
+        yield from _unlisted(spec, spec.redaction.exempt, "spec.redaction.exempt")
         yield from _tokens(spec, spec.redaction)
     for index, tool in enumerate(spec.tools):
         field, own = f"spec.tools[{index}].redaction", tool.redaction
@@ -52,12 +47,15 @@ def _tokens(spec: written.Spec, redaction: written.Redaction) -> Iterator[Findin
         return
     if "Tokenize" not in own | {redaction.action}:
         yield Finding("spec.redaction.tokens", "no action is Tokenize; set spec.redaction.action")
+    yield from _unlisted(spec, redaction.tokens.trusted_tools, "spec.redaction.tokens.trustedTools")
+
+
+def _unlisted(spec: written.Spec, names: list[str], path: str) -> Iterator[Finding]:
     listed = {tool.name for tool in spec.tools}
-    for index, name in enumerate(redaction.tokens.trusted_tools):
+    for index, name in enumerate(names):
         if name not in listed:
             known = ", ".join(sorted(listed)) or "none"
-            field = f"spec.redaction.tokens.trustedTools[{index}]"
-            yield Finding(field, f"no tool {name!r} in spec.tools; known: {known}")
+            yield Finding(f"{path}[{index}]", f"no tool {name!r} in spec.tools; known: {known}")
 
 
 def _fields(fields: list[written.FieldRule], path: str) -> Iterator[Finding]:
