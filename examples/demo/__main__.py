@@ -78,6 +78,17 @@ def show(tool: str, arguments: dict[str, str], answer: dict[str, Any]) -> None:
     say(f"    {answer['text']}")
 
 
+def deploy(kube: Kube) -> None:
+    """Agents and tools, until all of them are well."""
+    product.deploy_demo(kube)
+    fault(kube, "none")
+    wait_until(
+        lambda: policy(kube).get("status", {}).get("ready") == "3/3" and circuit(kube) == "Closed",
+        seconds=60,
+        what="three agents enforce the policy",
+    )
+
+
 def main() -> None:
     started = time.monotonic()
     headline("1. A Kubernetes of its own")
@@ -86,13 +97,7 @@ def main() -> None:
 
     headline("2. helm install, and three agents in a namespace labelled toolpolicy.dev/inject=enabled")
     product.install(kube, tag)
-    product.deploy_demo(kube)
-    fault(kube, "none")
-    wait_until(
-        lambda: policy(kube).get("status", {}).get("ready") == "3/3" and circuit(kube) == "Closed",
-        seconds=60,
-        what="three agents enforce the policy",
-    )
+    deploy(kube)
 
     headline("3. All is well")
     table(kube)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import localcluster
-from examples.demo.__main__ import circuit, fault, policy, say
+from examples.demo.__main__ import deploy, fault, say
 from examples.outage.picture import Moments, draw, panels
 from localcluster import product
 from localcluster.kube import CommandFailed, Kube, wait_until
@@ -36,13 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     kube = localcluster.up()
     product.install(kube, product.load_images())
-    product.deploy_demo(kube)
-    fault(kube, "none")
-    wait_until(
-        lambda: policy(kube).get("status", {}).get("ready") == "3/3" and circuit(kube) == "Closed",
-        seconds=60,
-        what="three agents enforce the policy",
-    )
+    deploy(kube)
     rules = faster(RULES.read_text(encoding="utf-8"), options.faster)
     with (
         tempfile.TemporaryDirectory(prefix="outage-") as folder,
