@@ -12,6 +12,7 @@ from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.listeners.http_body import HttpBody
 from toolpolicy_sidecar.listeners.http_request import Asked
+from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Limits
@@ -108,6 +109,7 @@ class Connection(BackPressure):
     # asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.out = Outgoing(self.transport, self._loop)
         self._among.open.add(self)
         self._task = self._loop.create_task(self._serve())
         self._idle_since = self._loop.time()
@@ -168,7 +170,7 @@ class Connection(BackPressure):
 
     async def cut(self) -> None:
         self._deaf = True
-        self.transport.close()
+        self.out.close()
         task = self._task
         if task is not None and not task.done():
             task.cancel()
@@ -188,7 +190,7 @@ class Connection(BackPressure):
             if self._paused:
                 self.flow()
             if isinstance(asked, Problem):
-                self.transport.write(self._listener.unheard(asked))
+                self.out.write(self._listener.unheard(asked))
                 break
             await self._listener.handle(asked)
             if self._gone or asked.reply.handed_over:
@@ -200,7 +202,7 @@ class Connection(BackPressure):
             if not (asked.reply.keep_alive and asked.body.ended):
                 break
         self._deaf = True
-        self.transport.close()
+        self.out.close()
 
     async def _linger(self, body: HttpBody) -> None:
         with suppress(TimeoutError):
@@ -249,7 +251,7 @@ class Connection(BackPressure):
         if self._turn is None or self._late is not None:
             left_s = self._limits.keep_alive_s
         if left_s <= 0:
-            self.transport.close()
+            self.out.close()
         else:
             self._timer = self._loop.call_later(left_s, self._look)
 

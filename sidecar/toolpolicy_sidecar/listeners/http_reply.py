@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from toolpolicy_sidecar.listeners.http_connection import Connection
 
 _CONTENT_LENGTH = b"content-length"
-JOINED_BYTES = 64 * 1024
-"""Up to this size a piece is copied once, to be sent in one write with what surrounds it."""
 
 
 class HttpReply:
@@ -23,6 +21,7 @@ class HttpReply:
         "_connection",
         "_head_only",
         "_old",
+        "_out",
         "_transport",
         "finished",
         "handed_over",
@@ -34,7 +33,7 @@ class HttpReply:
     )
 
     def __init__(self, connection: "Connection", *, head_only: bool, old: bool, keep_alive: bool) -> None:
-        self._connection, self._transport = connection, connection.transport
+        self._connection, self._transport, self._out = connection, connection.transport, connection.out
         self._head_only, self._old = head_only, old
         self.keep_alive = keep_alive and not old
         self._chunked = False
@@ -46,18 +45,11 @@ class HttpReply:
     async def whole(self, status: int, headers: Iterable[Header], body: bytes) -> None:
         """Content-Length is ours."""
         self.started = self.finished = True
-        if status in {204, 304} or status < 200:
-            self._transport.write(self._head(status, b"", headers, None))
-            return
-        head = self._head(status, b"", headers, len(body))
-        self.sent_bytes = 0 if self._head_only else len(body)
-        if self._head_only or not body:
-            self._transport.write(head)
-        elif len(body) <= JOINED_BYTES:
-            self._transport.write(head + body)
-        else:
-            self._transport.write(head)
-            self._transport.write(body)
+        bodiless = status in {204, 304} or status < 200
+        self._out.write(self._head(status, b"", headers, None if bodiless else len(body)))
+        if body and not (bodiless or self._head_only):
+            self.sent_bytes = len(body)
+            self._out.write(body)
         if self._connection.writing_paused:
             await self._drained()
 
@@ -66,7 +58,7 @@ class HttpReply:
         self.started = True
         bodiless = self._head_only or status in {204, 304}
         self._chunked = length is None and not bodiless and not self._old
-        self._transport.write(self._head(status, reason, headers, length, chunked=self._chunked))
+        self._out.write(self._head(status, reason, headers, length, chunked=self._chunked))
 
     async def write(self, piece: bytes | bytearray | memoryview) -> None:
         if self._transport.is_closing():
@@ -74,21 +66,19 @@ class HttpReply:
         if self._head_only or not piece:
             return
         self.sent_bytes += len(piece)
-        if not self._chunked:
-            self._transport.write(piece)
-        elif len(piece) <= JOINED_BYTES:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), bytes(piece)))
+        if self._chunked:
+            self._out.write(b"%x\r\n" % len(piece))
+            self._out.write(piece)
+            self._out.write(b"\r\n")
         else:
-            self._transport.write(b"%x\r\n" % len(piece))
-            self._transport.write(piece)
-            self._transport.write(b"\r\n")
+            self._out.write(piece)
         if self._connection.writing_paused:
             await self._drained()
 
     async def finish(self) -> None:
         self.finished = True
         if self._chunked:
-            self._transport.write(b"0\r\n\r\n")
+            self._out.write(b"0\r\n\r\n")
         if self._connection.writing_paused:
             await self._drained()
 
@@ -96,6 +86,7 @@ class HttpReply:
         """What was sent is not the whole answer, and must not look like it."""
         self.finished = True
         self.keep_alive = False
+        self._out.flush()
         self._transport.abort()
 
     def close_after(self) -> None:
@@ -106,10 +97,11 @@ class HttpReply:
         """The connection is a tunnel from now on: nothing else is answered here."""
         self.started = self.finished = self.handed_over = True
         self.keep_alive = False
+        self._out.flush()
         return self._transport
 
     def go_on(self) -> None:
-        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._out.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _head(
         self,

@@ -10,6 +10,7 @@ from typing import cast
 import httptools
 
 from toolpolicy_sidecar.backpressure import BackPressure
+from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.failure import (
     AnswerHeaderTooLarge,
@@ -42,6 +43,7 @@ class Connection(BackPressure):
         self.idle_since = 0.0
         self._on_idle, self._on_lost = on_idle, on_lost
         self._transport: asyncio.Transport | None = None
+        self._out: Outgoing | None = None
         self._poll: select.poll | None = None
         self._lost = False
         self._authority = origin.authority.encode("ascii")
@@ -85,33 +87,31 @@ class Connection(BackPressure):
         """Sends it. What comes is the response's head, or an UpstreamFailure; its body is pulled. Whoever does not wait
         for it any more aborts. Raises UnsendableRequest: nothing was sent."""
         head = request_head(request, self._authority)
-        transport = self._transport
-        if transport is None or not self.usable:
+        out = self._out
+        if out is None or not self.usable:
             raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
         self.busy = True
         self._method = request.method
         self._head = self._loop.create_future()
         body = request.body
+        out.write(head)
         if isinstance(body, bytes):
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            if body is not None:
-                self._sending = self._loop.create_task(self._send(body, in_chunks=chunked(request)))
+            out.write(body)
+        elif body is not None:
+            self._sending = self._loop.create_task(self._send(out, body, in_chunks=chunked(request)))
         return self._head
 
-    async def _send(self, body: AsyncIterator[bytes], *, in_chunks: bool) -> None:
+    async def _send(self, out: Outgoing, body: AsyncIterator[bytes], *, in_chunks: bool) -> None:
         """A reader of the request's body that fails ends the exchange: half a body is no body."""
-        transport = cast("asyncio.Transport", self._transport)
         try:
             async for piece in body:
                 if not piece:
                     continue
-                transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if in_chunks else piece)
+                out.write(b"%x\r\n%b\r\n" % (len(piece), piece) if in_chunks else piece)
                 if self.writing_paused:
                     await self.drained()
             if in_chunks:
-                transport.write(b"0\r\n\r\n")
+                out.write(b"0\r\n\r\n")
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 -- whatever the body's source raises ends this exchange
@@ -183,6 +183,7 @@ class Connection(BackPressure):
     # asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._out = Outgoing(self._transport, self._loop)
 
     def data_received(self, data: bytes) -> None:
         if self._complete:

@@ -1,0 +1,50 @@
+"""What a connection says in one turn of the event loop leaves at the end of that turn, in one write.
+
+A write wakes whoever waits for it, and to wake a core that sleeps costs more than all rules of a call together. While
+many calls are under way the writes of a turn follow each other directly: who is woken by the first is still awake when
+the others come."""
+
+import asyncio
+
+HELD_BYTES = 64 * 1024
+"""No more than this waits for the end of the turn: back-pressure has to see what is written."""
+
+
+class Outgoing:
+    """In front of a transport. All that is written to the transport is written here, so that it stays in order."""
+
+    __slots__ = ("_held_bytes", "_loop", "_pieces", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._pieces: list[bytes] = []
+        self._held_bytes = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Who hung up meanwhile does not get it, and the protocol's `connection_lost` says so."""
+        size = len(data)
+        if self._held_bytes + size > HELD_BYTES:
+            self.flush()
+            if size > HELD_BYTES:
+                if not self._transport.is_closing():
+                    self._transport.write(data)
+                return
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(bytes(data))
+        self._held_bytes += size
+
+    def flush(self) -> None:
+        pieces = self._pieces
+        if not pieces:
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._held_bytes = 0
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """After what was written."""
+        self.flush()
+        self._transport.close()
