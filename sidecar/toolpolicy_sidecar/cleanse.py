@@ -388,7 +388,7 @@ def _mirrors(
 ) -> tuple[tuple[Header, ...], Mapping[str, int]]:
     """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there. `values`: of fields. With
     `hits` and those in them."""
-    if not any(mirror.of_argument(name) for name, _ in headers):
+    if not mirror.of_arguments(headers):
         return headers, hits
     every = Counter(hits)
     clean = tuple(

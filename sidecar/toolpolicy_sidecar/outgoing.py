@@ -34,6 +34,14 @@ class Outgoing:
         self._pieces.append(bytes(data))
         self._held_bytes += size
 
+    def message(self, head: bytes, body: bytes) -> None:
+        """One that is all there."""
+        if len(body) > HELD_BYTES:
+            self.write(head)
+            self.write(body)
+        else:
+            self.write(head + body)
+
     def flush(self) -> None:
         pieces = self._pieces
         if not pieces:

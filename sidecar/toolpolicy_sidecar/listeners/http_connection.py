@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 from typing import Protocol, cast
 
 import httptools
@@ -96,8 +97,6 @@ class Connection(BackPressure):
         self._partial = False
         self._target = b""
         self._headers: list[Header] = []
-        self._head_bytes = 0
-        """Of the headers that are complete."""
         self._partial_bytes = 0
         """That have come since the piece in which it began."""
         # the newest whose head was read, and its body until that has come
@@ -276,23 +275,15 @@ class Connection(BackPressure):
     # httptools
     def on_message_begin(self) -> None:
         self._partial = True
-        self._target, self._headers, self._head_bytes, self._partial_bytes = b"", [], 0, 0
+        self._target, self._headers, self._partial_bytes = b"", [], 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        headers = self._headers
         if value[-1:] in _SPACES:  # the parser leaves it only at the beginning out (RFC 9110, 5.5)
             value = value.rstrip(b" \t")
-        headers.append((name, value))
-        limits = self._limits
-        if self._head_bytes > limits.header_bytes:
-            raise Stopped(self._too_large())
-        if len(headers) > limits.header_count:
-            text = f"there are over {limits.header_count} headers"
-            raise Stopped(Problem(Reason.HeaderTooLarge, text))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._partial = False
@@ -302,13 +293,21 @@ class Connection(BackPressure):
             self._body, self._resumed = self._resumed, None
             return
         parser, limits = self._parser, self._limits
-        if self._head_bytes + len(self._target) > limits.header_bytes:
+        headers = self._headers
+        if len(headers) > limits.header_count:
+            text = f"there are over {limits.header_count} headers"
+            raise Stopped(Problem(Reason.HeaderTooLarge, text))
+        framing_bytes = 4 * len(headers)
+        if (
+            sum(map(len, chain.from_iterable(headers))) + framing_bytes + len(self._target)
+            > limits.header_bytes
+        ):
             raise Stopped(self._too_large())
         asked = Asked(
             self,
             parser.get_method().decode("ascii"),
             self._target.decode("utf-8", "surrogateescape"),
-            tuple(self._headers),
+            tuple(headers),
             parser.get_http_version(),
             keep_alive=parser.should_keep_alive(),
             limit_bytes=limits.body_bytes,

@@ -46,10 +46,12 @@ class HttpReply:
         """Content-Length is ours."""
         self.started = self.finished = True
         bodiless = status in {204, 304} or status < 200
-        self._out.write(self._head(status, b"", headers, None if bodiless else len(body)))
-        if body and not (bodiless or self._head_only):
+        head = self._head(status, b"", headers, None if bodiless else len(body))
+        if bodiless or self._head_only:
+            self._out.write(head)
+        else:
             self.sent_bytes = len(body)
-            self._out.write(body)
+            self._out.message(head, body)
         if self._connection.writing_paused:
             await self._drained()
 

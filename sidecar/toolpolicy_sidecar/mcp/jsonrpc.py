@@ -6,9 +6,13 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from toolpolicy_sidecar.redact.expression import Expression
+
 MODERN = "2026-07-28"
 """From this protocol version on there are no sessions, and closing the stream cancels the call."""
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+
+_VERSION_KEY = VERSION_KEY.encode()
 
 CANCELLED = "notifications/cancelled"
 
@@ -16,8 +20,14 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 HEADER_MISMATCH = -32020
 
-_ANSWERED = (b'"result"', b'"error"', b'"params"')
-_MEMBERS = (b'"method"', b'"params"', b'"id"', b'"name"', b'"arguments"', b'"_meta"')
+
+def _repeating(*members: str) -> Expression:
+    r"""RE2: an escape that may write one of them, or one of them twice."""
+    return Expression("|".join([r"\\u", *(rf'"{member}"\C*"{member}"' for member in members)]))
+
+
+_AMBIGUOUS = _repeating("method", "params", "id", "name", "arguments", "_meta")
+_ANSWERED_TWICE = _repeating("result", "error", "params")
 
 
 class Malformed(ValueError):  # noqa: N818 -- a verdict on input
@@ -91,7 +101,7 @@ def read(data: bytes) -> Message:
 def unambiguous(data: bytes) -> bytes:
     """The same message with each member once. Of a repeated member the last counts, here and, by this, for the
     server; bytes that cannot repeat one are returned as they are. `data` was read already."""
-    if b"\\u" not in data and max(map(data.count, _MEMBERS)) < 2:
+    if _AMBIGUOUS.first(data) is None:
         return data
     message = _object.decode(data)
     params = message.get("params")
@@ -103,7 +113,7 @@ def unambiguous(data: bytes) -> bytes:
 def once(data: bytes) -> bytes:
     """What a server says, with each member of the message once, the last: a client may take another one than we do.
     Bytes that repeat none are returned as they are. `data` was read already."""
-    if b"\\u" not in data and max(map(data.count, _ANSWERED)) < 2:
+    if _ANSWERED_TWICE.first(data) is None:
         return data
     names: list[str] = []
 
@@ -121,11 +131,13 @@ def identifier(message: Message) -> bytes | None:
     """Raw JSON of a request's id; None for a notification. Raises Malformed for what cannot be one."""
     if isinstance(message.id, UnsetType):
         return None
-    try:
-        _identifier.decode(message.id)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Malformed(INVALID_REQUEST, "an id is a string or an integer") from None
-    return bytes(message.id)
+    raw = bytes(message.id)
+    if not raw.isdigit():
+        try:
+            _identifier.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise Malformed(INVALID_REQUEST, "an id is a string or an integer") from None
+    return raw
 
 
 def call_params(message: Message) -> CallParams:
@@ -163,7 +175,7 @@ def members_of(value: Raw | bytes | UnsetType) -> dict[str, Raw] | None:
 
 def protocol_version(meta: Raw | UnsetType) -> str:
     """From `params._meta`, "" when it does not say."""
-    if isinstance(meta, UnsetType) or VERSION_KEY.encode() not in bytes(meta):
+    if isinstance(meta, UnsetType) or bytes(meta).find(_VERSION_KEY) < 0:
         return ""
     members = members_of(meta) or {}
     try:
@@ -198,7 +210,7 @@ def _same(theirs: bytes, ours: bytes) -> bool:
 
 
 def _is_error(result: Raw | UnsetType) -> bool:
-    if isinstance(result, UnsetType) or b"isError" not in bytes(result):
+    if isinstance(result, UnsetType) or bytes(result).find(b"isError") < 0:
         return False
     try:
         return _flagged.decode(result).isError

@@ -3,14 +3,23 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
+
+from toolpolicy_sidecar.upstream.headers import Header
 
 _PARAM = b"mcp-param-"
+_INITIAL = frozenset({b"m", b"M"})
 _BEGIN, _END = b"=?base64?", b"?="
 
 
 def of_argument(name: bytes) -> bool:
     """Is it the name of a header that mirrors one?"""
     return name[: len(_PARAM)].lower() == _PARAM
+
+
+def of_arguments(headers: Iterable[Header]) -> list[Header]:
+    """Those that mirror one."""
+    return [header for header in headers if header[0][:1] in _INITIAL and of_argument(header[0])]
 
 
 def wrapped(value: bytes) -> bool:

@@ -79,9 +79,8 @@ def _refuse_mismatch(incoming: Incoming, message: jsonrpc.Message) -> None:
         _mismatch(message, "Mcp-Method does not agree with the method in the body")
     if name is not None and message.method == TOOLS_CALL and mirror.decoded(name) != jsonrpc.name_of(message):
         _mismatch(message, "Mcp-Name does not agree with the name in the body")
-    if message.method == TOOLS_CALL and any(
-        mirror.of_argument(each) and mirror.decoded(value) is None for each, value in incoming.headers
-    ):
+    mirrors = mirror.of_arguments(incoming.headers) if message.method == TOOLS_CALL else ()
+    if any(mirror.decoded(value) is None for _, value in mirrors):
         _mismatch(message, "a Mcp-Param header is no base64, although it says so")
 
 

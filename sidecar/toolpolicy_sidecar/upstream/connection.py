@@ -94,11 +94,12 @@ class Connection(BackPressure):
         self._method = request.method
         self._head = self._loop.create_future()
         body = request.body
-        out.write(head)
         if isinstance(body, bytes):
-            out.write(body)
-        elif body is not None:
-            self._sending = self._loop.create_task(self._send(out, body, in_chunks=chunked(request)))
+            out.message(head, body)
+        else:
+            out.write(head)
+            if body is not None:
+                self._sending = self._loop.create_task(self._send(out, body, in_chunks=chunked(request)))
         return self._head
 
     async def _send(self, out: Outgoing, body: AsyncIterator[bytes], *, in_chunks: bool) -> None:

@@ -54,11 +54,9 @@ class Response:
         """Of this (lower-case) name; values that are given apart, as one list (RFC 9110, 5.3). Who read the first alone
         could be told one thing, and the agent another."""
         if self._joined is None:
-            self._joined = {}
-            for key, value in self.headers:
-                lower = key.lower()
-                before = self._joined.get(lower)
-                self._joined[lower] = value if before is None else b"%b, %b" % (before, value)
+            self._joined = {key.lower(): value for key, value in self.headers}
+            if len(self._joined) < len(self.headers):
+                self._joined = joined(self.headers)
         return self._joined.get(name)
 
     def read(self) -> Awaitable[bytes]:
@@ -81,6 +79,16 @@ class Response:
 
     def abort(self) -> None:
         self._source.abort()
+
+
+def joined(headers: tuple[Header, ...]) -> dict[bytes, bytes]:
+    """By lower-case name; values that are given apart, as one list."""
+    found: dict[bytes, bytes] = {}
+    for key, value in headers:
+        lower = key.lower()
+        before = found.get(lower)
+        found[lower] = value if before is None else b"%b, %b" % (before, value)
+    return found
 
 
 class Upstream(Protocol):

@@ -22,19 +22,22 @@ HOP_BY_HOP = frozenset(
 _OF_THE_MESSAGE = frozenset({b"content-encoding", b"content-length", b"content-type", b"host"})
 """Not to be named by `Connection` (RFC 9110, 7.6.1): without them the next server would read another message."""
 
+_ALWAYS_DROPPED = frozenset({b",keep-alive", b",close"})
+"""What most servers name: nothing more goes for it."""
+
 
 def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
     """Without those `dropped`, hop-by-hop headers among them, and without those that `Connection` may name; duplicates
     and order stay."""
     kept: list[Header] = []
-    named: set[bytes] | None = None
+    options = b""
     for header in headers:
         name = header[0].lower()
         if name not in dropped:
             kept.append(header)
         elif name == b"connection":
-            named = named or set()
-            named.update(token.strip().lower() for token in header[1].split(b","))
-    if named is None or (named := named - _OF_THE_MESSAGE) <= dropped:
+            options += b"," + header[1].lower()
+    if not options or options in _ALWAYS_DROPPED:
         return kept
-    return [header for header in kept if header[0].lower() not in named]
+    named = {token.strip() for token in options.split(b",")} - _OF_THE_MESSAGE
+    return kept if named <= dropped else [header for header in kept if header[0].lower() not in named]
