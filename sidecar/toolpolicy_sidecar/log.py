@@ -12,7 +12,7 @@ import msgspec
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_api.clean import clean
-from toolpolicy_sidecar.call_line import line
+from toolpolicy_sidecar.call_line import CallLines
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 
@@ -87,24 +87,22 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
 
 
-_encoder = msgspec.json.Encoder()
-
-
 class LogRecorder:
     """Names, sizes, counts and reasons; never a value of an argument, a header or a result."""
 
     def __init__(self, pod: Pod | None = None) -> None:
-        self._pod = pod or Pod()
+        self._written = CallLines(pod or Pod())
 
     def call(self, record: CallRecord) -> None:
         good = record.outcome in {"success", "neutral"}
         if not _calls.isEnabledFor(logging.INFO if good else logging.WARNING):
             return
-        head = b'{"time":"%s","level":"%s","event":"call",' % (
+        head = b'{"time":"%b","level":"%b","event":"call",%b\n' % (
             _written(time.time()).encode(),
             b"info" if good else b"warning",
+            self._written.members(record),
         )
-        _lines.add(head + _encoder.encode(line(record, self._pod))[1:] + b"\n")
+        _lines.add(head)
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}

@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 
 from toolpolicy_sidecar import classify, deadline, render
 from toolpolicy_sidecar.admission import Admission
@@ -151,8 +152,9 @@ class Pipeline:
     def _record(self, call: ToolCall, reply: Reply, progress: Progress) -> None:
         now = self._clock.monotonic()
         incoming, result = call.incoming, progress.result
-        duration_ms = (now - incoming.arrived) * 1000
-        upstream_ms = None if progress.upstream_s is None else progress.upstream_s * 1000
+        # Rounded up: no part of a call outlasts it.
+        duration_ms = ceil((now - incoming.arrived) * 1e6) / 1000
+        upstream_s = progress.upstream_s
         call.tool.circuit.count(now, result.outcome, duration_ms if progress.attempts else None)
         caller, trace = self._callers.caller(call), progress.trace
         self._tell(
@@ -171,8 +173,8 @@ class Pipeline:
                 status=progress.status,
                 started_at_ms=incoming.arrived_ms,
                 duration_ms=duration_ms,
-                queued_ms=progress.queued_s * 1000,
-                upstream_ms=upstream_ms,
+                queued_ms=round(progress.queued_s * 1000, 3) if progress.queued_s else None,
+                upstream_ms=None if upstream_s is None else round(upstream_s * 1000, 3),
                 attempts=progress.attempts,
                 retries=progress.retries,
                 retry_ended=progress.retry_ended,
@@ -180,11 +182,11 @@ class Pipeline:
                 argument_keys=call.argument_keys,
                 request_bytes=progress.request_bytes,
                 response_bytes=reply.sent_bytes,
-                redacted_request=progress.redacted_request,
-                redacted_response=progress.redacted_response,
+                redacted_request=dict(progress.redacted_request),
+                redacted_response=dict(progress.redacted_response),
                 shadow=progress.shadow,
-                shadow_redacted_request=progress.shadow_redacted_request,
-                shadow_redacted_response=progress.shadow_redacted_response,
+                shadow_redacted_request=dict(progress.shadow_redacted_request),
+                shadow_redacted_response=dict(progress.shadow_redacted_response),
                 session=caller.session,
                 user=caller.user,
                 agent=caller.agent,

@@ -6,9 +6,10 @@ arguments and results never get here.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.reasons import CallOutcome, Reason, Would
@@ -26,65 +27,70 @@ HedgeResult = Literal["Won", "Lost"]
 
 NO_HITS: Mapping[str, int] = MappingProxyType({})
 
+Milliseconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Hits = dict[str, Annotated[int, Meta(ge=1)]]
 
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of one tool. Recorded exactly once, after the last byte of the answer."""
 
-    policy: str
-    """namespace/name"""
-    server: str
-    tool: str
-    """The policy's name for the tool, `*` when it is not listed."""
-    protocol: Literal["HTTP", "MCP"]
-    outcome: CallOutcome
-    reason: Reason | None = None
-    """None for a plain success."""
-    fallback: Fallback | None = None
-    """The agent got this instead, unless it was missed. The outcome is the tool's all the same."""
-    fallback_missed: FallbackMissed | None = None
-    stands_for: str | None = None
-    """This call was made by the sidecar, as the fallback of this tool."""
-    status: int
-    """What the agent got as HTTP status; 499 when it hung up first."""
-    started_at_ms: int
-    """Unix milliseconds."""
-    duration_ms: float
-    """From the call's arrival to the end of its answer."""
-    queued_ms: float = 0.0
-    """Of that: waiting for the slots (`concurrency`) that it got; 0 when it got none or had not to wait."""
-    upstream_ms: float | None = None
-    """From the first attempt to the end of the last one; None when nothing was tried."""
-    attempts: int = 0
-    retries: tuple[Reason, ...] = ()
-    """Of each further attempt, why the one before it had failed."""
-    retry_ended: Ended | None = None
-    """Why a failure was not tried again, where the policy has retries."""
-    hedge: HedgeResult | None = None
-    """None: there was no second attempt beside the first. It is one of `attempts`."""
-    argument_keys: tuple[str, ...] = ()
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One call of one tool, recorded exactly once, after the last byte of the answer.
+
+    It is published as it is (see call_line.py): what is not there was not. No reason, no retry, nothing redacted."""
+
+    policy: Annotated[str, Meta(description="namespace/name of the ToolPolicy")]
+    server: Annotated[str, Meta(description="The policy's name for the tool's server")]
+    tool: Annotated[str, Meta(description="The policy's name for the tool; * when it is not listed")]
+    protocol: Annotated[Literal["HTTP", "MCP"], Meta(description="How the tool is called")]
+    outcome: Annotated[
+        CallOutcome, Meta(description="failure and refused are errors; neutral says nothing about the tool")
+    ]
+    status: Annotated[int, Meta(description="The agent's HTTP status; 499 when it hung up")]
+    started_at_ms: Annotated[int, Meta(description="When the call arrived, Unix milliseconds")]
+    duration_ms: Annotated[Milliseconds, Meta(description="From its arrival to the end of its answer")]
+    reason: Annotated[
+        Reason | None, Meta(description="Why it was refused or failed; docs/answers.md has them")
+    ] = None
+    error: Annotated[str | None, Meta(description="One line on what went wrong, free of values")] = None
+    queued_ms: Annotated[
+        Milliseconds | None, Meta(description="Of the duration: waiting for the slots that it got")
+    ] = None
+    upstream_ms: Annotated[
+        Milliseconds | None, Meta(description="From the first attempt to the end of the last one")
+    ] = None
+    attempts: Annotated[Count, Meta(description="How often the tool was tried")] = 0
+    retries: Annotated[
+        tuple[Reason, ...], Meta(description="Of each further attempt, why the one before it had failed")
+    ] = ()
+    retry_ended: Annotated[Ended | None, Meta(description="Why a failure was not tried again")] = None
+    hedge: Annotated[HedgeResult | None, Meta(description="Of a second attempt beside a late first one")] = (
+        None
+    )
+    fallback: Annotated[Fallback | None, Meta(description="What stood in for the tool's answer")] = None
+    """The outcome is the tool's all the same."""
+    fallback_missed: Annotated[FallbackMissed | None, Meta(description="Why it could not")] = None
+    stands_for: Annotated[
+        str | None, Meta(description="The sidecar made this call as the fallback of that tool")
+    ] = None
+    argument_keys: Annotated[tuple[str, ...], Meta(description="Names of arguments, never values")] = ()
     """MCP: names in `arguments`; HTTP: names in the query. At most 32; `?` for what looks like no name."""
-    request_bytes: int = 0
-    response_bytes: int = 0
-    redacted_request: Mapping[str, int] = NO_HITS
-    """Detector or pattern → hits."""
-    redacted_response: Mapping[str, int] = NO_HITS
-    shadow: tuple[Reason | Would, ...] = ()
-    """What Enforce would have done with a call that passed: of a policy in mode Shadow, or by a circuit breaker in mode
-    Observe. In order, each once."""
-    shadow_redacted_request: Mapping[str, int] = NO_HITS
-    """What would have been taken out."""
-    shadow_redacted_response: Mapping[str, int] = NO_HITS
-    session: str | None = None
-    """12 digits of a hash of its id: a log field, never a label."""
-    user: str | None = None
-    agent: str | None = None
-    """Both as the call says, unproven: log fields, never labels."""
-    trace_id: str | None = None
-    """32 hexadecimal digits: a log field and an exemplar, never a label."""
-    traced: bool = False
-    """Its spans leave, unless their queue is full."""
-    error: str | None = None
-    """One line on what went wrong, free of values."""
+    request_bytes: Annotated[Count, Meta(description="Of the request's body")] = 0
+    response_bytes: Annotated[Count, Meta(description="Of the answer's body, as the agent got it")] = 0
+    redacted_request: Annotated[Hits, Meta(description="Detector or pattern: texts taken out")] = {}
+    redacted_response: Annotated[Hits, Meta(description="The same of the answer")] = {}
+    shadow: Annotated[
+        tuple[Reason | Would, ...],
+        Meta(description="What Enforce would have done with a call that passed"),
+    ] = ()
+    """Of a policy in mode Shadow, or by a circuit breaker in mode Observe. In order, each once."""
+    shadow_redacted_request: Annotated[Hits, Meta(description="What Enforce would have taken out")] = {}
+    shadow_redacted_response: Annotated[Hits, Meta(description="The same of the answer")] = {}
+    session: Annotated[
+        str | None, Meta(description="12 hexadecimal digits that tell sessions apart; not the session's id")
+    ] = None
+    user: Annotated[str | None, Meta(description="As the call says; unproven")] = None
+    agent: Annotated[str | None, Meta(description="As the call says, else the pod's agent; unproven")] = None
+    trace_id: Annotated[str | None, Meta(description="32 hexadecimal digits")] = None
+    traced: Annotated[bool, Meta(description="Its spans leave, unless their queue is full")] = False
 
 
 class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ def encode(records: Iterable[CallRecord | RefusedRequest]) -> bytes:
     kinds: dict[str, list[CallRecord | RefusedRequest]] = {"calls": [], "refused": []}
     for record in records:
         kinds["calls" if isinstance(record, CallRecord) else "refused"].append(record)
-    return msgspec.json.encode(kinds, enc_hook=dict)  # mappings that cannot be changed
+    return msgspec.json.encode(kinds)
 
 
 def decode(data: bytes) -> Report:

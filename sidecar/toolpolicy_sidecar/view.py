@@ -74,7 +74,7 @@ class FailedCall(Shown, frozen=True, kw_only=True):
     error: str | None = None
     status: int
     duration_ms: float
-    queued_ms: float = 0.0
+    queued_ms: float | None = None
     upstream_ms: float | None = None
     attempts: int = 0
     retries: tuple[Reason, ...] = ()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import msgspec
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -10,7 +9,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from toolpolicy_sidecar.call_line import line
+from toolpolicy_sidecar.call_line import fields
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.telemetry.sampling import failed
@@ -26,7 +25,6 @@ class LogCodec:
 
     def encode(self, item: CallRecord) -> bytes:
         bad = failed(item.outcome)
-        fields = msgspec.to_builtins(line(item, self._pod))
         ended_ns = item.started_at_ms * 1_000_000 + round(item.duration_ms * 1_000_000)
         record = LogRecord(
             timestamp=ended_ns,
@@ -34,7 +32,7 @@ class LogCodec:
             severity_number=SeverityNumber.WARN if bad else SeverityNumber.INFO,
             severity_text="WARN" if bad else "INFO",
             body="call",
-            attributes=fields,
+            attributes=fields(item, self._pod),
             event_name=EVENT,
         )
         if item.trace_id is not None:

@@ -21,7 +21,7 @@ SUCCESS = CallRecord(
     outcome="success",
     status=200,
     started_at_ms=0,
-    duration_ms=12.3456,
+    duration_ms=12.345,
     attempts=1,
 )
 
@@ -56,7 +56,7 @@ async def test_a_call_is_a_line_without_what_is_not_there(capsys: pytest.Capture
         "outcome": "success",
         "status": 200,
         "started_at_ms": 0,
-        "duration_ms": 12.35,
+        "duration_ms": 12.345,
         "attempts": 1,
     }
 
