@@ -117,6 +117,8 @@ class McpCall(msgspec.Struct, frozen=True):
     modern: bool
     body: bytes
     """The message, decoded from its Content-Encoding."""
+    meta: bool
+    """Its params have `_meta`."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):

@@ -69,7 +69,7 @@ def _given(incoming: Incoming, header: bytes | None) -> str | None:
 def _baggage(call: ToolCall) -> dict[str, str]:
     """Of the message before that of its HTTP request, as for the trace."""
     text = ""
-    if call.mcp is not None and b'"baggage"' in call.mcp.body:
+    if call.mcp is not None and call.mcp.meta:
         text = _text_of_meta(call.mcp.body)
     text = text or call.incoming.noted.get(b"baggage", b"").decode("latin-1")
     return parsed(text) if text else {}

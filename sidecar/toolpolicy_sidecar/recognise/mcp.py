@@ -61,7 +61,8 @@ def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall |
     params = jsonrpc.call_params(message)
     found = server.tools.find(params.name) if isinstance(server.tools, McpTools) else None
     version = jsonrpc.protocol_version(params.meta) or incoming.text(b"mcp-protocol-version")
-    call = McpCall(identifier, params.name, version >= jsonrpc.MODERN, body)
+    meta = not isinstance(params.meta, UnsetType)
+    call = McpCall(identifier, params.name, version >= jsonrpc.MODERN, body, meta)
     keys = argument_keys(jsonrpc.keys(params.arguments))
     return ToolCall(incoming, server, found or server.unlisted, keys, call)
 

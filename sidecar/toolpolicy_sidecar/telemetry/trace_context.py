@@ -47,7 +47,7 @@ NOWHERE = Lineage(None)
 def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
     """What a message says of itself counts before what its HTTP request says, both before `trace_id_header`."""
     by_request = of_headers(call.incoming)
-    if call.mcp is not None and b'"traceparent"' in call.mcp.body:
+    if call.mcp is not None and call.mcp.meta:
         by_message = of_meta(call.mcp.body)
         if by_message is not None:
             link = by_request if by_request and by_request.span_id != by_message.span_id else None
