@@ -191,6 +191,7 @@ class Pipeline:
                 user=caller.user,
                 agent=caller.agent,
                 trace_id=trace_id_of(call) if trace is None else trace.trace_id,
+                own_trace=trace is not None and trace.began_here,
                 traced=trace is not None
                 and kept(result.outcome, sampled=trace.sampled, for_another=call.stands_for is not None),
                 error=progress.error,

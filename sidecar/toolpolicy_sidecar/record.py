@@ -90,6 +90,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: Annotated[str | None, Meta(description="As the call says; unproven")] = None
     agent: Annotated[str | None, Meta(description="As the call says, else the pod's agent; unproven")] = None
     trace_id: Annotated[str | None, Meta(description="32 hexadecimal digits")] = None
+    own_trace: Annotated[bool, Meta(description="The trace began here: the call came without one")] = False
     traced: Annotated[bool, Meta(description="Its spans leave, unless their queue is full")] = False
 
 

@@ -44,8 +44,9 @@ class Sessions:
         self._live: OrderedDict[tuple[str, str], _Session] = OrderedDict()
 
     def add(self, record: CallRecord, now: float) -> None:
-        """A call that is over now. Calls of the sidecar's own, and such as belong to no session, count for none."""
-        identifier = record.session or record.trace_id
+        """A call that is over now. Calls of the sidecar's own, and such as belong to no session, count for none: a
+        trace that began with the call itself says nothing of others."""
+        identifier = record.session or (None if record.own_trace else record.trace_id)
         if identifier is None or record.stands_for is not None:
             return
         self.expire(now)

@@ -85,6 +85,11 @@ class CallTrace:
         self._other: AttemptTrace | None = None
 
     @property
+    def began_here(self) -> bool:
+        """It is a trace of this call alone, as far as the sidecar knows."""
+        return self.outer is None and self.lineage.known_as is None
+
+    @property
     def span_id(self) -> str:
         """Of the call's own span. Made when it is first asked for: most calls are not kept."""
         if self._span_id is None:
@@ -131,7 +136,7 @@ class CallTrace:
             and len(body) <= CONTENT_BYTES
         ):
             content.request = body
-        headers = tuple(header for header in request.headers if header[0].lower() not in _OURS)
+        headers = tuple([header for header in request.headers if header[0].lower() not in _OURS])
         if lineage.parent is not None and lineage.parent.state:
             headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
         if lineage.in_meta and isinstance(body, bytes):

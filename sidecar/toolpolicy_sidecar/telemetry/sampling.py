@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.reasons import CallOutcome
 
-_BITS = 64
+_ALL = 2.0**64
+"""Of the ids that the lower half of a trace id can be."""
 
 
 class Sampler(NamedTuple):
@@ -23,8 +24,7 @@ class Sampler(NamedTuple):
         """`parent`: the caller's flag, None for no caller."""
         if parent is not None and self.follows:
             return parent
-        bound: int = round(self.ratio * 2**_BITS)
-        return int(trace_id[16:], 16) < bound
+        return int(trace_id[16:], 16) < self.ratio * _ALL
 
 
 def kept(outcome: CallOutcome, *, sampled: bool, for_another: bool) -> bool:

@@ -39,6 +39,11 @@ class Lineage(NamedTuple):
     in_meta: bool = False
     trace_id: str | None = None
 
+    @property
+    def known_as(self) -> str | None:
+        """The trace that the call came with; None: it came with none."""
+        return self.parent.trace_id if self.parent else self.trace_id
+
 
 NOWHERE = Lineage(None)
 """A call that nobody traces yet."""
@@ -60,8 +65,7 @@ def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
 
 def trace_id_of(call: ToolCall) -> str | None:
     """As the call says it."""
-    parent = lineage(call, None).parent
-    return parent.trace_id if parent else None
+    return lineage(call, None).known_as
 
 
 def of_headers(incoming: Incoming) -> TraceContext | None:

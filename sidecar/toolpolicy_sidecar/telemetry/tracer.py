@@ -55,7 +55,7 @@ class Tracer:
             trace_id = outer.trace_id
         else:
             parent = came_from.parent
-            trace_id = parent.trace_id if parent else came_from.trace_id or self._new_trace()
+            trace_id = came_from.known_as or self._new_trace()
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
         trace = CallTrace(came_from, trace_id, sampled=sampled, new_id=self._new_span, outer=outer)
         if self._redacted_content and call.mcp is not None:

@@ -63,4 +63,5 @@ def test_a_trace_is_a_session_where_nothing_else_is_and_fallbacks_are_no_calls_o
     sessions.add(record(stands_for="search"), 1.0)
     assert sessions.live == 0
     sessions.add(record(session=None, trace_id="4bf92f3577b34da6a3ce929d0e0e4736"), 1.0)
+    sessions.add(record(session=None, trace_id="5bf92f3577b34da6a3ce929d0e0e4736", own_trace=True), 1.0)
     assert sessions.live == 1
