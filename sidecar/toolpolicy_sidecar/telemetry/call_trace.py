@@ -15,7 +15,7 @@ from toolpolicy_sidecar.telemetry.trace_context import (
 )
 from toolpolicy_sidecar.upstream.exchange import Request
 
-_OURS = frozenset({TRACEPARENT, TRACESTATE})
+OURS = frozenset({TRACEPARENT, TRACESTATE})
 
 
 CONTENT_BYTES = 4096
@@ -55,6 +55,7 @@ class CallTrace:
         "_current",
         "_new_id",
         "_other",
+        "_replaces",
         "_span_id",
         "attempts",
         "content",
@@ -72,10 +73,11 @@ class CallTrace:
         *,
         sampled: bool,
         new_id: Callable[[], str],
+        replaces: bool = True,
         outer: "CallTrace | None" = None,
     ) -> None:
-        """`new_id` makes span ids."""
-        self.outer = outer
+        """`new_id` makes span ids. `replaces`: the call has headers in whose place ours are sent."""
+        self.outer, self._replaces = outer, replaces
         self.content: Content | None = None
         self.lineage, self.trace_id, self.sampled, self._new_id = lineage, trace_id, sampled, new_id
         self._span_id: str | None = None
@@ -136,7 +138,9 @@ class CallTrace:
             and len(body) <= CONTENT_BYTES
         ):
             content.request = body
-        headers = tuple([header for header in request.headers if header[0].lower() not in _OURS])
+        headers = request.headers
+        if self._replaces:
+            headers = tuple([header for header in headers if header[0].lower() not in OURS])
         if lineage.parent is not None and lineage.parent.state:
             headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
         if lineage.in_meta and isinstance(body, bytes):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
+from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, OURS, CallTrace, Content
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler, failed
 from toolpolicy_sidecar.telemetry.trace_context import TraceContext, lineage
@@ -57,7 +57,10 @@ class Tracer:
             parent = came_from.parent
             trace_id = came_from.known_as or self._new_trace()
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
-        trace = CallTrace(came_from, trace_id, sampled=sampled, new_id=self._new_span, outer=outer)
+        replaces = not OURS.isdisjoint(call.incoming.noted)
+        trace = CallTrace(
+            came_from, trace_id, sampled=sampled, new_id=self._new_span, replaces=replaces, outer=outer
+        )
         if self._redacted_content and call.mcp is not None:
             tool = call.tool
             trace.content = Content(
