@@ -4,6 +4,8 @@ import gc
 import resource
 import sys
 
+from toolpolicy_sidecar.unneeded import unneeded
+
 
 def run(argv: list[str]) -> int:
     """Until TERM. Exit 0 after TERM, 2 when the command line or the policies are wrong."""
@@ -19,7 +21,9 @@ def run(argv: list[str]) -> int:
         # Policies are compiled on another core while this one loads the rest.
         compiling = Compiling(files.content(settings.policies)) if settings.policies else None
 
-        import asyncio  # noqa: PLC0415 -- see above
+        with unneeded("typing_extensions"):
+            import msgspec  # noqa: F401, PLC0415 -- see above
+        import asyncio  # noqa: PLC0415 -- the same
 
         import uvloop  # noqa: PLC0415 -- the same
 
