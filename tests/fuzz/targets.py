@@ -56,10 +56,9 @@ def absolute_form(data: bytes) -> None:
         assert not set(found.target) & set(" \r\n\0#")
         other = urlsplit(raw)
         assert other.username is None
-        port = other.port or {"http": 80, "https": 443}[other.scheme]
-        assert found.origin == Origin(
-            other.scheme, destination.canonical_host(other.hostname or "") or "", port
-        )
+        scheme = {"ws": "http", "wss": "https"}.get(other.scheme, other.scheme)
+        port = other.port or {"http": 80, "https": 443}[scheme]
+        assert found.origin == Origin(scheme, destination.canonical_host(other.hostname or "") or "", port)
         assert destination.canonical_host(found.origin.host) == found.origin.host
     authority = destination.of_authority_form(raw)
     if not isinstance(authority, Problem):
@@ -244,6 +243,7 @@ TARGETS = {
         (
             b"http://",
             b"HTTPS://",
+            b"ws://",
             b"a",
             b".",
             b"@",

@@ -22,11 +22,11 @@ class HttpReply:
         "_chunked",
         "_connection",
         "_head_only",
-        "_old",
         "_transport",
         "finished",
         "handed_over",
         "keep_alive",
+        "old",
         "sent_bytes",
         "started",
         "waited_s",
@@ -35,7 +35,7 @@ class HttpReply:
 
     def __init__(self, connection: "Connection", *, head_only: bool, old: bool, keep_alive: bool) -> None:
         self._connection, self._transport = connection, connection.transport
-        self._head_only, self._old = head_only, old
+        self._head_only, self.old = head_only, old
         self.keep_alive = keep_alive and not old
         self._chunked = False
         self.started = self.finished = self.handed_over = False
@@ -65,7 +65,7 @@ class HttpReply:
         """`length` None: chunked, or for an old client to the end of the connection."""
         self.started = True
         bodiless = self._head_only or status in {204, 304}
-        self._chunked = length is None and not bodiless and not self._old
+        self._chunked = length is None and not bodiless and not self.old
         self._transport.write(self._head(status, reason, headers, length, chunked=self._chunked))
 
     async def write(self, piece: bytes | bytearray | memoryview) -> None:
@@ -107,6 +107,15 @@ class HttpReply:
         self.started = self.finished = self.handed_over = True
         self.keep_alive = False
         return self._transport
+
+    def switch(self, headers: Iterable[Header]) -> asyncio.Transport:
+        """To a WebSocket, as `hand_over`. Raises ConnectionError."""
+        if self._transport.is_closing():
+            raise ConnectionResetError("the agent hung up")
+        lines = [b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: websocket"]
+        lines += [b"%b: %b" % header for header in headers]
+        self._transport.write(b"\r\n".join((*lines, b"\r\n")))
+        return self.hand_over()
 
     def go_on(self) -> None:
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
