@@ -102,15 +102,16 @@ class End(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """The other side may still have much to say."""
+        """The other side may still have much to say; with TLS this one hears nothing more."""
         self._tunnel.moved()
         self.ended = True
         other = self.other
+        halves = cast("asyncio.Transport", self.transport).can_write_eof()
         if other.transport is None:
-            return True
+            return halves
         if other.gone:
             return False
-        if not other.ended and cast("asyncio.Transport", self.transport).can_write_eof():
+        if halves and not other.ended:
             return _end(other.transport)
         other.transport.close()
         return False

@@ -15,6 +15,7 @@ from tests.unit.datapath.loopback import (
     breaker,
     by_hand,
     redaction,
+    retry,
     rules,
     until,
     world,
@@ -318,6 +319,28 @@ async def test_a_policy_that_is_not_enforced_refuses_nothing(
     await until(lambda: w.recorded.passed)
 
 
+async def test_a_shadow_has_nothing_to_say_of_one_that_may_pass(w: World, s: Sockets) -> None:
+    w.install(upgrade="Tunnel", port=s.port, mode="Shadow", redaction=redaction(on_unscannable="Pass"))
+    async with talking(w) as socket:
+        assert await says(socket, "hello") == "HELLO"
+        call = await w.recorded_call()
+        assert (call.shadow, call.outcome, call.error) == ((), "success", None)
+    await until(lambda: w.recorded.passed)
+
+
+async def test_redaction_leaves_what_the_handshake_is_read_by(w: World, s: Sockets) -> None:
+    encoded = snapshot.Pattern("encoded", "[A-Za-z0-9+/]{5,}=+", "[any]")
+    redacts = snapshot.Redaction(patterns=(encoded,), headers=("*",), on_unscannable="Pass")
+    w.install(upgrade="Tunnel", port=s.port, redaction=redacts)
+    agent = await w.agent()
+    await agent.send("GET", PLACE, None, [*ASKING, ("X-Note", "c2VjcmV0cw==")])
+    head = await agent.head()
+    assert (head.status, head.header("Sec-WebSocket-Accept")) == (101, ACCEPT)
+    assert s.asked[0].headers["X-Note"] == "[any]"
+    agent.close()
+    await until(lambda: w.recorded.passed)
+
+
 async def test_what_is_redacted_is_not_tunnelled(w: World, s: Sockets) -> None:
     exempt = snapshot.Tool("live", "api", snapshot.HttpMatch("/live"), rules(), snapshot.Redaction())
     w.install(upgrade="Tunnel", port=s.port, redaction=redaction(), more=(exempt,))
@@ -379,21 +402,30 @@ async def test_the_circuit_learns_from_handshakes(w: World, s: Sockets) -> None:
     assert [transition.after for transition in w.recorded.transitions] == ["Open", "HalfOpen", "Closed"]
 
 
+async def test_a_handshake_that_fails_is_not_tried_again_and_nothing_stands_in_for_it(w: World) -> None:
+    async def fails(exchange: Exchange) -> None:
+        await exchange.answer(500, b"not now")
+
+    w.tool.script = fails
+    static = snapshot.StaticFallback("instead")
+    w.install(upgrade="Tunnel", tool_rules=rules(fallback=static, retry=retry()))
+    agent = await w.agent()
+    answer = await agent.request("GET", PLACE, None, ASKING)
+    assert (answer.status, answer.body) == (500, b"not now")
+    call = await w.recorded_call()
+    assert (call.attempts, call.fallback) == (1, None)
+
+
 async def test_an_open_circuit_refuses(w: World) -> None:
     async def fails(exchange: Exchange) -> None:
         await exchange.answer(500, b"")
 
     w.tool.script = fails
-    static = snapshot.StaticFallback("instead")  # an answer cannot stand in for a WebSocket
-    retried = rules(
-        breaker=breaker(1), fallback=static, retry=snapshot.Retry(3, 1, 1, ("ServerError",), idempotent=True)
-    )
-    w.install(upgrade="Tunnel", tool_rules=retried)
+    w.install(upgrade="Tunnel", tool_rules=rules(breaker=breaker(1)))
     agent = await w.agent()
     assert (await agent.request("GET", PLACE, None, ASKING)).status == 500
     assert await refusal(w) == (503, "CircuitOpen")
     assert len(w.tool.seen) == 1
-    assert [call.fallback for call in w.recorded.calls] == [None, None]
 
 
 async def test_the_deadline_is_for_the_handshake_alone(w: World, s: Sockets) -> None:

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from tests.unit.datapath.loopback import Agent, until
+from tests.unit.datapath.loopback import Agent, Exchange, until
 from tests.unit.datapath.web_sockets import LARGE_BYTES, Sockets, sockets
 from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, trusting
 
@@ -19,6 +19,10 @@ ASKING = [
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ("Sec-WebSocket-Version", "13"),
 ]
+AGREES = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 
 class Rig(NamedTuple):
@@ -141,6 +145,39 @@ async def test_inside_of_a_tunnel_without_tls(p: Proxied) -> None:
         await until(lambda: p.w.recorded.passed)
         assert [passed.via for passed in p.w.recorded.passed] == ["WebSocket"]
         await until(lambda: not p.forward._http.open)
+
+
+@pytest.mark.parametrize("by", ["reverse", "forward"])
+async def test_the_end_of_a_side_with_tls(p: Proxied, by: str, caplog: pytest.LogCaptureFixture) -> None:
+    """TLS knows no half-closed connections: the end of one side is the end of both."""
+
+    async def leaves(exchange: Exchange) -> None:
+        await exchange.raw(AGREES + b"bye")
+        exchange._writer.close()
+
+    tool = p.w.tool
+    await tool.stop()
+    tool.tls, tool.script = WORLD_CA.context("localhost"), leaves
+    await tool.start()
+    p.w.pool.tls.default = trusting(WORLD_CA.certificate)
+    p.forward.interception.authority = SIDECAR_CA
+    p.w.install(scheme="https", host="localhost", upgrade="Tunnel")
+    where = f"localhost:{tool.port}"
+    if by == "reverse":
+        agent, target = await p.w.agent(), "/api/live"
+    else:
+        agent, target = await p.agent(), "/base/live"
+        await agent.send("CONNECT", where, None, [("Host", where)])
+        assert (await agent.head()).status == 200
+        await agent.writer.start_tls(trusting(SIDECAR_CA.certificate), server_hostname="localhost")
+    await agent.send("GET", target, None, [("Host", where), *ASKING])
+    assert (await agent.head()).status == 101
+    assert await agent.reader.read() == b"bye"
+    agent.close()
+    await until(lambda: p.w.recorded.passed)
+    assert p.w.recorded.passed[0].error is None
+    await until(lambda: not p.forward._http.open)
+    assert not caplog.records
 
 
 async def test_to_a_host_that_no_policy_names(p: Proxied) -> None:
