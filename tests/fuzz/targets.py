@@ -8,11 +8,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import h11
 
+from tests.fuzz import listening
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.destination import Destination
 from toolpolicy_sidecar.mcp import jsonrpc, sse
@@ -31,6 +32,8 @@ LIMIT_BYTES = 4096
 class Target(NamedTuple):
     run: Callable[[bytes], None]
     tokens: tuple[bytes, ...]
+    seeds: tuple[bytes, ...] = ()
+    """Whole inputs to begin with."""
 
 
 def request_target(data: bytes) -> None:
@@ -99,6 +102,17 @@ def response(data: bytes) -> None:
     )
 
 
+def switched(data: bytes) -> None:
+    """To whom a WebSocket was asked of: it agrees, and what it says then goes to who asked; or as any answer."""
+    whole = _LOOP.run_until_complete(_answer([data], asks=True))
+    step = 1 + len(data) % 7
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+    assert _LOOP.run_until_complete(_answer(pieces, asks=True)) == whole
+    if isinstance(whole, _Switched):
+        assert whole.status == 101
+        assert data.endswith(b"\r\n" + whole.said)
+
+
 def message(data: bytes) -> None:
     """What goes on to the server says the same to those who take the first of two members and the last."""
     try:
@@ -148,9 +162,13 @@ class _Wire(asyncio.Transport):
         super().__init__()
         self.data = bytearray()
         self.closed = False
+        self.protocol: asyncio.Protocol | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.data += data
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = cast("asyncio.Protocol", protocol)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -171,17 +189,36 @@ async def _begun(wire: _Wire, request: Request) -> None:
     connection.begin(request).cancel()
 
 
-async def _answer(pieces: list[bytes]) -> object:
-    connection, wire = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire()
+class _Switched(NamedTuple):
+    status: int
+    said: bytes
+
+
+class _Other(asyncio.Protocol):
+    """Has a connection after a 101."""
+
+    def __init__(self) -> None:
+        self.said = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.said += data
+
+
+async def _answer(pieces: list[bytes], *, asks: bool = False) -> object:
+    """`asks`: for a WebSocket."""
+    connection, wire, other = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire(), _Other()
+    wire.protocol = connection
     connection.connection_made(wire)
-    asking = connection.begin(Request(ORIGIN, "GET", "/", ()))
+    asking = connection.begin(Request(ORIGIN, "GET", "/", (), switch_to=other if asks else None))
     for piece in pieces:
-        if wire.closed or connection._complete:
+        if wire.closed or (connection._complete and wire.protocol is connection):
             break
-        connection.data_received(piece)
-    connection.connection_lost(None)
+        wire.protocol.data_received(piece)
+    wire.protocol.connection_lost(None)
     try:
         got = await asking
+        if wire.protocol is other:
+            return _Switched(got.status, other.said)
         return got.status, got.headers, await got.body(2**20)
     except UpstreamFailure:
         return "failed"
@@ -217,6 +254,7 @@ _HEAD = (
     b": ",
 )
 TARGETS = {
+    "requests": Target(listening.requests, listening.TOKENS, listening.SEEDS),
     "request_target": Target(
         request_target,
         (
@@ -300,6 +338,23 @@ TARGETS = {
             b"X: y\r\n",
             b";a=b",
         ),
+    ),
+    "switched": Target(
+        switched,
+        (
+            b"HTTP/1.1 101 S\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 403 F\r\n",
+            b"Upgrade: websocket\r\n",
+            b"Connection: upgrade\r\n",
+            b"Content-Length: 3\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"X: y\r\n",
+            b"\r\n",
+            b"abc",
+            b"\r",
+        ),
+        (b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nabc",),
     ),
     "message": Target(
         message,
