@@ -162,7 +162,7 @@ class _Wire(asyncio.Transport):
         super().__init__()
         self.data = bytearray()
         self.closed = False
-        self.protocol: asyncio.Protocol | None = None
+        self.protocol = asyncio.Protocol()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.data += data
@@ -207,11 +207,11 @@ class _Other(asyncio.Protocol):
 async def _answer(pieces: list[bytes], *, asks: bool = False) -> object:
     """`asks`: for a WebSocket."""
     connection, wire, other = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire(), _Other()
-    wire.protocol = connection
+    wire.set_protocol(connection)
     connection.connection_made(wire)
     asking = connection.begin(Request(ORIGIN, "GET", "/", (), switch_to=other if asks else None))
     for piece in pieces:
-        if wire.closed or (connection._complete and wire.protocol is connection):
+        if wire.closed or (connection._complete and wire.protocol is not other):
             break
         wire.protocol.data_received(piece)
     wire.protocol.connection_lost(None)
