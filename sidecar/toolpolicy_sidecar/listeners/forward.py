@@ -77,7 +77,6 @@ class ForwardListener(HttpListener):
         """Raises Stopped."""
         inside = asked.connection.inside
         if asked.method == "CONNECT":
-            asked.reply.close_after()
             if inside is not None:
                 raise Stopped(Problem(Reason.MalformedRequest, "there is no tunnel inside of a tunnel"))
             await self._connect(asked, runtime)

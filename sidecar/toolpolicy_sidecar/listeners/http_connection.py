@@ -234,6 +234,7 @@ class Connection(BackPressure):
         if asked.method == "CONNECT" or asked.upgrades:
             self._deaf = self._handed = True
             self._early = rest
+            asked.reply.close_after()
             self.transport.pause_reading()
             return
         self._parser = httptools.HttpRequestParser(self)

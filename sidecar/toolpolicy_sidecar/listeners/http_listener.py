@@ -88,8 +88,6 @@ class HttpListener(ABC):
         if asked.problem is not None:
             asked.reply.close_after()
             raise Stopped(asked.problem)
-        if asked.upgrades:  # nothing that follows it is read as a request
-            asked.reply.close_after()
         await self._route(asked, runtime)
 
     def _before_any_policy(self) -> Runtime:

@@ -250,7 +250,6 @@ async def test_no_way_to_ask(
     agent = await w.agent()
     answer = await agent.request(method, "/api/live", body, headers)
     assert (answer.status, answer.json["reason"]) == (400, "MalformedRequest")
-    assert await agent.reader.read() == b""
     assert not w.tool.seen
     assert len(w.recorded.calls) == 1
 
@@ -266,9 +265,9 @@ async def test_the_first_of_two_cannot_take_what_follows_the_second(w: World) ->
     """The parser stops after the second head. The first one did not ask in a way that would have stopped it."""
     agent = await w.agent()
     await agent.raw(_request(ASKING[1:]) + _request(ASKING) + EVIL)
-    assert (await agent.answer()).status == 400
+    assert [(await agent.answer()).status for _ in range(2)] == [400, 200]
     assert await agent.reader.read() == b""
-    assert not w.tool.seen
+    assert [seen.target for seen in w.tool.seen] == ["/base/v1/tickets/7"]
 
 
 @pytest.mark.parametrize(
