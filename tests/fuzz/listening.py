@@ -231,12 +231,12 @@ def _are_answers(data: bytes, methods: list[str], *, cut: bool) -> None:
 
 def _strictly(raw: bytes) -> list[Sent]:
     """The requests that a server of other hands reads. It may not know what llhttp forgives: empty lines before a
-    request, and more than one space after its method."""
+    request, and more than one space between the words of its first line."""
     read: list[Sent] = []
     with suppress(h11.RemoteProtocolError):
         while raw:
             reader = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
-            reader.receive_data(_SPACES.sub(rb"\1 ", raw.lstrip(b"\r\n"), count=1))
+            reader.receive_data(_SPACES.sub(rb"\1 \2 ", raw.lstrip(b"\r\n"), count=1))
             request, body = reader.next_event(), b""
             if not isinstance(request, h11.Request):
                 break
@@ -251,7 +251,7 @@ def _strictly(raw: bytes) -> list[Sent]:
 
 
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
-_SPACES = re.compile(rb"^([A-Z-]+) +")
+_SPACES = re.compile(rb"^([A-Z-]+) +([!-~]+) +")
 _UNLISTED = snapshot.Rules(timeouts=snapshot.Timeouts(60_000, 60_000, 60_000))
 _API = snapshot.Server("api", "HTTP", "http://127.0.0.1:1/base", _UNLISTED, upgrade="Tunnel")
 _POLICY = snapshot.Policy("ns", "p", "u", 1, "2026-01-01T00:00:00Z", snapshot.Selector(), (_API,))
