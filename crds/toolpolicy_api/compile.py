@@ -45,6 +45,7 @@ def compile_policy(policy: written.ToolPolicy) -> compiled.Policy:
                 concurrency=effective_concurrency(server.concurrency, None),
                 timeout_header=server.timeout_header or compiled.TIMEOUT_HEADER,
                 tls=_tls(server.tls),
+                upgrade=server.upgrade,
             )
             for server in spec.servers
         ),

@@ -11,12 +11,16 @@ FRAMING = (
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-version",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
 )
-"""By these a message is read and sent on (RFC 9110, 9112): changed, it would be another message."""
+"""By these a message is read and sent on (RFC 9110, 9112, 6455): changed, it would be another message."""
 
 MCP_PREFIX = "mcp-"
 """The protocol's own; those that mirror arguments are redacted with the arguments."""

@@ -229,7 +229,7 @@ class ServerTls(Frozen, frozen=True):
 
 class Server(Frozen, frozen=True):
     """`unlisted` holds the rules for calls that no tool of the policy matches; `concurrency` is for all calls.
-    `timeout_header`: where it is told the milliseconds that are left."""
+    `timeout_header`: where it is told the milliseconds that are left. `upgrade`: Tunnel lets WebSockets pass."""
 
     name: str
     protocol: Literal["MCP", "HTTP"]
@@ -238,6 +238,7 @@ class Server(Frozen, frozen=True):
     concurrency: Concurrency | None = None
     timeout_header: str = TIMEOUT_HEADER
     tls: ServerTls | None = None
+    upgrade: Literal["Refuse", "Tunnel"] = "Refuse"
 
 
 class Requirement(Frozen, frozen=True):

@@ -74,7 +74,8 @@ class Attempts:
         """`total`: over all attempts."""
         self._call, self._relay, self._reply, self._progress = call, relay, reply, progress
         self._means, self._clock, self._total = means, means.clock, total
-        self._retry = call.tool.rules.retry
+        # An agent that wants a WebSocket knows how to ask again; whatever is open has one connection.
+        self._retry = call.tool.rules.retry if call.incoming.upgrade is None else None
         self._keyed = self._resendable = False
         self._live = Live(None, 0.0, call.mcp)
         self._second: SecondAttempt | None = None

@@ -1,5 +1,6 @@
 """One request of an agent, as it came and as it was recognised; and the agent's side of the connection."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 from functools import lru_cache
@@ -84,6 +85,26 @@ class Reply(Protocol):
     def abort(self) -> None: ...
 
 
+class Upgrade(Protocol):
+    """An agent that wants a WebSocket in the place of an answer."""
+
+    problem: Problem | None
+    """Why this is no way to ask for one."""
+    accept: bytes
+    """What a server says that agrees (RFC 6455, 4.2.2)."""
+    far: asyncio.Protocol
+    """Has the server's connection then."""
+    opened: bool
+
+    def open(self, headers: Iterable[Header]) -> None:
+        """Tells the agent that the server agrees, and joins the two. Raises ConnectionError."""
+        ...
+
+    async def closed(self) -> None:
+        """Once it is open: until neither side has anything to say."""
+        ...
+
+
 class Incoming(msgspec.Struct, frozen=True):
     """A request whose head was read. `path` is what follows `/<server>`, canonical; `query` None: no `?`."""
 
@@ -101,6 +122,7 @@ class Incoming(msgspec.Struct, frozen=True):
     arrived_ms: int
     addressed: bool = False
     """The agent wrote the server's own address: redirects stay as they are."""
+    upgrade: Upgrade | None = None
 
     def text(self, name: bytes) -> str:
         """One of NOTED, "" when it is missing; values that are given apart, as one list."""

@@ -8,12 +8,14 @@ from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.upstream.origin import Origin
 
-_ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"(https?|wss?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+)(?::([0-9]{0,5}))?")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*\.?")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
 _TARGET = re.compile(r"[!-~]*")
 _PORTS = {"http": 80, "https": 443}
+_SCHEMES = {"ws": "http", "wss": "https"}
+"""Of a WebSocket: it begins as HTTP, at the same place (RFC 6455, 3). aiohttp writes it into the request line."""
 HOST_CHARACTERS = 253
 
 
@@ -30,7 +32,8 @@ def of_absolute_form(raw: str) -> Destination | Problem:
     if match is None or not _TARGET.fullmatch(match[3]):
         text = "the request target must be an absolute http or https URL, such as http://host:port/path"
         return Problem(Reason.MalformedRequest, text)
-    scheme = match[1].lower()
+    written = match[1].lower()
+    scheme = _SCHEMES.get(written, written)
     found = authority(match[2], _PORTS[scheme])
     if found is None:
         return Problem(Reason.MalformedRequest, "the URL in the request line has no valid host and port")

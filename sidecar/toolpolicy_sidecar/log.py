@@ -122,7 +122,8 @@ class LogRecorder:
             "sent_bytes": record.sent_bytes,
             "received_bytes": record.received_bytes,
         }
-        _calls.info("egress", extra=fields | ({"error": record.error} if record.error else {}))
+        more = {"server": record.server, "error": record.error}
+        _calls.info("egress", extra=fields | {name: value for name, value in more.items() if value})
 
     def transition(self, transition: Transition) -> None:
         level = logging.WARNING if transition.after in {"Open", "Disabled"} else logging.INFO

@@ -130,7 +130,7 @@ class Metrics:
         )
         self._egress = Counter(
             "toolpolicy_egress_total",
-            "What passed untouched to hosts that no policy names.",
+            "What passed unread, once it is over: to hosts that no policy names, and in WebSockets to its servers.",
             ["via"],
             registry=self.registry,
         )

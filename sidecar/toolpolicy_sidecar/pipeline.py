@@ -10,7 +10,7 @@ from math import ceil
 from toolpolicy_sidecar import classify, deadline, render
 from toolpolicy_sidecar.admission import Admission
 from toolpolicy_sidecar.attempts import Attempts, Means
-from toolpolicy_sidecar.call import Passing, Reply, ToolCall
+from toolpolicy_sidecar.call import Passing, Reply, ToolCall, Upgrade
 from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.fallback.choice import Fallbacks
@@ -23,6 +23,7 @@ from toolpolicy_sidecar.record import CallRecord, Recorder, RefusedRequest
 from toolpolicy_sidecar.relay import passing as passing_relay
 from toolpolicy_sidecar.relay.http import HttpRelay
 from toolpolicy_sidecar.relay.mcp import McpRelay
+from toolpolicy_sidecar.relay.upgrade import UpgradeRelay
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
 from toolpolicy_sidecar.runtime import Limits
@@ -73,11 +74,13 @@ class Pipeline:
             reply = progress.sampled = Sampled(reply)
         if self._tracer is not None:
             progress.trace = self._tracer.begin(call)
-        relay = (
-            HttpRelay(call, reply, progress, self._limits.body_bytes)
-            if call.mcp is None
-            else McpRelay(call, call.mcp, reply, progress, self._limits.body_bytes)
-        )
+        relay: HttpRelay | McpRelay
+        if call.mcp is not None:
+            relay = McpRelay(call, call.mcp, reply, progress, self._limits.body_bytes)
+        elif call.incoming.upgrade is None:
+            relay = HttpRelay(call, reply, progress, self._limits.body_bytes)
+        else:
+            relay = UpgradeRelay(call, call.incoming.upgrade, reply, progress, self._limits.body_bytes)
         try:
             problem = await self._tried(call, relay, reply, progress)
             if problem is not None:
@@ -96,7 +99,8 @@ class Pipeline:
             progress.failed(problem)
             await relay.answer(render.of_call(call, problem))
         finally:
-            self._record(call, reply, progress)
+            if not progress.recorded:
+                self._record(call, reply, progress)
             if preview is not None and self._previews is not None and progress.sampled is not None:
                 about = partial(Previewed, call.server.policy, call.server.name, call.tool.name)
                 self._previews.look(preview, progress.sampled, about)
@@ -130,7 +134,10 @@ class Pipeline:
                     refused = decide(call, self._clock.monotonic())  # it may be switched off by now
                 if refused is None:
                     attempts = Attempts(call, relay, reply, progress, self._means, total=total)
-                    return await attempts.answered(request)
+                    problem = await attempts.answered(request)
+                    if call.incoming.upgrade is not None:
+                        await self._while_open(call, call.incoming.upgrade, reply, progress)
+                    return problem
             except Stopped as stopped:
                 refused = stopped.problem
             finally:
@@ -142,14 +149,23 @@ class Pipeline:
         self, call: ToolCall, relay: HttpRelay | McpRelay, reply: Reply, progress: Progress
     ) -> Problem | None:
         try:
-            return await Untouched(call, relay, reply, progress, self._means).answered(
-                self._limits.body_bytes
-            )
+            untouched = Untouched(call, relay, reply, progress, self._means)
+            problem = await untouched.answered(self._limits.body_bytes)
         except Stopped as stopped:
-            progress.failed(stopped.problem)
-            return stopped.problem
+            problem = stopped.problem
+            progress.failed(problem)
+        if call.incoming.upgrade is not None:
+            await self._while_open(call, call.incoming.upgrade, reply, progress)
+        return problem
+
+    async def _while_open(self, call: ToolCall, upgrade: Upgrade, reply: Reply, progress: Progress) -> None:
+        """A WebSocket is a call until its server has agreed; it keeps its slots for as long as it is open."""
+        if upgrade.opened:
+            self._record(call, reply, progress)
+            await upgrade.closed()
 
     def _record(self, call: ToolCall, reply: Reply, progress: Progress) -> None:
+        progress.recorded = True
         now = self._clock.monotonic()
         incoming, result = call.incoming, progress.result
         # Rounded up: no part of a call outlasts it.

@@ -35,6 +35,7 @@ class Progress(msgspec.Struct):
     shadow_redacted_response: Mapping[str, int] = NO_HITS
     trace: CallTrace | None = None
     sampled: Sampled | None = None
+    recorded: bool = False
 
     def failed(self, problem: Problem, *, agent_waited_for: bool = False) -> None:
         if not problem.answered:

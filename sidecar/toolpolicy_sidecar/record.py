@@ -113,9 +113,10 @@ class RedactedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EgressRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What passed untouched to a host that no policy names."""
+    """What passed unread: to a host that no policy names, or in a WebSocket to a policy's server, whose handshake is a
+    call of its own."""
 
-    via: Literal["Request", "Tunnel"]
+    via: Literal["Request", "Tunnel", "WebSocket"]
     destination: str
     """host:port: a log field, never a label."""
     status: int
@@ -125,6 +126,8 @@ class EgressRecord(msgspec.Struct, frozen=True, kw_only=True):
     received_bytes: int
     error: str | None = None
     """How a tunnel ended, unless one side closed it."""
+    server: str | None = None
+    """Of a WebSocket, the policy's name for its server."""
 
 
 class Recorder(Protocol):

@@ -17,6 +17,19 @@ def method_listed(call: ToolCall, _now: float) -> Problem | None:
     return Problem(Reason.MethodNotListed, text, allow=call.allow)
 
 
+def upgrade_let_through(call: ToolCall, _now: float) -> Problem | None:
+    if call.incoming.upgrade is None:
+        return None
+    if not call.server.tunnels_upgrades:
+        text = "no limit and no redaction would apply to what is said in a WebSocket"
+        return Problem(Reason.UpgradeRefused, f"{text} (servers[].upgrade)")
+    redactor = call.tool.redactor
+    if redactor is not None and redactor.on_unscannable == "Refuse":
+        text = "no redaction would apply to what is said in a WebSocket, and what cannot be read is refused"
+        return Problem(Reason.UpgradeRefused, f"{text} (redaction.onUnscannable)")
+    return None
+
+
 def switched_on_by_policy(call: ToolCall, _now: float) -> Problem | None:
     if call.tool.circuit.switched_on:
         return None
@@ -39,6 +52,7 @@ def not_throttled(call: ToolCall, now: float) -> Problem | None:
 
 RULES: tuple[Rule, ...] = (
     method_listed,
+    upgrade_let_through,
     switched_on_by_policy,
     not_switched_off_by_hand,
     not_throttled,

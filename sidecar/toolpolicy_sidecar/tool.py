@@ -76,6 +76,12 @@ class ToolState:
         self.connect_s = timeouts.connect_ms / 1000
         self.idle_s = None if timeouts.idle_ms is None else timeouts.idle_ms / 1000
 
+    def without_fallback(self) -> "ToolState":
+        """The same tool, for calls in whose place no answer can stand."""
+        tool = copy(self)
+        tool.fallback, tool.keeps_answers = None, False
+        return tool
+
     def within(self, total_s: float) -> "ToolState":
         """The same tool, with no more time than this for a call."""
         tool = copy(self)
@@ -172,6 +178,7 @@ class ServerState:
         "slots",
         "timeout_header",
         "tools",
+        "tunnels_upgrades",
         "unlisted",
     )
 
@@ -190,6 +197,7 @@ class ServerState:
     ) -> None:
         self.retry_budget, self.preview = retry_budget, preview
         self.timeout_header = server.timeout_header.encode()
+        self.tunnels_upgrades = server.upgrade == "Tunnel"
         self.name, self.protocol, self.place, self.slots = server.name, server.protocol, place, slots
         self.schemas = schemas
         self.unlisted, self.tools, self.policy = unlisted, tools, policy

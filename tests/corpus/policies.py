@@ -225,6 +225,39 @@ BAD = [
         "spec.defaults.retry.idempotencyKeyHeader",
         None,
     ),
+    Bad(
+        "a WebSocket of an MCP server",
+        put("servers.0.upgrade", "Tunnel"),
+        "spec.servers[0].upgrade",
+        "upgrade: Tunnel is for HTTP servers",
+    ),
+    Bad(
+        "a WebSocket over pipes",
+        put("servers.0", {"name": "kb", "protocol": "MCP", "stdio": {}, "upgrade": "Tunnel"}),
+        "spec.servers[0].upgrade",
+        "upgrade: Tunnel is for HTTP servers",
+    ),
+    Bad(
+        "an unknown upgrade",
+        put("servers.1.upgrade", "Inspect"),
+        "spec.servers[1].upgrade",
+        "spec.servers[1].upgrade",
+    ),
+    Bad(
+        "a WebSocket that redaction forbids",
+        put("servers.1.upgrade", "Tunnel"),
+        "spec.servers[1].upgrade",
+        None,
+    ),
+    Bad(
+        "a WebSocket that redaction forbids, where a tool of another server is exempt",
+        together(
+            put("servers.1.upgrade", "Tunnel"),
+            put("redaction", {"detectors": ["Email"], "exempt": ["search"]}),
+        ),
+        "spec.servers[1].upgrade",
+        None,
+    ),
     Bad("url with impossible port", put("servers.0.url", "http://kb:99999/"), "spec.servers[0].url", None),
     Bad(
         "server name with capitals",

@@ -136,6 +136,11 @@ def _codings() -> Iterator[Case]:
         yield Case(f"coding {value!r}", _coding(b"Transfer-Encoding: " + value), _one(b"abc"), maybe=True)
     yield Case("identity", POST + b"Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc")
     yield Case("two codings", _coding(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity"))
+    for value in (b"identity", b"gzip", b"chunke", b"x"):
+        yield Case(
+            f"{value.decode()}, and chunked apart",
+            _coding(b"Transfer-Encoding: %b\r\nTransfer-Encoding: chunked" % value),
+        )
     yield Case("chunked twice", _coding(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"))
     yield Case("space before the colon", _coding(b"Transfer-Encoding : chunked"))
     yield Case(

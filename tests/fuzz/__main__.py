@@ -22,9 +22,11 @@ def one(name: str, options: list[str]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".dict", delete=False) as words:
         for token in TARGETS[name].tokens:
             words.write('"' + "".join(f"\\x{byte:02x}" for byte in token) + '"\n')
-    atheris.Setup(
-        [sys.argv[0], f"-dict={words.name}", "-timeout=5", "-rss_limit_mb=2048", *options], TARGETS[name].run
-    )
+    folder = Path(tempfile.mkdtemp())
+    for number, seed in enumerate(TARGETS[name].seeds):
+        (folder / str(number)).write_bytes(seed)
+    told = [f"-dict={words.name}", "-timeout=5", "-rss_limit_mb=2048", *options, str(folder)]
+    atheris.Setup([sys.argv[0], *told], TARGETS[name].run)
     atheris.Fuzz()
 
 

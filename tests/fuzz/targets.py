@@ -8,11 +8,12 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import h11
 
+from tests.fuzz import listening
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.destination import Destination
 from toolpolicy_sidecar.mcp import jsonrpc, sse
@@ -31,6 +32,8 @@ LIMIT_BYTES = 4096
 class Target(NamedTuple):
     run: Callable[[bytes], None]
     tokens: tuple[bytes, ...]
+    seeds: tuple[bytes, ...] = ()
+    """Whole inputs to begin with."""
 
 
 def request_target(data: bytes) -> None:
@@ -56,10 +59,9 @@ def absolute_form(data: bytes) -> None:
         assert not set(found.target) & set(" \r\n\0#")
         other = urlsplit(raw)
         assert other.username is None
-        port = other.port or {"http": 80, "https": 443}[other.scheme]
-        assert found.origin == Origin(
-            other.scheme, destination.canonical_host(other.hostname or "") or "", port
-        )
+        scheme = {"ws": "http", "wss": "https"}.get(other.scheme, other.scheme)
+        port = other.port or {"http": 80, "https": 443}[scheme]
+        assert found.origin == Origin(scheme, destination.canonical_host(other.hostname or "") or "", port)
         assert destination.canonical_host(found.origin.host) == found.origin.host
     authority = destination.of_authority_form(raw)
     if not isinstance(authority, Problem):
@@ -98,6 +100,17 @@ def response(data: bytes) -> None:
     assert (
         _LOOP.run_until_complete(_answer([data[at : at + step] for at in range(0, len(data), step)])) == whole
     )
+
+
+def switched(data: bytes) -> None:
+    """To whom a WebSocket was asked of: it agrees, and what it says then goes to who asked; or as any answer."""
+    whole = _LOOP.run_until_complete(_answer([data], asks=True))
+    step = 1 + len(data) % 7
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+    assert _LOOP.run_until_complete(_answer(pieces, asks=True)) == whole
+    if isinstance(whole, _Switched):
+        assert whole.status == 101
+        assert data.endswith(b"\r\n" + whole.said)
 
 
 def message(data: bytes) -> None:
@@ -149,9 +162,13 @@ class _Wire(asyncio.Transport):
         super().__init__()
         self.data = bytearray()
         self.closed = False
+        self.protocol = asyncio.Protocol()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.data += data
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = cast("asyncio.Protocol", protocol)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -172,17 +189,36 @@ async def _begun(wire: _Wire, request: Request) -> None:
     connection.begin(request).cancel()
 
 
-async def _answer(pieces: list[bytes]) -> object:
-    connection, wire = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire()
+class _Switched(NamedTuple):
+    status: int
+    said: bytes
+
+
+class _Other(asyncio.Protocol):
+    """Has a connection after a 101."""
+
+    def __init__(self) -> None:
+        self.said = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.said += data
+
+
+async def _answer(pieces: list[bytes], *, asks: bool = False) -> object:
+    """`asks`: for a WebSocket."""
+    connection, wire, other = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire(), _Other()
+    wire.set_protocol(connection)
     connection.connection_made(wire)
-    asking = connection.begin(Request(ORIGIN, "GET", "/", ()))
+    asking = connection.begin(Request(ORIGIN, "GET", "/", (), switch_to=other if asks else None))
     for piece in pieces:
-        if wire.closed or connection._complete:
+        if wire.closed or (connection._complete and wire.protocol is not other):
             break
-        connection.data_received(piece)
-    connection.connection_lost(None)
+        wire.protocol.data_received(piece)
+    wire.protocol.connection_lost(None)
     try:
         got = await asking
+        if wire.protocol is other:
+            return _Switched(got.status, other.said)
         return got.status, got.headers, await got.body(2**20)
     except UpstreamFailure:
         return "failed"
@@ -218,6 +254,7 @@ _HEAD = (
     b": ",
 )
 TARGETS = {
+    "requests": Target(listening.requests, listening.TOKENS, listening.SEEDS),
     "request_target": Target(
         request_target,
         (
@@ -244,6 +281,7 @@ TARGETS = {
         (
             b"http://",
             b"HTTPS://",
+            b"ws://",
             b"a",
             b".",
             b"@",
@@ -300,6 +338,23 @@ TARGETS = {
             b"X: y\r\n",
             b";a=b",
         ),
+    ),
+    "switched": Target(
+        switched,
+        (
+            b"HTTP/1.1 101 S\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 403 F\r\n",
+            b"Upgrade: websocket\r\n",
+            b"Connection: upgrade\r\n",
+            b"Content-Length: 3\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"X: y\r\n",
+            b"\r\n",
+            b"abc",
+            b"\r",
+        ),
+        (b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nabc",),
     ),
     "message": Target(
         message,

@@ -9,6 +9,7 @@ from toolpolicy_api.check.rules import check_rules
 from toolpolicy_api.check.selector import check_selector
 from toolpolicy_api.check.servers import check_servers
 from toolpolicy_api.check.tools import check_tools
+from toolpolicy_api.check.upgrades import check_upgrades
 
 
 def findings_in(spec: written.Spec) -> Iterator[Finding]:
@@ -21,3 +22,4 @@ def findings_in(spec: written.Spec) -> Iterator[Finding]:
             yield Finding("spec.defaults.fallback.tool", text)
     yield from check_tools(spec)
     yield from check_redaction(spec)
+    yield from check_upgrades(spec)

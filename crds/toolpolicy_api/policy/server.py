@@ -60,6 +60,10 @@ class Server(Model):
             ("has(self.url) != has(self.stdio)", "set one of url and stdio"),
             ("!has(self.stdio) || self.protocol == 'MCP'", "a stdio server speaks MCP"),
             ("!has(self.stdio) || !has(self.timeoutHeader)", "a stdio server gets no headers"),
+            (
+                "!has(self.upgrade) || self.upgrade == 'Refuse' || self.protocol == 'HTTP'",
+                "upgrade: Tunnel is for HTTP servers; MCP has no WebSockets",
+            ),
         )
     )
 
@@ -94,3 +98,12 @@ class Server(Model):
         Field(description="For all calls of its tools together, besides the limits of each tool."),
     ] = None
     tls: Annotated[ServerTls | None, Field(description="Only with an https url.")] = None
+    upgrade: Annotated[
+        Literal["Refuse", "Tunnel"],
+        Field(
+            description="What becomes of a WebSocket: Refuse (403), or Tunnel, for HTTP servers only. Its handshake is"
+            " a call like any other. Nothing that is said in it afterwards is redacted, limited or recorded, but for"
+            " its bytes and its duration; it keeps its concurrency slots, and is cut when nothing has moved for an"
+            " hour. With redaction, only tools that are exempt or whose onUnscannable is Pass may have one."
+        ),
+    ] = "Refuse"

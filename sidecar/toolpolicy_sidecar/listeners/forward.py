@@ -77,7 +77,6 @@ class ForwardListener(HttpListener):
         """Raises Stopped."""
         inside = asked.connection.inside
         if asked.method == "CONNECT":
-            asked.reply.close_after()
             if inside is not None:
                 raise Stopped(Problem(Reason.MalformedRequest, "there is no tunnel inside of a tunnel"))
             await self._connect(asked, runtime)
@@ -103,11 +102,14 @@ class ForwardListener(HttpListener):
                 server, rest = covered
                 incoming = self._incoming(asked, rest, known.query)
                 incoming = replace(incoming, headers=_for_server(incoming.headers), addressed=True)
-                await self._serve(incoming, server, asked.reply)
+                await self._serve(incoming, server, asked)
                 return
         problem = runtime.egress.refusal(origin, method=asked.method, path=path)
         if problem is not None:
             raise Stopped(problem, shown(origin))
+        if asked.upgrades:
+            text = "a WebSocket to a host that no policy names goes through a tunnel: ask for it by CONNECT"
+            raise Stopped(Problem(Reason.UpgradeRefused, text), shown(origin))
         incoming = self._incoming(asked, "", None)
         incoming = replace(incoming, headers=_for_server(incoming.headers))
         asked.body.bound(asked.arrived + _UPLOAD_S, sys.maxsize)

@@ -151,8 +151,12 @@ class Connection(BackPressure):
             self.lost.set_result(None)
 
     # for who answers
+    def hands_over(self, asked: Asked) -> bool:
+        """The parser has stopped after this request's head: what follows is no HTTP, or nobody's."""
+        return self._handed and self._asked is asked
+
     def taken(self) -> bytes:
-        """What came after CONNECT. The transport has another protocol from now on."""
+        """What came after that head. The transport has another protocol from now on."""
         early, self._early = self._early, b""
         return early
 
@@ -231,6 +235,7 @@ class Connection(BackPressure):
         if asked.method == "CONNECT" or asked.upgrades:
             self._deaf = self._handed = True
             self._early = rest
+            asked.reply.close_after()
             self.transport.pause_reading()
             return
         self._parser = httptools.HttpRequestParser(self)

@@ -4,18 +4,22 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 
+from msgspec.structs import replace
+
 from toolpolicy_sidecar import render
 from toolpolicy_sidecar.call import Incoming, ToolCall
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.listeners.http_connection import Connections
 from toolpolicy_sidecar.listeners.http_reply import HttpReply, last_words
 from toolpolicy_sidecar.listeners.http_request import Asked
+from toolpolicy_sidecar.listeners.upgrade import AgentUpgrade
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import MEANINGS, Reason
 from toolpolicy_sidecar.recognise import http as http_recogniser
 from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
-from toolpolicy_sidecar.record import Recorder, RefusedRequest
+from toolpolicy_sidecar.record import EgressRecord, Recorder, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits, Runtime
 from toolpolicy_sidecar.tool import ServerState
 
@@ -34,6 +38,8 @@ class HttpListener(ABC):
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._draining = False
         self._http = Connections(self, limits, clock)
+        self.websockets = 0
+        """Open, or asked for."""
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port."""
@@ -82,9 +88,6 @@ class HttpListener(ABC):
         if asked.problem is not None:
             asked.reply.close_after()
             raise Stopped(asked.problem)
-        if asked.upgrades:
-            asked.reply.close_after()
-            raise Stopped(Problem(Reason.UpgradeRefused, _NO_WEBSOCKET))
         await self._route(asked, runtime)
 
     def _before_any_policy(self) -> Runtime:
@@ -108,8 +111,12 @@ class HttpListener(ABC):
             asked.arrived_ms,
         )
 
-    async def _serve(self, incoming: Incoming, server: ServerState, reply: HttpReply) -> None:
+    async def _serve(self, incoming: Incoming, server: ServerState, asked: Asked) -> None:
         """Through recogniser and pipeline. Raises Stopped."""
+        reply = asked.reply
+        if asked.upgrades:
+            await self._upgraded(incoming, server, asked)
+            return
         if server.protocol == "HTTP":
             await self._pipeline.call(http_recogniser.recognise(incoming, server), reply)
             return
@@ -122,6 +129,36 @@ class HttpListener(ABC):
             await self._pipeline.passing(recognised, reply)
         finally:
             self._current.pushing -= recognised.pushes
+
+    async def _upgraded(self, incoming: Incoming, server: ServerState, asked: Asked) -> None:
+        """Until the WebSocket is closed, if there comes to be one. Raises Stopped."""
+        if server.protocol != "HTTP":
+            raise Stopped(Problem(Reason.UpgradeRefused, _NO_WEBSOCKET))
+        if self.websockets >= self._limits.tunnels:
+            text = f"{self.websockets} WebSockets are open, and no more may be"
+            raise Stopped(Problem(Reason.ConcurrencyLimit, text, 1))
+        upgrade = AgentUpgrade(asked, self._current, self._limits.tunnel_idle_s)
+        self.websockets += 1
+        try:
+            call = http_recogniser.recognise(replace(incoming, upgrade=upgrade), server)
+            await self._pipeline.call(call, asked.reply)
+        finally:
+            self.websockets -= 1
+            upgrade.end()
+            if upgrade.opened:
+                asked.connection.connection_lost(None)
+                self._recorder.egress(
+                    EgressRecord(
+                        via="WebSocket",
+                        destination=shown(server.place.origin),
+                        status=101,
+                        duration_ms=(self._clock.monotonic() - asked.arrived) * 1000,
+                        sent_bytes=upgrade.sent_bytes,
+                        received_bytes=upgrade.received_bytes,
+                        error=upgrade.error,
+                        server=server.name,
+                    )
+                )
 
     async def _refuse(self, reply: HttpReply, problem: Problem, destination: str | None = None) -> None:
         rendered = render.of_request(problem)
@@ -145,7 +182,7 @@ class HttpListener(ABC):
         return last_words(render.of_request(problem))
 
 
-_NO_WEBSOCKET = "no limit and no redaction would apply to what is said in a WebSocket"
+_NO_WEBSOCKET = "no limit and no redaction would apply to what is said in a WebSocket; MCP has none"
 _NO_POLICY = {
     "Deny": "no policy has reached this sidecar yet, so it lets nothing pass; is the operator running?",
     "Passthrough": (

@@ -20,12 +20,12 @@ class HttpReply:
         "_chunked",
         "_connection",
         "_head_only",
-        "_old",
         "_out",
         "_transport",
         "finished",
         "handed_over",
         "keep_alive",
+        "old",
         "sent_bytes",
         "started",
         "waited_s",
@@ -34,7 +34,7 @@ class HttpReply:
 
     def __init__(self, connection: "Connection", *, head_only: bool, old: bool, keep_alive: bool) -> None:
         self._connection, self._transport, self._out = connection, connection.transport, connection.out
-        self._head_only, self._old = head_only, old
+        self._head_only, self.old = head_only, old
         self.keep_alive = keep_alive and not old
         self._chunked = False
         self.started = self.finished = self.handed_over = False
@@ -59,7 +59,7 @@ class HttpReply:
         """`length` None: chunked, or for an old client to the end of the connection."""
         self.started = True
         bodiless = self._head_only or status in {204, 304}
-        self._chunked = length is None and not bodiless and not self._old
+        self._chunked = length is None and not bodiless and not self.old
         self._out.write(self._head(status, reason, headers, length, chunked=self._chunked))
 
     async def write(self, piece: bytes | bytearray | memoryview) -> None:
@@ -101,6 +101,15 @@ class HttpReply:
         self.keep_alive = False
         self._out.flush()
         return self._transport
+
+    def switch(self, headers: Iterable[Header]) -> asyncio.Transport:
+        """To a WebSocket, as `hand_over`. Raises ConnectionError."""
+        if self._transport.is_closing():
+            raise ConnectionResetError("the agent hung up")
+        lines = [b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: websocket"]
+        lines += [b"%b: %b" % header for header in headers]
+        self._out.write(b"\r\n".join((*lines, b"\r\n")))
+        return self.hand_over()
 
     def go_on(self) -> None:
         self._out.write(b"HTTP/1.1 100 Continue\r\n\r\n")

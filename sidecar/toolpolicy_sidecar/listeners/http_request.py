@@ -62,7 +62,8 @@ class Asked:
             elif lower == b"content-length":
                 length = int(value)
             elif lower == b"transfer-encoding":
-                chunked, length = value.lower() == b"chunked", None
+                # given twice it is a list, of which chunked is the last coding only
+                chunked, length = length is not None and value.lower() == b"chunked", None
         self.noted, self.repeated = noted, repeated
         old = version != "1.1"
         self.reply = reply = HttpReply(connection, head_only=method == "HEAD", old=old, keep_alive=keep_alive)

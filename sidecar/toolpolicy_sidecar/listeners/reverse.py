@@ -38,6 +38,4 @@ class ReverseListener(HttpListener):
                 f" `toolpolicy stdio --server {name} -- COMMAND`"
             )
             raise Stopped(Problem(Reason.UnknownServer, text))
-        await self._serve(
-            self._incoming(asked, f"/{rest}" if slash else "", found.query), server, asked.reply
-        )
+        await self._serve(self._incoming(asked, f"/{rest}" if slash else "", found.query), server, asked)

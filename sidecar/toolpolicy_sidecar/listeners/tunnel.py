@@ -8,7 +8,7 @@ BUFFER_BYTES = 64 * 1024
 
 
 class Tunnel:
-    """`near` is the agent's end, `far` the other. It is over when `closed` is done; `error` says why, unless one side
+    """`near` is the agent's end, `far` the other. It is over when `closed` returns; `error` says why, unless one side
     closed it."""
 
     def __init__(self, idle_s: float) -> None:
@@ -17,7 +17,7 @@ class Tunnel:
         self._timer: asyncio.TimerHandle | None = None
         self.near, self.far = End(self), End(self)
         self.near.other, self.far.other = self.far, self.near
-        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
         self.error: str | None = None
 
     def join(self, transport: asyncio.Transport, early: bytes) -> None:
@@ -30,7 +30,7 @@ class Tunnel:
             self.lost(self.far, None if self.error is None else ConnectionResetError(self.error))
             return
         if self.far.ended:
-            transport.write_eof()
+            _end(transport)
         elif not self.near.writing_paused:
             cast("asyncio.Transport", self.far.transport).resume_reading()
         if early:
@@ -38,8 +38,14 @@ class Tunnel:
         if not self.far.writing_paused:
             transport.resume_reading()
 
+    async def closed(self) -> None:
+        """Both sides are."""
+        await asyncio.shield(self._closed)
+
     def cut(self, why: str) -> None:
-        """At once, both sides."""
+        """At once, both sides, if they are still open."""
+        if self._closed.done():
+            return
         self.error = self.error or why
         for end in (self.near, self.far):
             if end.transport is not None:
@@ -57,10 +63,10 @@ class Tunnel:
                 other.close()  # what it has not read yet is sent first
             else:
                 other.abort()
-        if self.near.gone and self.far.gone and not self.closed.done():
+        if self.near.gone and self.far.gone and not self._closed.done():
             if self._timer:
                 self._timer.cancel()
-            self.closed.set_result(None)
+            self._closed.set_result(None)
 
     def _look(self) -> None:
         left_s = self._active + self._idle_s - self._loop.time()
@@ -96,17 +102,17 @@ class End(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """The other side may still have much to say."""
+        """The other side may still have much to say; with TLS this one hears nothing more."""
         self._tunnel.moved()
         self.ended = True
         other = self.other
+        halves = cast("asyncio.Transport", self.transport).can_write_eof()
         if other.transport is None:
-            return True
+            return halves
         if other.gone:
             return False
-        if not other.ended:
-            other.transport.write_eof()
-            return True
+        if halves and not other.ended:
+            return _end(other.transport)
         other.transport.close()
         return False
 
@@ -124,3 +130,12 @@ class End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
         self._tunnel.lost(self, exc)
+
+
+def _end(transport: asyncio.Transport) -> bool:
+    """Nothing more is said to it; false: with TLS that closes it."""
+    if not transport.can_write_eof():
+        transport.close()
+        return False
+    transport.write_eof()
+    return True

@@ -105,10 +105,9 @@ class Tunnels:
         """`arrived`: in seconds, when the agent asked for it."""
         try:
             tunnel.join(transport, early)
-            await tunnel.closed
+            await tunnel.closed()
         finally:
-            if not tunnel.closed.done():
-                tunnel.cut("the sidecar is shutting down")
+            tunnel.cut("the sidecar is shutting down")
             self._recorder.egress(
                 EgressRecord(
                     via="Tunnel",

@@ -9,6 +9,8 @@ def recognise(incoming: Incoming, server: ServerState) -> ToolCall:
     tools = server.tools
     found = tools.find(incoming.method, incoming.path) if isinstance(tools, HttpTools) else None
     tool = found if isinstance(found, ToolState) else server.unlisted
+    if incoming.upgrade is not None:
+        tool = tool.without_fallback()
     allow = found if isinstance(found, tuple) else ()
     keys = argument_keys(_names(incoming.query)) if incoming.query else ()
     return ToolCall(incoming, server, tool, keys, allow=allow)

@@ -93,7 +93,7 @@ class ShadowCall:
             return response
         redactor = call.tool.redactor
         listened_to = redactor if redactor is not None and redactor.on_response else None
-        bodiless = call.incoming.method == "HEAD" or response.status in {204, 304}
+        bodiless = call.incoming.method == "HEAD" or response.status in {101, 204, 304}
         if (call.mcp is None and listened_to is None) or bodiless:
             return response
         self._ear = Ear(call, listened_to, response, self._limit_bytes)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from msgspec.structs import replace
+
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.classify import Class
 from toolpolicy_sidecar.reasons import Reason
@@ -145,9 +147,7 @@ class CallTrace:
             headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
         if lineage.in_meta and isinstance(body, bytes):
             body = with_parent(body, parent)
-        return Request(
-            request.origin, request.method, request.target, ((TRACEPARENT, parent), *headers), body
-        )
+        return replace(request, headers=((TRACEPARENT, parent), *headers), body=body)
 
     def _made(self, now: float, *, beside: bool = False) -> AttemptTrace:
         made = AttemptTrace(self._new_id(), now, beside=beside)

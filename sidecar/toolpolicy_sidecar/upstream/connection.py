@@ -66,6 +66,7 @@ class Connection(BackPressure):
         self._failure: UpstreamFailure | None = None
         self._method = ""
         self._sending: asyncio.Task[None] | None = None
+        self._switch_to: asyncio.Protocol | None = None
         self.busy = False
 
     @property
@@ -91,7 +92,7 @@ class Connection(BackPressure):
         if out is None or not self.usable:
             raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
         self.busy = True
-        self._method = request.method
+        self._method, self._switch_to = request.method, request.switch_to
         self._head = self._loop.create_future()
         body = request.body
         if isinstance(body, bytes):
@@ -195,8 +196,11 @@ class Connection(BackPressure):
         self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(MalformedAnswer(self.origin, "the server switched protocols unasked", sent=True))
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._complete or self._switch_to is None:
+                self._fail(MalformedAnswer(self.origin, "the server switched protocols unasked", sent=True))
+                return
+            self._leave_to(self._switch_to, data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._fail(
@@ -251,6 +255,9 @@ class Connection(BackPressure):
         ):
             text = f"its header section is over {HEADER_BYTES} bytes or {HEADER_COUNT} fields"
             raise AnswerHeaderTooLarge(self.origin, text, sent=True)
+        if status == 101 and self._switch_to is not None:
+            self._switched()
+            return
         if status < 200:
             self._interim += 1
             headers.clear()
@@ -268,6 +275,26 @@ class Connection(BackPressure):
         if self._method == "HEAD":  # the parser cannot know that no body follows
             self._keep_alive = False
             self._finish()
+
+    def _switched(self) -> None:
+        """To what was asked for, and to nothing else. Raises MalformedAnswer."""
+        to = [value.lower() for name, value in self._headers if name.lower() == b"upgrade"]
+        wanted = to == [b"websocket"] and self._parser.should_upgrade() and not self._framed()
+        if self._head is None or self._head.done() or not wanted:
+            raise MalformedAnswer(self.origin, "it switched, but not to a WebSocket", sent=True)
+        self._complete = True
+        self._head.set_result(Response(101, self._reason, tuple(end_to_end(self._headers)), self))
+
+    def _leave_to(self, other: asyncio.Protocol, early: bytes) -> None:
+        """The socket is no connection of the pool any more; until its new owner is used, `abort` still closes it.
+        `early`: what the server has said since its 101."""
+        transport = cast("asyncio.Transport", self._transport)
+        self.busy = False
+        transport.set_protocol(other)
+        other.connection_made(transport)
+        if early:
+            other.data_received(early)
+        self._on_lost(self)
 
     def on_body(self, body: bytes) -> None:
         if self._complete:

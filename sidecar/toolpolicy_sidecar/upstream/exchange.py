@@ -1,5 +1,6 @@
 """One request and its response, as the pipeline sees them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -10,13 +11,15 @@ from toolpolicy_sidecar.upstream.origin import Origin
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`target` is the origin-form path and query. Host, framing and connection headers are the pool's business."""
+    """`target` is the origin-form path and query. Host, framing and connection headers are the pool's business.
+    `switch_to`: a WebSocket is asked for, and this has the connection from the server's 101 on."""
 
     origin: Origin
     method: str
     target: str
     headers: tuple[Header, ...]
     body: bytes | AsyncIterator[bytes] | None = None
+    switch_to: asyncio.Protocol | None = None
 
 
 class BodyTooLarge(Exception):  # noqa: N818 -- names what happened

@@ -24,6 +24,8 @@ def request_head(request: Request, authority: bytes) -> bytes:
         lines += map(b": ".join, end_to_end(request.headers, _NOT_STREAMED_ON))
         if chunked(request):
             lines.append(b"Transfer-Encoding: chunked")
+    if request.switch_to is not None:
+        lines += (b"Connection: Upgrade", b"Upgrade: websocket")
     lines.append(b"\r\n")
     head = b"\r\n".join(lines)
     _refuse_unsendable(head, len(lines) + 1)

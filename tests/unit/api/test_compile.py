@@ -148,6 +148,28 @@ def test_concurrency_of_a_server_is_its_own() -> None:
     assert policy.servers[1].concurrency is None
 
 
+LIVE = {"name": "live", "server": "tickets", "match": {"path": "/live"}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "redaction"),
+    [
+        (LIVE, None),
+        (LIVE, {}),
+        (LIVE, {"detectors": ["Email"], "onUnscannable": "Pass"}),
+        (LIVE, {"detectors": ["Email"], "exempt": ["live"]}),
+        ({**LIVE, "redaction": {"onUnscannable": "Pass"}}, {"detectors": ["Email"]}),
+    ],
+)
+def test_a_websocket_may_be_where_nothing_must_be_redacted(tool: dict[str, Any], redaction: Any) -> None:
+    document = copy.deepcopy(GOOD)
+    spec = document["spec"]
+    spec["servers"][1]["upgrade"] = "Tunnel"
+    spec["tools"].append(tool)
+    spec["redaction"] = redaction
+    assert [server.upgrade for server in compile_policy(parse(document)).servers] == ["Refuse", "Tunnel"]
+
+
 def test_a_snapshot_survives_the_wire_byte_for_byte() -> None:
     value = resolve([compiled()], {"app": "agent"}).snapshot
     data = snapshot.encode(value)

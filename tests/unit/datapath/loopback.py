@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, Transition
@@ -379,6 +379,7 @@ class World:
         host: str = "127.0.0.1",
         more: tuple[snapshot.Tool, ...] = (),
         server_concurrency: snapshot.Concurrency | None = None,
+        upgrade: Literal["Refuse", "Tunnel"] = "Refuse",
         **fields: Any,
     ) -> snapshot.Policy:
         tool_rules, unlisted = tool_rules or rules(), unlisted or rules()
@@ -397,6 +398,7 @@ class World:
                 url=f"{origin}/base",
                 unlisted=unlisted,
                 concurrency=server_concurrency,
+                upgrade=upgrade,
             ),
         )
         ticket = snapshot.HttpMatch(path="/v1/tickets/{id}", methods=("GET", "POST"))

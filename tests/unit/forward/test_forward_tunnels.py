@@ -163,7 +163,7 @@ async def test_what_the_far_side_says_before_the_tunnel_is_joined_is_not_lost(en
             assert await reader.read() == b""
         writer.close()
         servers.close()
-        await tunnel.closed
+        await tunnel.closed()
 
 
 async def test_a_reset_goes_through(p: Proxied) -> None:

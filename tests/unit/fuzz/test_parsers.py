@@ -12,6 +12,9 @@ def inputs(name: str) -> st.SearchStrategy[bytes]:
     return st.lists(parts, max_size=24).map(b"".join)
 
 
+SEEDS = [(name, seed) for name, target in TARGETS.items() for seed in target.seeds]
+
+
 def run(name: str, examples: int) -> None:
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(inputs(name))
@@ -19,6 +22,11 @@ def run(name: str, examples: int) -> None:
         TARGETS[name].run(data)
 
     tried()
+
+
+def test_the_seeds() -> None:
+    for name, seed in SEEDS:
+        TARGETS[name].run(seed)
 
 
 @pytest.mark.parametrize("name", TARGETS)

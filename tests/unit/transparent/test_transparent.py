@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 import uvloop
 
-from tests.unit.datapath.loopback import Tool, redaction, rules, until
+from tests.unit.datapath.loopback import Exchange, Tool, redaction, rules, until
 from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, proxied, trusting
 from toolpolicy_sidecar import redirect
 from toolpolicy_sidecar.clock import SystemClock
@@ -157,6 +157,28 @@ async def test_http_goes_by_its_host(r: Redirected, address: str) -> None:
     code, out = await r.at(address, url)
     assert (code, b"ToolDisabled" in out) == (0, True)
     assert r.p.w.tool.seen == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_websocket_goes_where_its_policy_lets_it(r: Redirected, scheme: str) -> None:
+    async def agrees(exchange: Exchange) -> None:
+        await exchange.raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x05hello\x88\x00"
+        )
+        exchange._writer.close()
+
+    if scheme == "https":
+        await secure(r.p)
+    r.p.w.tool.script = agrees
+    r.p.w.install(scheme=scheme, host="localhost", upgrade="Tunnel")
+    url = f"{scheme}://localhost:{r.p.w.tool.port}/base/v1/tickets/1"
+    asking = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    code, out = await r.at(NEAR, url, "--http1.1", *(word for header in asking for word in ("-H", header)))
+    assert (code, out) == (0, b"\x81\x05hello\x88\x00")
+    await until(lambda: r.p.w.recorded.passed)
+    assert [passed.via for passed in r.p.w.recorded.passed] == ["WebSocket"]
+    assert (await r.p.w.recorded_call()).status == 101
 
 
 async def test_what_no_policy_names_reaches_its_own_address_untouched(r: Redirected) -> None:
