@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from toolpolicy_sidecar.redact.detectors.detector import varied
 from toolpolicy_sidecar.redact.detectors.naming import Naming, meaning, name_before, nearest_name
 
 
@@ -133,6 +134,15 @@ def whole(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Not a part of a longer run of base64, in which any few characters stand somewhere."""
     if not _OF_BASE64.match(text, end) and not (start and _OF_BASE64.match(text, start - 1)):
         yield start, end
+
+
+_MORE_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
+
+
+def ended(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not the beginning of a longer run of base64, nor a stand-in."""
+    if not _MORE_OF_BASE64.match(text, end):
+        yield from varied(text, start, end)
 
 
 def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
