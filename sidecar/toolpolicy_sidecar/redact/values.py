@@ -20,6 +20,10 @@ something, it is Unscannable."""
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
 _PASSES = 4
+_SEARCHES = 32
+_SPARSE_BYTES = 96
+"""Where suspects stand closer than this, after so many searches, all that is left is looked at: to search for each of
+them costs more."""
 
 
 class _Found(NamedTuple):
@@ -98,11 +102,13 @@ class Values:
         tokens, patience = document.Tokens(data), scanner.patience(len(data))
         found: list[_Found] = []
         at = end = disguise = 0
-        begin, value_at, key = NOWHERE[0], -1, b""
+        begin, value_at, key, searches = NOWHERE[0], -1, b"", 0
         while True:
             if end <= at:
                 patience.spend()
-                begin, end = scanner.suspect(data, at)
+                searches += 1
+                dense = searches >= _SEARCHES and at < searches * _SPARSE_BYTES
+                begin, end = (at, len(data)) if dense else scanner.suspect(data, at)
             if disguise < at:
                 disguise = _disguised(data, at)
             place = value_at if key else min(max(begin, at), disguise)
