@@ -7,7 +7,6 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 
@@ -45,6 +44,8 @@ Span = tuple[int, int, int]
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
+
+_NOTHING: list[Region] = []
 
 
 class Scanner:
@@ -171,7 +172,15 @@ class Scanner:
                     for start, minus_end, order in of_one:
                         begin, end = view.source_span(start + at, at - minus_end)
                         spans[index].append((begin - origin, origin - end, order))
-        return [self._regions(text, found) for text, found in zip(texts, spans, strict=True)]
+        bare = not self.placeholders.may_stand_in(whole.text)
+        return [
+            [(found[0][0], -found[0][1], found[0][2])]
+            if bare and len(found) == 1
+            else self._regions(text, found)
+            if found
+            else _NOTHING
+            for text, found in zip(texts, spans, strict=True)
+        ]
 
     def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
         """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
@@ -287,7 +296,7 @@ class Scanner:
             index, after = -1, 0
             for start, end in expression.each(whole.text):
                 if start >= after:
-                    index = bisect_right(starts, start, index + 1) - 1
+                    index = whole.holder(start, index + 1)
                     text, at, of_one = texts[index], starts[index], spans[index]
                     after = at + len(text) + 1
                 for begin, stop in (

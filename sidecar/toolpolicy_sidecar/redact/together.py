@@ -1,6 +1,7 @@
 """Many short texts as one, so that a search over all of them costs no more than one: most of what a search in a short
 text takes is its call."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -26,6 +27,10 @@ class Together(NamedTuple):
         """Another reading of the whole: of each text its own."""
         texts = text.split(_BETWEEN)
         return cls(text, texts, _starts(texts))
+
+    def holder(self, place: int, after: int = 0) -> int:
+        """The index of the text in which this place of the whole is, when it is in none before `after`."""
+        return bisect_right(self.starts, place, after) - 1
 
 
 def _starts(texts: Iterable[bytes]) -> list[int]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from toolpolicy_sidecar.redact import binary, document, wrapped
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
+from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.verdict import TooDeep
 from toolpolicy_sidecar.redact.views import rereadings, unescape
 
@@ -19,6 +20,7 @@ NESTED = 3
 something, it is Unscannable."""
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
+_NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
 _SEARCHES = 32
 _SPARSE_BYTES = 96
@@ -36,10 +38,6 @@ class _Found(NamedTuple):
     key: bytes = b""
     plain: bool = False
     number: bool = False
-
-    @property
-    def short(self) -> bool:
-        return len(self.text) < SHORT_BYTES and not document.looks_like_one(self.text)
 
 
 class _Left(NamedTuple):
@@ -68,7 +66,8 @@ class Values:
             left = next(numbers if each.number else strings)
             value = left.text
             if left.hits:
-                hits.update(left.hits)
+                for name, count in left.hits.items():
+                    hits[name] += count
             elif each.number:
                 value = self._written_out(value, hits)
             if value is not each.text:
@@ -136,11 +135,11 @@ class Values:
         lefts: dict[tuple[bytes, bytes], _Left] = {}
         short: dict[tuple[bytes, bytes], _Found] = {}
         for each in found:
-            place = each.text, each.key
-            if each.short:
+            place = text, _ = each.text, each.key
+            if len(text) < SHORT_BYTES and not document.looks_like_one(text):
                 short.setdefault(place, each)
             elif place not in lefts:
-                lefts[place] = self._alone(each.text, each.key, depth, plain=each.plain)
+                lefts[place] = self._alone(text, each.key, depth, plain=each.plain)
         for plain in (True, False):
             places = [place for place, each in short.items() if each.plain is plain]
             if places:
@@ -182,8 +181,11 @@ class Values:
         scanner = self._scanner
         lefts: list[_Left] = []
         for text, regions in zip(texts, scanner.regions_of_each(texts, keys, plain=plain), strict=True):
-            hits: dict[str, int] = {}
-            lefts.append(_Left(scanner.redacted(text, regions, hits) if regions else text, hits))
+            if regions:
+                hits: dict[str, int] = {}
+                lefts.append(_Left(scanner.redacted(text, regions, hits), hits))
+            else:
+                lefts.append(_Left(text, _NO_HITS))
         return lefts if plain else self._unwrapped(lefts, depth)
 
     def _once(self, text: bytes, depth: int, hits: Counter[str], key: bytes) -> bytes:
@@ -199,31 +201,33 @@ class Values:
             text = self._scanner.redacted(text, regions, hits)
         if opened:
             return text
-        (left,) = self._unwrapped([_Left(text, {})], depth)
+        (left,) = self._unwrapped([_Left(text, _NO_HITS)], depth)
         hits.update(left.hits)
         return left.text
 
     def _unwrapped(self, texts: list[_Left], depth: int) -> list[_Left]:
         """What stands in them in base64 and hexadecimal is redacted, and written in the same way again."""
-        runs = [(index, run) for index, left in enumerate(texts) for run in wrapped.runs(left.text)]
+        whole = Together.of([left.text for left in texts])
+        runs = list(wrapped.runs(whole.text))
         if not runs:
             return texts
         if depth == NESTED:
             raise TooDeep(f"base64 or hexadecimal, more than {NESTED} deep")
-        contents = self._each([_Found(run.start, run.end, run.content) for _, run in runs], depth + 1)
-        pieces: dict[int, list[bytes]] = {}
-        put: dict[int, int] = {}
-        for (index, run), content in zip(runs, contents, strict=True):
+        contents = self._each([_Found(run.start, run.end, run.content) for run in runs], depth + 1)
+        pieces: list[bytes] = []
+        changed: dict[int, Counter[str]] = {}
+        put = 0
+        for run, content in zip(runs, contents, strict=True):
             if content.hits:
-                text, hits = texts[index]
-                pieces.setdefault(index, []).extend(
-                    (text[put.get(index, 0) : run.start], run.wrap(content.text))
-                )
-                put[index] = run.end
-                texts[index] = _Left(text, Counter(hits) + Counter(content.hits))
-        for index, of_one in pieces.items():
-            text, hits = texts[index]
-            texts[index] = _Left(b"".join([*of_one, text[put[index] :]]), hits)
+                pieces += (whole.text[put : run.start], run.wrap(content.text))
+                put = run.end
+                index = whole.holder(run.start)
+                if index not in changed:
+                    changed[index] = Counter(texts[index].hits)
+                changed[index].update(content.hits)
+        left = Together.read(b"".join([*pieces, whole.text[put:]])).texts
+        for index, hits in changed.items():
+            texts[index] = _Left(left[index], hits)
         return texts
 
     def _written_out(self, number: bytes, hits: Counter[str]) -> bytes:
