@@ -68,6 +68,10 @@ class Redactor:
             return Changed(message, _NO_HITS, 0, 0)
         return None if self.blocks else in_place.redacted(self._scanner, message, place)
 
+    def unremarkable(self, text: bytes) -> bool:
+        """True: nothing is hit in any part of this text, however it is decoded. False: it has to be looked at."""
+        return self._scanner.unremarkable(text)
+
     def text(self, text: str) -> Redacted[str]:
         """A text of any kind; one that is a JSON document is opened."""
         try:

@@ -111,7 +111,7 @@ class HttpRelay:
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
         redactor = self._call.on_response
         if redactor is not None:
-            found = await redacted_headers(redactor, headers)
+            found = await redacted_head(redactor, response, headers)
             self._progress.hit(found.hits)
             headers = found.headers
         if redactor is None or bodiless or passes_unread(response, redactor):
@@ -277,8 +277,18 @@ def passes_unread(response: Response, redactor: Redactor) -> bool:
     return redactor.on_unscannable == "Pass" and encoding.strip().lower() not in cleanse.ENCODINGS
 
 
-async def redacted_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
-    """As `cleanse.answer_headers`."""
+async def redacted_event(redactor: Redactor, event: sse.Event, raw: bytes) -> Redacted[bytes]:
+    """As `cleanse.beside_data`."""
+    if not event.beside:
+        return Redacted(raw, {})
+    return await aside(len(event.beside), partial(cleanse.beside_data, redactor, event, raw))
+
+
+async def redacted_head(
+    redactor: Redactor, response: Response, headers: tuple[Header, ...]
+) -> RedactedHeaders:
+    """As `cleanse.answer_headers`. A reason phrase, which may say anything, gives way to that of the status."""
+    response.reason = b""
     if not redactor.headers:
         return RedactedHeaders(headers, {})
     size_bytes = sum(len(value) for _, value in headers)
