@@ -73,7 +73,8 @@ class HttpRelay:
             body = whole_body if isinstance(body, bytes) else None
         if session is not None:
             parts = entrust.HttpParts(path, query, headers, whole_body)
-            work = partial(entrust.http_request, session, parts, kind, encoding, self._limit_bytes)
+            chosen = tool.redactor.headers if tool.redactor else None
+            work = partial(entrust.http_request, session, parts, chosen, kind, encoding, self._limit_bytes)
             path, query, headers, whole_body = await aside(None if encoding else len(whole_body), work)
             body = whole_body if isinstance(body, bytes) else None
         if tool.on_response is not None or tool.keeps_answers:

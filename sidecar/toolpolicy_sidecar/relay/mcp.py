@@ -62,7 +62,9 @@ class McpRelay:
             body, headers, hits = await aside(len(body), work)
             self._progress.redacted_request = hits
         if session is not None:
-            body, headers = await aside(len(body), partial(entrust.mcp_request, session, body, headers))
+            chosen = tool.redactor.headers if tool.redactor else None
+            entrusted = partial(entrust.mcp_request, session, body, headers, chosen)
+            body, headers = await aside(len(body), entrusted)
         if tool.enforced:
             headers = cleanse.asking_for_plain(headers)
         target = server.target(incoming.path, incoming.query)
