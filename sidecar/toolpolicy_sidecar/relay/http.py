@@ -52,7 +52,7 @@ class HttpRelay:
         redactor, session = self._call.on_request, self._call.put_back
         if redactor is not None:
             clean = await aside(
-                None if encoding and whole_body else len(whole_body),
+                None if encoding and whole_body else len(path) + len(query or "") + len(whole_body),
                 partial(
                     cleanse.http_request,
                     redactor,
@@ -64,6 +64,7 @@ class HttpRelay:
                     encoding,
                     self._limit_bytes,
                 ),
+                partial(_light, redactor, path, query or "", whole_body),
             )
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
@@ -185,7 +186,8 @@ class HttpRelay:
             return
         plain = await plainly(body, encoding, self._limit_bytes, redactor)
         if plain:
-            found = await aside(len(plain), partial(cleanse.http_answer, redactor, plain, kind))
+            work = partial(cleanse.http_answer, redactor, plain, kind)
+            found = await aside(len(plain), work, partial(redactor.light, plain))
             self._progress.hit(found.hits)
             if found.hits:
                 body, headers = found.value, cleanse.of_changed_body(headers)
@@ -257,6 +259,11 @@ class HttpRelay:
         async for piece in pieces:
             self._progress.request_bytes += len(piece)
             yield piece
+
+
+def _light(redactor: Redactor, path: str, query: str, body: bytes) -> bool:
+    words = path + "\n" + query
+    return words.isascii() and redactor.light(words.encode()) and redactor.light(body)
 
 
 def _forbids_storing(headers: tuple[Header, ...]) -> bool:

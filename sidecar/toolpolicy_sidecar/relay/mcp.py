@@ -59,7 +59,7 @@ class McpRelay:
         redactor, session = self._call.on_request, self._call.put_back
         if redactor is not None:
             work = partial(cleanse.mcp_request, redactor, body, headers)
-            body, headers, hits = await aside(len(body), work)
+            body, headers, hits = await aside(len(body), work, partial(redactor.light, body))
             self._progress.redacted_request = hits
         if session is not None:
             chosen = tool.redactor.headers if tool.redactor else None
@@ -201,7 +201,8 @@ class McpRelay:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
         redactor = self._call.on_response
         if redactor is not None:
-            found = await aside(len(message), partial(cleanse.mcp_message, redactor, message))
+            work = partial(cleanse.mcp_message, redactor, message)
+            found = await aside(len(message), work, partial(redactor.light, message))
             self._progress.hit(found.hits)
             message = found.value
         if not self._keeps_id:

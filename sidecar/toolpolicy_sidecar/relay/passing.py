@@ -188,7 +188,8 @@ async def _redacted(
     message: bytes, passing: Passing, redactor: Redactor, recorder: Recorder
 ) -> Redacted[bytes]:
     results = passing.pushes or passing.reads
-    found = await aside(len(message), partial(cleanse.mcp_message, redactor, message, results=results))
+    work = partial(cleanse.mcp_message, redactor, message, results=results)
+    found = await aside(len(message), work, partial(redactor.light, message))
     _tell(found.hits, passing, recorder)
     return found
 
