@@ -9,11 +9,12 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from toolpolicy_sidecar.mcp import jsonrpc, mirror
+from toolpolicy_sidecar.mcp import jsonrpc, mirror, sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact import headers as chosen
 from toolpolicy_sidecar.redact.encoding import decode
+from toolpolicy_sidecar.redact.event import beside
 from toolpolicy_sidecar.redact.headers import RedactedHeaders
 from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import FIELD, mask
@@ -240,6 +241,13 @@ def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
 def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
     """An event's data from an HTTP tool: JSON if it reads as JSON, else text. Raises Stopped."""
     return http_answer(redactor, data, "")
+
+
+def beside_data(redactor: Redactor, event: sse.Event, raw: bytes) -> Redacted[bytes]:
+    """An event with its lines beside the data redacted; `raw`: as it is by now. Raises Stopped."""
+    return _or_stopped(
+        redactor, lambda: beside(redactor, event, raw), lambda: Redacted(raw, _NO_HITS), _ANSWER
+    )
 
 
 def http_text(

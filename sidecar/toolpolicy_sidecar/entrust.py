@@ -4,16 +4,19 @@ which leaves tokens alone.
 
 import base64
 import binascii
+import re
 from typing import NamedTuple
 
 import msgspec
 
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.redact.encoding import decode
+from toolpolicy_sidecar.redact.headers import ChosenHeaders
 from toolpolicy_sidecar.redact.redactor import Unscannable
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.upstream.headers import Header
 
+_ILLEGAL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FROM_AGENT = ("arguments", "inputResponses")
 
 
@@ -24,9 +27,18 @@ class HttpParts(NamedTuple):
     body: bytes
 
 
-def http_request(session: Session, parts: HttpParts, kind: str, encoding: str, limit_bytes: int) -> HttpParts:
-    """`kind` and `encoding`: of the body. One that cannot be decoded goes on as it is."""
+def http_request(  # noqa: PLR0917 -- the parts of a request
+    session: Session,
+    parts: HttpParts,
+    chosen: ChosenHeaders | None,
+    kind: str,
+    encoding: str,
+    limit_bytes: int,
+) -> HttpParts:
+    """`chosen`: headers that the policy redacts. `kind` and `encoding`: of the body. One that cannot be decoded goes
+    on as it is."""
     path, query, headers, body = parts
+    headers = _headers(session, headers, chosen)
     path = session.path(path)
     query = session.query(query) if query else query
     if not body:
@@ -43,9 +55,11 @@ def http_request(session: Session, parts: HttpParts, kind: str, encoding: str, l
 
 
 def mcp_request(
-    session: Session, body: bytes, headers: tuple[Header, ...]
+    session: Session, body: bytes, headers: tuple[Header, ...], chosen: ChosenHeaders | None
 ) -> tuple[bytes, tuple[Header, ...]]:
-    """Arguments, answers to the server's questions, and the headers that mirror arguments."""
+    """Arguments, answers to the server's questions, the headers that mirror arguments, and those that the policy
+    redacts."""
+    headers = _headers(session, headers, chosen)
     members = jsonrpc.members_of(body) or {}
     params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
     changed = False
@@ -63,6 +77,19 @@ def mcp_request(
         for name, value in headers
     )
     return msgspec.json.encode(members), mirrored
+
+
+def _headers(
+    session: Session, headers: tuple[Header, ...], chosen: ChosenHeaders | None
+) -> tuple[Header, ...]:
+    """A value that no header may hold (RFC 9110, 5.5) stays a token."""
+    if not chosen:
+        return headers
+    left: list[Header] = []
+    for name, value in headers:
+        plain = session.text(value) if chosen.has(name.lower()) else value
+        left.append((name, value if _ILLEGAL.search(plain) else plain))
+    return tuple(left)
 
 
 def _body(session: Session, plain: bytes, kind: str) -> bytes:

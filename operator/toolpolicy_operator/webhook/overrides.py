@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from kubernetes.utils.quantity import parse_quantity
 
+from toolpolicy_api.clean import clean
 from toolpolicy_operator.webhook.sidecar import LOG_LEVELS, Sidecar
 
 LOG_LEVEL = "toolpolicy.dev/log-level"
@@ -78,4 +79,4 @@ def _wrong(text: str, least: str) -> str:
 
 
 def _ignored(annotation: str, text: str, wrong: str) -> str:
-    return f"toolpolicy: annotation {annotation}: {text[:40]!r} {wrong}; ignored"
+    return f"toolpolicy: annotation {annotation}: {clean(text)[:40]!r} {wrong}; ignored"

@@ -5,13 +5,15 @@ from typing import Any, NamedTuple
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.check import Finding, Invalid, parse
+from toolpolicy_api.clean import clean
 from toolpolicy_api.compile import compile_policy
 
 WARNING_CHARACTERS = 240
 
 
 class Verdict(NamedTuple):
-    """`policy` is what was looked at and found good: the object to compare with others."""
+    """`policy` is what was looked at and found good: the object to compare with others. Findings quote what is wrong,
+    but for what looks like a secret: they come to be read in more places than the policy."""
 
     findings: tuple[Finding, ...] = ()
     policy: snapshot.Policy | None = None
@@ -35,7 +37,7 @@ def validate(request: Mapping[str, Any]) -> Verdict:
     try:
         return Verdict(policy=compile_policy(parse(new)))
     except Invalid as invalid:
-        return Verdict(tuple(invalid.findings))
+        return Verdict(tuple(Finding(clean(each.field), clean(each.message)) for each in invalid.findings))
 
 
 def claimed_by_others(mine: snapshot.Policy, others: Iterable[snapshot.Policy], *, new: bool) -> list[str]:

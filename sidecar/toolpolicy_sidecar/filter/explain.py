@@ -17,7 +17,7 @@ from toolpolicy_sidecar.redact.detectors import chosen
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
 from toolpolicy_sidecar.redact.document import is_one
 from toolpolicy_sidecar.redact.expression import compiled, options
-from toolpolicy_sidecar.redact.redactor import NESTED
+from toolpolicy_sidecar.redact.values import NESTED
 from toolpolicy_sidecar.redact.verdict import Unscannable
 from toolpolicy_sidecar.redact.views import views
 

@@ -1,6 +1,7 @@
 """Server-sent events, split as they arrive; what is not changed goes on byte for byte."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 # Atomic, so that a CRLF is never taken for two ends of line.
@@ -21,6 +22,8 @@ class Event(NamedTuple):
     data: bytes | None
     identified: bool
     """It has an `id:` line, so a client may resume after it."""
+    beside: bytes = b""
+    """Its other lines: names, ids, comments."""
 
 
 class Splitter:
@@ -44,7 +47,7 @@ class Splitter:
             events.append(event(data[start : match.end()]))
             start = at = match.end()
         while data.startswith(b":", start) and (line := _ENDED_LINE.match(data, start)):
-            events.append(Event(line.group(), None, identified=False))
+            events.append(event(line.group()))
             start = line.end()
         self._pending = data[start:] if start else data
         self._searched = len(self._pending)
@@ -69,14 +72,17 @@ class Splitter:
 
 def event(raw: bytes) -> Event:
     data: list[bytes] | None = None
+    beside: list[bytes] = []
     identified = False
     for line in raw.removeprefix(_BOM).splitlines():
         if line.startswith(b"data") and line[4:5] in {b"", b":"}:
             value = line[5:].removeprefix(b" ")
             data = [value] if data is None else [*data, value]
-        elif line.startswith(b"id") and line[2:3] in {b"", b":"}:
-            identified = True
-    return Event(raw, None if data is None else b"\n".join(data), identified)
+        elif line:
+            beside.append(line)
+            if line.startswith(b"id") and line[2:3] in {b"", b":"}:
+                identified = True
+    return Event(raw, None if data is None else b"\n".join(data), identified, b"\n".join(beside))
 
 
 def replaced(original: Event, data: bytes) -> bytes:
@@ -84,8 +90,7 @@ def replaced(original: Event, data: bytes) -> bytes:
     lines: list[bytes] = []
     written = False
     for line in _LINE.findall(original.raw):
-        field = line.removeprefix(_BOM).rstrip(b"\r\n")
-        if field != b"data" and not field.startswith(b"data:"):
+        if not _is_data(line):
             lines.append(line)
         elif not written:
             written = True
@@ -93,6 +98,24 @@ def replaced(original: Event, data: bytes) -> bytes:
             end = line[len(line.rstrip(b"\r\n")) :]
             lines.append(bom + b"".join(b"data: " + part + end for part in re.split(rb"\r\n|\n|\r", data)))
     return b"".join(lines)
+
+
+def rewritten(raw: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
+    """An event with each line that is none of data as `rewrite` makes it; both without its end."""
+    lines: list[bytes] = []
+    for line in _LINE.findall(raw):
+        text = line.removeprefix(_BOM).rstrip(b"\r\n")
+        if text and not _is_data(line):
+            at = line.index(text)
+            lines += (line[:at], rewrite(text), line[at + len(text) :])
+        else:
+            lines.append(line)
+    return b"".join(lines)
+
+
+def _is_data(line: bytes) -> bool:
+    field = line.removeprefix(_BOM).rstrip(b"\r\n")
+    return field == b"data" or field.startswith(b"data:")
 
 
 def message(data: bytes) -> bytes:

@@ -7,22 +7,19 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from functools import cache
-
-import re2
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
-from toolpolicy_sidecar.redact.document import LONG_EXPONENT
-from toolpolicy_sidecar.redact.expression import AUTOMATON_BYTES, Bounds, Expression, options
+from toolpolicy_sidecar.redact.expression import Bounds, Expression
 from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
+from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.tokens import Session
+from toolpolicy_sidecar.redact.triggers import signs, union
 from toolpolicy_sidecar.redact.views import unescape, views
 
 SMALL_BYTES = 4 * 1024
@@ -47,6 +44,8 @@ Span = tuple[int, int, int]
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
+
+_NOTHING: list[Region] = []
 
 
 class Scanner:
@@ -73,13 +72,13 @@ class Scanner:
         self.anchored = any(rule.anchored for rule in rules)
         self.keyed = any(rule.keyed for rule in rules)
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
-        signs = dict.fromkeys(rule.sign for rule in rules if not rule.anchored)
-        self._union = _union(signs)
-        self._remarkable = None if self.anchored else _union([*signs, DISGUISE])
+        triggers = dict.fromkeys(rule.sign for rule in rules if not rule.anchored)
+        self._union = union(triggers)
+        self._remarkable = None if self.anchored else union([*triggers, DISGUISE])
         by_sign: dict[str, list[int]] = {}
         for order, rule in enumerate(detectors, len(patterns)):
             by_sign.setdefault(rule.sign, []).append(order)
-        self._signs, self._of_signs = _signs(tuple(by_sign)), list(by_sign.values())
+        self._signs, self._of_signs = signs(tuple(by_sign)), list(by_sign.values())
         self.in_place = not (detectors or self.anchored or self._allowed or tokenizes) and all(
             rule.replacement is None or _UNESCAPED.fullmatch(rule.replacement) for rule in patterns
         )
@@ -154,6 +153,35 @@ class Scanner:
                     spans.append((begin, -end, order))
         return self._regions(text, spans)
 
+    def regions_of_each(
+        self, texts: Sequence[bytes], keys: Sequence[bytes], *, plain: bool
+    ) -> list[list[Region]]:
+        """What `regions` gives for each of many short texts, in a few searches over all of them together."""
+        spans: list[list[Span]] = [[] for _ in texts]
+        whole = Together.of(texts)
+        self._found_in_each(whole, self._suspected(whole.text), spans)
+        if self.keyed:
+            self._under_keys(texts, keys, spans)
+        if not plain:
+            for view in views(whole.text):
+                found: list[list[Span]] = [[] for _ in texts]
+                read = Together.read(view.text)
+                self._found_in_each(read, self._suspected(view.text), found)
+                for index, of_one in enumerate(found):
+                    at, origin = read.starts[index], whole.starts[index]
+                    for start, minus_end, order in of_one:
+                        begin, end = view.source_span(start + at, at - minus_end)
+                        spans[index].append((begin - origin, origin - end, order))
+        bare = not self.placeholders.may_stand_in(whole.text)
+        return [
+            [(found[0][0], -found[0][1], found[0][2])]
+            if bare and len(found) == 1
+            else self._regions(text, found)
+            if found
+            else _NOTHING
+            for text, found in zip(texts, spans, strict=True)
+        ]
+
     def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
         """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
         matches."""
@@ -178,7 +206,7 @@ class Scanner:
                 regions.append((start, -minus_end, order))
         return regions
 
-    def redacted(self, text: bytes, regions: list[Region], hits: Counter[str]) -> bytes:
+    def redacted(self, text: bytes, regions: list[Region], hits: dict[str, int]) -> bytes:
         """Every region replaced, and counted under its name in `hits`."""
         pieces: list[bytes] = []
         at = 0
@@ -230,14 +258,9 @@ class Scanner:
         return spans
 
     def _with_key(self, text: bytes, key: bytes) -> list[Span]:
-        before = len(key) + 2
-        joined = b'%b="%b"' % (key, text.translate(_UNQUOTED))
+        joined = _joined(key, text)
         orders = self._keyed.intersection(self._suspected(joined))
-        return [
-            (start - before, max(minus_end + before, -len(text)), order)
-            for start, minus_end, order in self._found(joined, orders)
-            if start >= before
-        ]
+        return _behind(self._found(joined, orders), key, text)
 
     def _found(self, text: bytes, orders: Iterable[int], at: int = 0) -> list[Span]:
         spans: list[Span] = []
@@ -258,6 +281,41 @@ class Scanner:
                     spans.append((begin, -stop, order))
         return spans
 
+    def _found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
+        """What `_found` finds in each text. No detector's match reaches from one into the next."""
+        texts, starts = whole.texts, whole.starts
+        allowed = self._allowed
+        for order in orders:
+            rule = self._rules[order]
+            expression, validator = rule.expression(), rule.validator
+            if order in self._patterns:
+                if rule.anchored or expression.first(whole.text) is not None:
+                    for text, found in zip(texts, spans, strict=True):
+                        found.extend(self._found(text, (order,)))
+                continue
+            index, after = -1, 0
+            for start, end in expression.each(whole.text):
+                if start >= after:
+                    index = whole.holder(start, index + 1)
+                    text, at, of_one = texts[index], starts[index], spans[index]
+                    after = at + len(text) + 1
+                for begin, stop in (
+                    validator(text, start - at, end - at) if validator else ((start - at, end - at),)
+                ):
+                    if begin != stop and (allowed is None or text[begin:stop] not in allowed):
+                        of_one.append((begin, -stop, order))
+
+    def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
+        """What `_under_key` finds under each key."""
+        named = [index for index, key in enumerate(keys) if key]
+        if not named:
+            return
+        whole = Together.of([_joined(keys[index], texts[index]) for index in named])
+        found: list[list[Span]] = [[] for _ in named]
+        self._found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
+        for index, of_one in zip(named, found, strict=True):
+            spans[index] += _behind(of_one, keys[index], texts[index])
+
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> list[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
         placeholders = self.placeholders.spans(text)
@@ -276,6 +334,20 @@ class Scanner:
         return left
 
 
+def _joined(key: bytes, text: bytes) -> bytes:
+    return b'%b="%b"' % (key, text.translate(_UNQUOTED))
+
+
+def _behind(spans: Iterable[Span], key: bytes, text: bytes) -> list[Span]:
+    """What of it is in the text."""
+    before = len(key) + 2
+    return [
+        (start - before, max(minus_end + before, -len(text)), order)
+        for start, minus_end, order in spans
+        if start >= before
+    ]
+
+
 def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     r"""`\C` matches single bytes: no mask may leave half a character behind."""
     while start and text[start] & 0xC0 == 0x80:
@@ -283,27 +355,3 @@ def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
     while end < len(text) and text[end] & 0xC0 == 0x80:
         end += 1
     return start, end
-
-
-def _union(expressions: Iterable[str]) -> Expression | None:
-    """What stands in everything that any rule hits, and what must be written out to see whether one does. None
-    when it would be too large: then every text may hit."""
-    try:
-        return Expression(
-            "|".join(f"(?:{expression})" for expression in [*expressions, LONG_EXPONENT]),
-            most_bytes=AUTOMATON_BYTES,
-        )
-    except re2.error:
-        return None
-
-
-@cache
-def _signs(triggers: tuple[str, ...]) -> re2.Set | None:
-    """Finds which of the triggers stand in a text, in one go. None: there are none."""
-    if not triggers:
-        return None
-    signs = re2.Set.SearchSet(options(most_bytes=AUTOMATON_BYTES))
-    for trigger in triggers:
-        signs.Add(trigger)
-    signs.Compile()
-    return signs

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.redact import document
+from toolpolicy_sidecar.redact.event import beside
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.verdict import TooLarge, Unparsable
 
@@ -183,13 +184,14 @@ class EventStream:
                     changed[index][key] = text
         out: list[bytes] = []
         for held, texts_of in zip(ready, changed, strict=True):
-            data = held.event.data
-            if not data:
-                out.append(held.event.raw)
-                continue
-            found = self._redact(_with(data, held.parts, texts_of))
-            hits.update(found.hits)
-            out.append(held.event.raw if found.value == data else sse.replaced(held.event, found.value))
+            raw, data = held.event.raw, held.event.data
+            if data:
+                found = self._redact(_with(data, held.parts, texts_of))
+                hits.update(found.hits)
+                raw = raw if found.value == data else sse.replaced(held.event, found.value)
+            whole = beside(self._redactor, held.event, raw)
+            hits.update(whole.hits)
+            out.append(whole.value)
         return Redacted(b"".join(out), hits)
 
 

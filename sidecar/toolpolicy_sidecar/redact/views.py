@@ -29,9 +29,9 @@ _ENCODED = re.compile(
 )
 _encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
 _ENCODED_OR_FOREIGN = re.compile(_ENCODED.pattern + rb"|[\xc2-\xf4][\x80-\xbf]+")
-_FOREIGN = re.compile(rb"[\x80-\xff]+")
+_FOREIGN = re.compile(rb"[\x80-\xf4]+")
 _alike = Expression(f"[{LOOKALIKES}]")
-_OF_FORM = re.compile(rb"=[^\s\"=&+]*\+[^\s\"=&]*")
+_OF_FORM = re.compile(rb"=[^\s\"=&+\xff]*\+[^\s\"=&\xff]*")
 _SHORT = {
     b'\\"': b'"',
     b"\\\\": b"\\",
@@ -83,11 +83,11 @@ class View:
         at_view: list[int] = []
         at_source: list[int] = []
         verbatims: list[bool] = []
-        source, size = self._source, 0
+        source, size, decoded = self._source, 0, _Once(self._decoded)
         edges = [0, *(edge for match in self._pattern.finditer(source) for edge in match.span()), len(source)]
         for index, (start, end) in enumerate(pairwise(edges)):
             verbatim = index % 2 == 0
-            length = end - start if verbatim else len(self._decoded(source[start:end]))
+            length = end - start if verbatim else len(decoded[source[start:end]])
             if not length:  # what nobody sees belongs to what stands before it
                 continue
             at_view.append(size)

@@ -52,7 +52,7 @@ class HttpRelay:
         redactor, session = self._call.on_request, self._call.put_back
         if redactor is not None:
             clean = await aside(
-                None if encoding and whole_body else len(whole_body),
+                None if encoding and whole_body else len(path) + len(query or "") + len(whole_body),
                 partial(
                     cleanse.http_request,
                     redactor,
@@ -64,6 +64,7 @@ class HttpRelay:
                     encoding,
                     self._limit_bytes,
                 ),
+                partial(_light, redactor, path, query or "", whole_body),
             )
             path, query, headers = clean.path, clean.query, clean.headers
             self._progress.redacted_request = clean.hits
@@ -73,7 +74,8 @@ class HttpRelay:
             body = whole_body if isinstance(body, bytes) else None
         if session is not None:
             parts = entrust.HttpParts(path, query, headers, whole_body)
-            work = partial(entrust.http_request, session, parts, kind, encoding, self._limit_bytes)
+            chosen = tool.redactor.headers if tool.redactor else None
+            work = partial(entrust.http_request, session, parts, chosen, kind, encoding, self._limit_bytes)
             path, query, headers, whole_body = await aside(None if encoding else len(whole_body), work)
             body = whole_body if isinstance(body, bytes) else None
         if tool.on_response is not None or tool.keeps_answers:
@@ -111,7 +113,7 @@ class HttpRelay:
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
         redactor = self._call.on_response
         if redactor is not None:
-            found = await redacted_headers(redactor, headers)
+            found = await redacted_head(redactor, response, headers)
             self._progress.hit(found.hits)
             headers = found.headers
         if redactor is None or bodiless or passes_unread(response, redactor):
@@ -184,7 +186,8 @@ class HttpRelay:
             return
         plain = await plainly(body, encoding, self._limit_bytes, redactor)
         if plain:
-            found = await aside(len(plain), partial(cleanse.http_answer, redactor, plain, kind))
+            work = partial(cleanse.http_answer, redactor, plain, kind)
+            found = await aside(len(plain), work, partial(redactor.light, plain))
             self._progress.hit(found.hits)
             if found.hits:
                 body, headers = found.value, cleanse.of_changed_body(headers)
@@ -258,6 +261,11 @@ class HttpRelay:
             yield piece
 
 
+def _light(redactor: Redactor, path: str, query: str, body: bytes) -> bool:
+    words = path + "\n" + query
+    return words.isascii() and redactor.light(words.encode()) and redactor.light(body)
+
+
 def _forbids_storing(headers: tuple[Header, ...]) -> bool:
     return any(name.lower() == b"cache-control" and b"no-store" in value.lower() for name, value in headers)
 
@@ -277,8 +285,18 @@ def passes_unread(response: Response, redactor: Redactor) -> bool:
     return redactor.on_unscannable == "Pass" and encoding.strip().lower() not in cleanse.ENCODINGS
 
 
-async def redacted_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
-    """As `cleanse.answer_headers`."""
+async def redacted_event(redactor: Redactor, event: sse.Event, raw: bytes) -> Redacted[bytes]:
+    """As `cleanse.beside_data`."""
+    if not event.beside:
+        return Redacted(raw, {})
+    return await aside(len(event.beside), partial(cleanse.beside_data, redactor, event, raw))
+
+
+async def redacted_head(
+    redactor: Redactor, response: Response, headers: tuple[Header, ...]
+) -> RedactedHeaders:
+    """As `cleanse.answer_headers`. A reason phrase, which may say anything, gives way to that of the status."""
+    response.reason = b""
     if not redactor.headers:
         return RedactedHeaders(headers, {})
     size_bytes = sum(len(value) for _, value in headers)

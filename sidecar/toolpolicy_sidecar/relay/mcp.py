@@ -21,7 +21,8 @@ from toolpolicy_sidecar.relay.http import (
     next_piece,
     passes_unread,
     plainly,
-    redacted_headers,
+    redacted_event,
+    redacted_head,
     too_large,
 )
 from toolpolicy_sidecar.relay.location import inward
@@ -58,10 +59,12 @@ class McpRelay:
         redactor, session = self._call.on_request, self._call.put_back
         if redactor is not None:
             work = partial(cleanse.mcp_request, redactor, body, headers)
-            body, headers, hits = await aside(len(body), work)
+            body, headers, hits = await aside(len(body), work, partial(redactor.light, body))
             self._progress.redacted_request = hits
         if session is not None:
-            body, headers = await aside(len(body), partial(entrust.mcp_request, session, body, headers))
+            chosen = tool.redactor.headers if tool.redactor else None
+            entrusted = partial(entrust.mcp_request, session, body, headers, chosen)
+            body, headers = await aside(len(body), entrusted)
         if tool.enforced:
             headers = cleanse.asking_for_plain(headers)
         target = server.target(incoming.path, incoming.query)
@@ -147,7 +150,7 @@ class McpRelay:
     async def _stream(self, response: Response, begun: bytes, watch: Watch) -> None:
         """Too large to be held, or not to be looked at."""
         self._classify_status(response.status)
-        headers = await self._headers(response.headers)
+        headers = await self._headers(response, response.headers)
         await self._reply.start(response.status, response.reason, headers, content_length(response))
         self._progress.status = response.status
         await self._reply.write(begun)
@@ -176,7 +179,7 @@ class McpRelay:
             self._refuse_nonsense(response)
         if 300 <= status < 400:
             headers = inward(headers, self._call.incoming, self._call.server)
-        headers = await self._headers(headers)
+        headers = await self._headers(response, headers)
         if self._changed and answer is not None:
             body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
             self._say(body)
@@ -185,12 +188,12 @@ class McpRelay:
         self._progress.status = status
         await self._reply.whole(status, headers, body)
 
-    async def _headers(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    async def _headers(self, response: Response, headers: tuple[Header, ...]) -> tuple[Header, ...]:
         """Redacted. Raises Stopped."""
         redactor = self._call.on_response
         if redactor is None:
             return headers
-        found = await redacted_headers(redactor, headers)
+        found = await redacted_head(redactor, response, headers)
         self._progress.hit(found.hits)
         return found.headers
 
@@ -198,7 +201,8 @@ class McpRelay:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
         redactor = self._call.on_response
         if redactor is not None:
-            found = await aside(len(message), partial(cleanse.mcp_message, redactor, message))
+            work = partial(cleanse.mcp_message, redactor, message)
+            found = await aside(len(message), work, partial(redactor.light, message))
             self._progress.hit(found.hits)
             message = found.value
         if not self._keeps_id:
@@ -243,18 +247,26 @@ class McpRelay:
         await self._reply.finish()
 
     async def _begin_events(self, response: Response) -> None:
-        headers = await self._headers(cleanse.of_changed_body(response.headers))
+        headers = await self._headers(response, cleanse.of_changed_body(response.headers))
         self._in_events = True
         self._progress.status = response.status
         await self._reply.start(response.status, response.reason, headers, None)
 
     async def _event(self, event: sse.Event) -> bytes:
         """As it goes to the agent. Raises Stopped."""
-        if not event.data:
-            return event.raw
-        data = await self._for_agent(event.data) if self._changed else event.data
+        raw = await self._with_data(event, event.data) if event.data else event.raw
+        redactor = self._call.on_response
+        if redactor is None:
+            return raw
+        found = await redacted_event(redactor, event, raw)
+        self._progress.hit(found.hits)
+        return found.value
+
+    async def _with_data(self, event: sse.Event, came: bytes) -> bytes:
+        """As it goes to the agent, but for the lines beside its data. `came`: its data as the server said it."""
+        data = await self._for_agent(came) if self._changed else came
         if not self._answered:
-            answer = jsonrpc.answer(event.data, self._sent_as)
+            answer = jsonrpc.answer(came, self._sent_as)
             if answer is not None and answer.final:
                 self._answered = True
                 self._say(data)
@@ -263,7 +275,7 @@ class McpRelay:
                     self._progress.error = "the tool says no"
                 elif self._call.tool.keeps_answers:
                     self._progress.answered(Whole(data))
-        return event.raw if data is event.data else sse.replaced(event, data)
+        return event.raw if data is came else sse.replaced(event, data)
 
     def _classify_status(self, status: int) -> None:
         self._progress.result = classify.of_status(status, self._call.tool.rules)

@@ -22,7 +22,8 @@ from toolpolicy_sidecar.relay.http import (
     gathered,
     passes_unread,
     plainly,
-    redacted_headers,
+    redacted_event,
+    redacted_head,
     too_large,
 )
 from toolpolicy_sidecar.relay.location import inward
@@ -55,7 +56,7 @@ async def relay(  # noqa: PLR0917 -- what it works with
         if 300 <= response.status < 400:
             answer = inward(answer, incoming, server)
         if passing.on_response is not None:
-            found = await redacted_headers(passing.on_response, answer)
+            found = await redacted_head(passing.on_response, response, answer)
             answer = found.headers
             _tell(found.hits, passing, recorder)
         events = (response.header(b"content-type") or b"").lower().startswith(b"text/event-stream")
@@ -149,6 +150,9 @@ async def _pushed(  # noqa: PLR0917 -- the parts of an answer
         if event.data:
             found = await _redacted(event.data, passing, redactor, recorder)
             raw = raw if found.value is event.data else sse.replaced(event, found.value)
+        beside = await redacted_event(redactor, event, raw)
+        _tell(beside.hits, passing, recorder)
+        raw = beside.value
         await reply.write(raw)
     await reply.finish()
 
@@ -184,7 +188,8 @@ async def _redacted(
     message: bytes, passing: Passing, redactor: Redactor, recorder: Recorder
 ) -> Redacted[bytes]:
     results = passing.pushes or passing.reads
-    found = await aside(len(message), partial(cleanse.mcp_message, redactor, message, results=results))
+    work = partial(cleanse.mcp_message, redactor, message, results=results)
+    found = await aside(len(message), work, partial(redactor.light, message))
     _tell(found.hits, passing, recorder)
     return found
 

@@ -61,7 +61,7 @@ class Ear:
             return
         try:
             for event in self._events.feed(self._inflater.feed(piece)):
-                await aside(len(event.data or b""), partial(self._event, event))
+                await aside(len(event.raw), partial(self._event, event))
         except sse.EventTooLarge:
             self._problem = Problem(Reason.AnswerTooLarge, "an event of it is too large")
         except Stopped as stopped:
@@ -89,6 +89,8 @@ class Ear:
     def _event(self, event: sse.Event) -> None:
         """Raises Stopped."""
         self._resumable = self._resumable or event.identified
+        if self._redactor:
+            self._hits.update(cleanse.beside_data(self._redactor, event, event.raw).hits)
         if not event.data:
             return
         if self._mcp is None:

@@ -180,7 +180,8 @@ class Shim:
             return line
         # What nobody remembers to have asked for is looked at whole.
         results = asked is None or asked.reads
-        found = await aside(len(line), partial(cleanse.mcp_message, redactor, line, results=results))
+        work = partial(cleanse.mcp_message, redactor, line, results=results)
+        found = await aside(len(line), work, partial(redactor.light, line))
         return found.value
 
     def _redactor(self, members: dict[str, Any]) -> Redactor | None:

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.unit.datapath.loopback import Exchange, World, redaction, world
-from toolpolicy_sidecar.aside import INLINE_BYTES, aside
+from toolpolicy_sidecar.aside import INLINE_BYTES, LIGHT_BYTES, aside
 
 
 async def test_small_work_stays_and_large_work_goes_aside() -> None:
     here = threading.get_ident()
     assert await aside(INLINE_BYTES, threading.get_ident) == here
     assert await aside(INLINE_BYTES + 1, threading.get_ident) != here
+    assert await aside(LIGHT_BYTES, threading.get_ident, lambda: True) == here
+    assert await aside(LIGHT_BYTES, threading.get_ident, lambda: False) != here
+    assert await aside(LIGHT_BYTES + 1, threading.get_ident, lambda: True) != here
     assert await aside(None, threading.get_ident) != here
 
 

@@ -122,6 +122,52 @@ async def test_the_get_stream_is_redacted_and_not_timed(sidecar: Sidecar, tools:
     assert sidecar.kept.calls == []
 
 
+LINES = (
+    b": a sk-canary-12345678\nid: sk-canary-12345678\nevent: sk-canary-12345678\nsk-canary-12345678: x\r\n"
+    b"retry: 10\ndata: "
+)
+
+
+@pytest.mark.parametrize("path", ["/kb", "/api/v1/items/1"])
+async def test_lines_beside_the_data_are_redacted(sidecar: Sidecar, tools: Tools, path: str) -> None:
+    async def play(_: Sent, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + chunk(b"id: 7:a\nevent: message\n\n" + LINES + DONE + b"\n\n") + b"0\r\n\r\n")
+
+    redaction = {"patterns": [{"name": "token", "regex": "sk-[a-z0-9-]{8,}"}]}
+    sidecar.install(
+        servers=servers(tools.port),
+        tools=[
+            {"name": "search", "server": "kb"},
+            {"name": "item", "server": "api", "match": {"path": "/v1/items/{id}"}},
+        ],
+        redaction=redaction,
+    )
+    tools.script = play
+    async with sidecar.http.post(f"{sidecar.url}{path}", json=tool_call()) as response:
+        body = await response.read()
+    assert b"canary" not in body
+    assert body.startswith(
+        b"id: 7:a\nevent: message\n\n: a [redacted:token]\nid: [redacted:token]\nevent: [redacted:token]\n"
+        b"[redacted:token]: x\r\nretry: 10\ndata: {"
+    )
+    assert dict(sidecar.kept.calls[-1].redacted_response) == {"token": 5}
+
+
+@pytest.mark.parametrize("path", ["/kb", "/api/v1/items/1"])
+async def test_no_reason_phrase_goes_on_where_answers_are_redacted(
+    sidecar: Sidecar, tools: Tools, path: str
+) -> None:
+    async def play(_: Sent, writer: asyncio.StreamWriter) -> None:
+        head = HEAD.replace(b"200 OK", b"200 sk-canary-12345678")
+        writer.write(head + chunk(RESULT) + b"0\r\n\r\n")
+
+    install(sidecar, tools)
+    tools.script = play
+    async with sidecar.http.post(f"{sidecar.url}{path}", json=tool_call()) as response:
+        await response.read()
+    assert response.reason == "OK"
+
+
 @given(
     st.lists(st.sampled_from([PROGRESS, RESULT, b"data: a\rdata: b\r\r", b": c\n\n"]), max_size=5), st.data()
 )

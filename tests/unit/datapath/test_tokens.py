@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from tests.unit.datapath.loopback import Agent, Answer, Exchange, World, rules
@@ -80,6 +81,26 @@ async def test_a_token_goes_from_one_tool_to_a_trusted_one(w: World) -> None:
     await agent.answer()
     assert w.tool.seen[-1].json == {"note": f"for {SECRET}"}
     assert not any(SECRET in str(record) for record in w.recorded.calls)
+
+
+@pytest.mark.parametrize("tool", ["mail", "ticket"])
+async def test_chosen_headers_get_their_values_back(w: World, tool: str) -> None:
+    mail = snapshot.Tool("mail", "kb", snapshot.McpMatch("mail"), rules())
+    w.install(redaction=msgspec.structs.replace(REDACTION, headers=("X-To",)), more=(mail,))
+
+    async def says(exchange: Exchange) -> None:
+        await exchange.result(SECRET)
+
+    w.tool.script = says
+    agent = await w.agent()
+    token = told(await call(agent, "search", "one"))
+    for name, value, sent in (("X-To", f"to {token}", f"to {SECRET}"), ("X-Cc", token, token)):
+        headers = [("Content-Type", "application/json"), ("X-Session", "one"), (name, value)]
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+        target = "/kb" if tool == "mail" else "/api/v1/tickets/1"
+        await agent.send("POST", target, json.dumps(body).encode(), headers)
+        await agent.answer()
+        assert w.tool.seen[-1].header(name) == sent
 
 
 async def test_conversations_go_on_under_a_new_policy(w: World) -> None:

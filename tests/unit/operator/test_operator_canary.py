@@ -1,6 +1,6 @@
 """No secret that reaches the operator comes out of it: a canary stands wherever a policy or a sidecar can write a text,
-and logs, metrics, status, Events and what is in ConfigMaps are searched for it. Names (of pods, tools, policies) are
-names: they stay.
+and logs, metrics, status, Events, what the webhook answers and what is in ConfigMaps are searched for it. Names (of
+pods, tools, policies) are names: they stay.
 """
 
 import copy
@@ -11,6 +11,7 @@ import re
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import generate_latest
 
@@ -23,7 +24,11 @@ from toolpolicy_operator.fleet import Fleet
 from toolpolicy_operator.index import INJECTED_LABEL, Index
 from toolpolicy_operator.logs import JsonLines
 from toolpolicy_operator.metrics import ConditionNow, Metrics
+from toolpolicy_operator.slo.store import Budgets, _text
 from toolpolicy_operator.verdict import status_of
+from toolpolicy_operator.webhook.inject import Injection, inject
+from toolpolicy_operator.webhook.sidecar import Sidecar
+from toolpolicy_operator.webhook.validate import validate
 
 CANARY = "sk-canaryQ7W2e9RtY4uZ3pLk8vB1"
 SEARCHED = re.compile("(?i)canary|q7w2e9|c2stY2FuYXJ5")
@@ -158,3 +163,42 @@ def test_what_sidecars_say_is_in_no_configmap() -> None:
     index, _ = scene({"selector": CANARY})
     assert index.bootstrap("default").policies
     assert not SEARCHED.search(str(index.bootstrap("default")))
+
+
+def test_what_sidecars_say_is_in_no_ledger_of_error_budgets() -> None:
+    index = Index()
+    made = policy({})
+    made["spec"]["tools"][0]["slo"] = {"availability": 99.5, "window": "7d"}
+    index.put_policy(made)
+    (key,) = index.policies["default/agent"].slos
+    budgets = Budgets(None, index, lambda: 1_790_000_000.0)  # type: ignore[arg-type]  # it sends nothing
+    for calls in (0, 10):
+        totals = channel.Totals(since_ms=1, calls=calls, errors=calls)
+        budgets.hear("p1", [msgspec.structs.replace(report(), key=key, totals=totals)])
+    kept = _text(budgets._books["default/agent"])
+    assert '"ledgers":{"' in kept
+    assert not SEARCHED.search(kept)
+
+
+@pytest.mark.parametrize("spoiled", spoilt(CANARY))
+def test_what_the_webhook_says_of_a_policy(spoiled: dict[str, Any]) -> None:
+    verdict = validate({"operation": "CREATE", "object": policy(spoiled)})
+    assert not verdict.allowed
+    assert not SEARCHED.search(repr(verdict))
+
+
+def test_what_the_webhook_says_of_a_pod() -> None:
+    variable = {"name": "TOOLPOLICY_KB_URL", "value": CANARY}
+    container = {"name": "agent", "image": CANARY, "env": [variable, {"name": "HTTP_PROXY", "value": CANARY}]}
+    annotations = {
+        f"toolpolicy.dev/{name}": CANARY for name in ("forward", "transparent", "log-level", "memory-limit")
+    }
+    labels = {"toolpolicy.dev/inject": "enabled", "owner": CANARY}
+    pod = {"metadata": {"annotations": annotations, "labels": labels}, "spec": {"containers": [container]}}
+    sidecar = Sidecar(image="toolpolicy:1", operator="wss://operator:443", version="1", forward=True)
+    (entry,) = scene({})[0].policies.values()
+    assert entry.compiled
+    made = inject(pod, sidecar, entry.compiled.servers)
+    assert isinstance(made, Injection)
+    assert len(made.warnings) > 3
+    assert not SEARCHED.search(repr((made.warnings, made.why)))

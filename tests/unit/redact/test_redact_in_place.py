@@ -56,7 +56,7 @@ def short_way(redactor: Redactor, data: bytes) -> Redacted[bytes] | None:
 
 def long_way(redactor: Redactor, data: bytes) -> tuple[bytes, Counter[str]]:
     hits = Counter[str]()
-    return redactor._document(data, 0, hits), hits
+    return redactor._values.document(data, hits), hits
 
 
 @given(document_=DOCUMENTS, patterns=PATTERNS, spaced=SPACED)

@@ -6,7 +6,8 @@ import pytest
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import document
-from toolpolicy_sidecar.redact.redactor import NESTED, Redactor, Unscannable
+from toolpolicy_sidecar.redact.redactor import Redactor, Unscannable
+from toolpolicy_sidecar.redact.values import NESTED
 
 ALL = Redactor.compile(
     snapshot.Redaction(

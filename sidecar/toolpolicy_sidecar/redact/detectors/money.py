@@ -1,5 +1,6 @@
 """Payment cards and bank accounts."""
 
+import string
 from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors.cards import payment_card
@@ -41,8 +42,12 @@ def iban(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def is_iban(compact: bytes) -> bool:
     """Without spaces."""
-    moved = compact[4:] + compact[:4]
-    return int("".join(str(int(chr(character), 36)) for character in moved)) % 97 == 1
+    return int(b"".join([_AS_DIGITS[character] for character in compact[4:] + compact[:4]])) % 97 == 1
+
+
+_AS_DIGITS = {character: b"%d" % int(chr(character), 36) for character in string.ascii_letters.encode()} | {
+    digit: bytes([digit]) for digit in string.digits.encode()
+}
 
 
 MONEY: tuple[Detector, ...] = (

@@ -193,7 +193,7 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "NamedKey",
         "A random value beside a name that ends in key or auth.",
-        rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{16}}",
+        rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
         _named(_KEYS, _LISTED, rf"([{ALNUM}+/_.-]{{16,}}=*)"),
         (
             f"adafruit_key = '{invented(32)}'",
@@ -215,7 +215,7 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "ProviderValue",
         "A random value beside the name of a provider of services.",
-        rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{14}}",
+        rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
         rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{ALNUM}+_-]{{14,}}=*)",
         (f"adafruit = '{invented(32)}'", f'"finnhub_app": "{invented(20)}"', f"DATADOG: {invented(40, HEX)}"),
         (

@@ -21,49 +21,65 @@ def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 _VERSION_BEFORE = re.compile(
     rb"(?i)(?:[a-z]/|\bv(?:er(?:sions?)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$"
 )
-_NOBODY = (
-    ipaddress.ip_network("127.0.0.0/8"),
-    ipaddress.ip_network("0.0.0.0/8"),
-    ipaddress.ip_network("255.0.0.0/8"),
-    ipaddress.ip_network("169.254.0.0/16"),
-)
+
+
+def _networks(*written: str) -> tuple[tuple[int, int], ...]:
+    """The number and the mask of each."""
+    networks = map(ipaddress.IPv4Network, written)
+    return tuple((int(network.network_address), int(network.netmask)) for network in networks)
+
+
+_NOBODY = _networks("127.0.0.0/8", "0.0.0.0/8", "255.0.0.0/8", "169.254.0.0/16")
+_PRIVATE = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 
 
 def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Of a host that may be somebody's: not of a private network."""
-    address = _host(text, start, end)
-    if address is not None and not any(address in network for network in _PRIVATE):
+    if b":" in text[start:end]:
+        if _is_ipv6_host(text[start:end]):
+            yield start, end
+        return
+    address = _ipv4_host(text, start, end)
+    if address is not None and not _within(address, _PRIVATE):
         yield start, end
 
 
 def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Of a host in a private network (RFC 1918), where millions have the same."""
-    address = _host(text, start, end)
-    if address is not None and any(address in network for network in _PRIVATE):
+    address = _ipv4_host(text, start, end)
+    if address is not None and _within(address, _PRIVATE):
         yield start, end
 
 
-def _host(text: bytes, start: int, end: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Not a mask, not a network, not this machine's own, not the version of a browser."""
+def _is_ipv6_host(written: bytes) -> bool:
     try:
-        address = ipaddress.ip_address(text[start:end].decode())
+        address = ipaddress.IPv6Address(written.decode())
     except ValueError:
-        return None
-    if address.version == 4:
-        part_of_more = text[end : end + 2].lstrip(b".")[:1].isdigit() and text[end : end + 1] == b"."
-        network = address.packed.endswith(b"\0") and text[end : end + 1] == b"/"
-        named = _VERSION_BEFORE.search(text, max(0, start - 16), start)
-        nobody = any(address in network for network in _NOBODY)
-        if part_of_more or network or named or nobody or address.packed.endswith(b"\0\0\0"):
+        return False
+    return len(written) >= 6 and not address.is_loopback and not address.is_unspecified
+
+
+def _ipv4_host(text: bytes, start: int, end: int) -> int | None:
+    """Its number. Not a mask, not a network, not this machine's own, not the version of a browser."""
+    octets = text[start:end].split(b".")
+    address = 0
+    for octet in octets:
+        number = int(octet)
+        if number > 255 or (len(octet) > 1 and octet.startswith(b"0")):
             return None
-    elif end - start < 6 or address.is_loopback or address.is_unspecified:
+        address = address << 8 | number
+    behind = text[end : end + 2]
+    if (behind[:1] == b"." and behind[1:].isdigit()) or (behind[:1] == b"/" and octets[-1] == b"0"):
         return None
-    return address
+    if _within(address, _NOBODY) or not address & 0xFFFFFF:
+        return None
+    return None if _VERSION_BEFORE.search(text, max(0, start - 16), start) else address
 
 
-_PRIVATE = tuple(
-    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"))
-)
+def _within(address: int, networks: tuple[tuple[int, int], ...]) -> bool:
+    return any(address & mask == network for network, mask in networks)
+
+
 _TELEPHONE = (
     r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
     r"|handy|contact.?n|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"

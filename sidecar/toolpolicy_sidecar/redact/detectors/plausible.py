@@ -5,9 +5,9 @@ import binascii
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator
 
+from toolpolicy_sidecar.redact.detectors.detector import varied
 from toolpolicy_sidecar.redact.detectors.naming import Naming, meaning, name_before, nearest_name
 
 
@@ -84,6 +84,9 @@ LEAST_BITS_OF_LETTERS = 4.0
 LEAST_BITS_OF_DIGITS = 2.5
 LEAST_BITS_BESIDE_A_PROVIDER = 3.0
 _LONG = 16
+_DIGIT = re.compile(rb"[0-9]")
+_LETTER = re.compile(rb"[A-Za-z]")
+_LETTERS = re.compile(rb"[A-Za-z+/_-]+=*")
 _PIECE = rb"(?:[A-Z]{2,}|[A-Z]?[a-z]{2,}|[0-9]{1,4}|v[0-9]{1,2})"
 _WORDS = re.compile(_PIECE + rb"(?:[-_./:@ ]" + _PIECE + rb")*")
 _CONSONANTS = re.compile(rb"(?i)[bcdfghjklmnpqrstvwxz]{5}")
@@ -112,10 +115,10 @@ def of_provider(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside the name of a provider: letters and digits, not few, for the name alone is no proof."""
     value = text[start:end]
     if (
-        meaning(nearest_name(text, start)[1]) is not Naming.OTHER
-        and re.search(rb"[0-9]", value)
-        and is_random(value)
+        _DIGIT.search(value)
         and entropy_bits(value) >= LEAST_BITS_BESIDE_A_PROVIDER
+        and meaning(nearest_name(text, start)[1]) is not Naming.OTHER
+        and is_random(value)
     ):
         yield start, end
 
@@ -135,6 +138,15 @@ def whole(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
+_MORE_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
+
+
+def ended(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not the beginning of a longer run of base64, nor a stand-in."""
+    if not _MORE_OF_BASE64.match(text, end):
+        yield from varied(text, start, end)
+
+
 def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Behind a scheme."""
     if is_random(text[start:end]):
@@ -151,14 +163,14 @@ def is_random(value: bytes) -> bool:
         b"/" in value and value == value.lower()
     ):  # a path: base64 of this length has capitals
         return False
-    digits = re.search(rb"[0-9]", value) is not None
-    letters = re.search(rb"[A-Za-z]", value) is not None
+    digits = _DIGIT.search(value) is not None
+    letters = _LETTER.search(value) is not None
     bits = entropy_bits(value)
     if not letters:
         return len(value) >= _LONG and bits >= LEAST_BITS_OF_DIGITS
     if digits:
         return bits >= (LEAST_BITS if len(value) >= _LONG else 2.5)
-    if len(value) < _LONG or not re.fullmatch(rb"[A-Za-z+/_-]+=*", value):
+    if len(value) < _LONG or not _LETTERS.fullmatch(value):
         return False
     if value.isalpha() and (
         (len(value) >= 24 and bits >= LEAST_BITS_OF_LETTERS) or _CONSONANTS.search(value) is not None
@@ -169,12 +181,13 @@ def is_random(value: bytes) -> bool:
 
 
 _WORD = re.compile(rb"[a-z]{3,}|[A-Z]{3,}|[A-Z][a-z]{2,}")
+_SEPARATOR = re.compile(rb"[-_.:]")
 _SHORT = 10
 
 
 def _is_made_of_words(value: bytes) -> bool:
     """With a suffix that tells many apart, as `coredns-5d78c9869d-x7x4q`: a name, and what it names may be known."""
-    pieces = re.split(rb"[-_.:]", value)
+    pieces = _SEPARATOR.split(value)
     others = [piece for piece in pieces if not _WORD.fullmatch(piece)]
     words = len(pieces) - len(others)
     return words >= 1 and max(map(len, others), default=0) <= _SHORT
@@ -183,4 +196,5 @@ def _is_made_of_words(value: bytes) -> bool:
 def entropy_bits(value: bytes) -> float:
     """Shannon's, per character."""
     size = len(value)
-    return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
+    counts = map(value.count, set(value))
+    return math.log2(size) - sum([count * math.log2(count) for count in counts if count > 1]) / size

@@ -198,7 +198,7 @@ SECRETS: tuple[Detector, ...] = (
         "the form that GitHub, Stripe and Slack made usual; github.blog, new authentication token formats",
         r"(?:\b|_)(?:sk|api|key|tok|token|pat|secret|live|auth|apikey|priv|pwd|pk)[_-][A-Za-z0-9]{4}",
         r"\b(?:[A-Za-z0-9]{2,10}[_-])?(?:sk|api|key|tok|token|pat|secret|live|auth|apikey|priv|pwd|pk)[_-]"
-        r"(?:[a-z0-9]{1,8}[_-])?[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9]+)*",
+        r"(?:[a-z0-9]{4,8}[_-])?[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9]+)*",
         (f"acme_live_{invented(32)}", f"acme-api-{invented(24)}", f"tok_{invented(24)}"),
         ("acme-api-gateway-controller-manager-2", f"order_{invented(24)}", f"sk_{'a' * 24}"),
         plausible.credential,

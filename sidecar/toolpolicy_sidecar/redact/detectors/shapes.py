@@ -123,14 +123,13 @@ SHAPES: tuple[Detector, ...] = (
         "The secret half of an AWS access key, beside a name that says so.",
         "docs.aws.amazon.com/IAM, managing access keys",
         r"(?i:secret|aws)",
-        r"(?i:aws|secret)[A-Za-z_. -]{0,24}(?i:key)[A-Za-z_. -]{0,12}"
-        + EQUALS
-        + r"([A-Za-z0-9+/]{40})(?:[^A-Za-z0-9+/=]|\z)",
+        r"(?i:aws|secret)[A-Za-z_. -]{0,24}(?i:key)[A-Za-z_. -]{0,12}" + EQUALS + r"([A-Za-z0-9+/]{40})",
         (
             f"aws_secret_access_key = {invented(40, BASE64)} ",
             f"SecretAccessKey: '{invented(40, BASE64)}'",
         ),
-        ("aws_secret_access_key = none", "aws s3 ls"),
+        ("aws_secret_access_key = none", "aws s3 ls", f"aws_secret_access_key = {invented(41, BASE64)}"),
+        plausible.ended,
         keyed=True,
     ),
     secret(

@@ -1,10 +1,9 @@
-"""Is it a telephone number? libphonenumber knows the plans of all countries; it is loaded when first asked."""
+"""Is it a telephone number, the way it is written?"""
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from types import ModuleType
 
+from toolpolicy_sidecar.redact.detectors import numbering
 from toolpolicy_sidecar.redact.detectors.checksums import ean13
 
 COUNTRIES = (
@@ -14,15 +13,10 @@ COUNTRIES = (
 _NORTH_AMERICAN = re.compile(
     rb"(?:\+?1[ .-]?|001[ .-]?)?\(?[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]+)?"
 )
-
+_ANY_NORTH_AMERICAN = re.compile(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}")
+_NO_DIGIT = re.compile(rb"[^0-9]+")
+_EXTENSION = re.compile(rb"[xe]")
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
-
-
-@cache
-def _library() -> ModuleType:
-    import phonenumbers  # noqa: PLC0415 -- its metadata takes memory and time: only where numbers are met
-
-    return phonenumbers
 
 
 def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -45,27 +39,13 @@ def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
     number = text[start:end]
     if _DATE.match(number):
         return
-    digits = re.sub(rb"[^0-9]", b"", number)
-    if re.fullmatch(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}", digits) or any(
-        _valid(number, country) for country in COUNTRIES
-    ):
+    digits = _NO_DIGIT.sub(b"", number)
+    if _ANY_NORTH_AMERICAN.fullmatch(digits) or numbering.is_valid_in(COUNTRIES, digits):
         yield start, end
 
 
 def _international(number: bytes) -> bool:
-    phonenumbers = _library()
-    text = number.decode()
-    try:
-        if text.startswith("00"):  # as many other numbers do
-            return bool(phonenumbers.is_valid_number(phonenumbers.parse("+" + text[2:])))
-        return bool(phonenumbers.is_possible_number(phonenumbers.parse(text)))
-    except phonenumbers.NumberParseException:
-        return False
-
-
-def _valid(number: bytes, country: str) -> bool:
-    phonenumbers = _library()
-    try:
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number.decode(), country)))
-    except phonenumbers.NumberParseException:
-        return False
+    digits = _NO_DIGIT.sub(b"", _EXTENSION.split(number, 1)[0])
+    if digits.startswith(b"00"):  # as many other numbers do
+        return numbering.is_valid_abroad(digits[2:])
+    return numbering.is_possible_abroad(digits)

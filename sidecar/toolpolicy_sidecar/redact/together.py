@@ -1,0 +1,37 @@
+"""Many short texts as one, so that a search over all of them costs no more than one: most of what a search in a short
+text takes is its call."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+_BETWEEN = b"\xff"
+"""No part of UTF-8, so no text has it, nothing decodes to it, and no expression but `\\C` matches it. To RE2 it is no
+part of a word, like the end of a text."""
+
+
+class Together(NamedTuple):
+    """`starts`: where each of the texts begins in the whole."""
+
+    text: bytes
+    texts: Sequence[bytes]
+    starts: list[int]
+
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> "Together":
+        return cls(_BETWEEN.join(texts), texts, _starts(texts))
+
+    @classmethod
+    def read(cls, text: bytes) -> "Together":
+        """Another reading of the whole: of each text its own."""
+        texts = text.split(_BETWEEN)
+        return cls(text, texts, _starts(texts))
+
+    def holder(self, place: int, after: int = 0) -> int:
+        """The index of the text in which this place of the whole is, when it is in none before `after`."""
+        return bisect_right(self.starts, place, after) - 1
+
+
+def _starts(texts: Iterable[bytes]) -> list[int]:
+    return [0, *accumulate(len(text) + 1 for text in texts)][:-1]

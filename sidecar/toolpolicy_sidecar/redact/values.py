@@ -1,0 +1,257 @@
+"""Texts and JSON documents, and what they hold in other documents and encodings: each value opened, scanned, and
+scanned again until it is at rest.
+
+Everything here returns its very argument when nothing is hit.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from toolpolicy_sidecar.redact import binary, document, wrapped
+from toolpolicy_sidecar.redact.placeholder import mask
+from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
+from toolpolicy_sidecar.redact.together import Together
+from toolpolicy_sidecar.redact.verdict import TooDeep
+from toolpolicy_sidecar.redact.views import rereadings, unescape
+
+NESTED = 3
+"""JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
+something, it is Unscannable."""
+SHORT_BYTES = binary.LEAST_BYTES
+"""Shorter texts are searched many at once."""
+_NO_HITS: Mapping[str, int] = {}
+_PASSES = 4
+_SEARCHES = 32
+_SPARSE_BYTES = 96
+"""Where suspects stand closer than this, after so many searches, all that is left is looked at: to search for each of
+them costs more."""
+
+
+class _Found(NamedTuple):
+    """What `start:end` of a document or text stands for. `key`: the name under which it stands. `plain`: it reads in no
+    other way."""
+
+    start: int
+    end: int
+    text: bytes
+    key: bytes = b""
+    plain: bool = False
+    number: bool = False
+
+
+class _Left(NamedTuple):
+    """What is left of a text. `hits` empty: it is that very text."""
+
+    text: bytes
+    hits: Mapping[str, int]
+
+
+class Values:
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+
+    def document(self, data: bytes, hits: Counter[str], depth: int = 0) -> bytes:
+        """Of valid JSON, with everything that is hit replaced. `depth`: in how many strings it stood."""
+        scanner = self._scanner
+        if not scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+            return data
+        found = self._suspects(data)
+        lefts = self._each([each for each in found if not each.number], depth)
+        of_numbers = self._each([each for each in found if each.number], 0)
+        strings, numbers = iter(lefts), iter(of_numbers)
+        pieces: list[bytes] = []
+        put = 0
+        for each in found:
+            left = next(numbers if each.number else strings)
+            value = left.text
+            if left.hits:
+                for name, count in left.hits.items():
+                    hits[name] += count
+            elif each.number:
+                value = self._written_out(value, hits)
+            if value is not each.text:
+                pieces += [data[put : each.start], document.string_token(value)]
+                put = each.end
+        return b"".join([*pieces, data[put:]]) if pieces else data
+
+    def value(
+        self, text: bytes, hits: Counter[str], key: bytes = b"", depth: int = 0, passes: int = _PASSES
+    ) -> bytes:
+        """One text: opened if it is JSON, then scanned as it is, and with its key. Again until nothing is hit,
+        since what is left may come together anew; a text that does not come to rest in so many passes is masked
+        whole."""
+        name = ""
+        opened = binary.opened(text) if depth < NESTED else None
+        if opened is not None:
+            return opened.redacted(lambda run: self.value(run, hits, depth=depth + 1))
+        for _ in range(passes):
+            found = Counter[str]()
+            left = self._once(text, depth, found, key)
+            if left is text:
+                return text
+            hits.update(found)
+            text, name = left, next(iter(found))
+        hits[name] += 1
+        return mask(name)
+
+    def _suspects(self, data: bytes) -> list[_Found]:
+        """Strings and numbers of a document in which something may be hit."""
+        scanner = self._scanner
+        tokens, patience = document.Tokens(data), scanner.patience(len(data))
+        found: list[_Found] = []
+        at = end = disguise = 0
+        begin, value_at, key, searches = NOWHERE[0], -1, b"", 0
+        while True:
+            if end <= at:
+                patience.spend()
+                searches += 1
+                dense = searches >= _SEARCHES and at < searches * _SPARSE_BYTES
+                begin, end = (at, len(data)) if dense else scanner.suspect(data, at)
+            if disguise < at:
+                disguise = _disguised(data, at)
+            place = value_at if key else min(max(begin, at), disguise)
+            match = tokens.reaching(place) if place < len(data) else None
+            if match is None:
+                return found
+            start, at = match.span()
+            token = match.group()
+            if start != value_at:
+                key = b""
+            if disguise < start:
+                disguise = _disguised(data, start)
+            if token[:1] == b'"':
+                plain = at <= disguise
+                text = token[1:-1] if plain else document.string_value(token)
+                found.append(_Found(start, at, text, key, plain))
+                named = document.NAMED.match(data, at) if scanner.keyed else None
+                key, value_at = (text, named.end()) if named else (b"", -1)
+            else:
+                found.append(_Found(start, at, token, key, plain=True, number=True))
+                key = b""
+
+    def _each(self, found: Sequence[_Found], depth: int) -> list[_Left]:
+        """Of each what `value` leaves. What comes again is looked at once, and short texts all together."""
+        lefts: dict[tuple[bytes, bytes], _Left] = {}
+        short: dict[tuple[bytes, bytes], _Found] = {}
+        for each in found:
+            place = text, _ = each.text, each.key
+            if len(text) < SHORT_BYTES and not document.looks_like_one(text):
+                short.setdefault(place, each)
+            elif place not in lefts:
+                lefts[place] = self._alone(text, each.key, depth, plain=each.plain)
+        for plain in (True, False):
+            places = [place for place, each in short.items() if each.plain is plain]
+            if places:
+                texts, keys = zip(*places, strict=True)
+                lefts.update(zip(places, self._together(texts, keys, depth, plain=plain), strict=True))
+        return [
+            left if (left := lefts[each.text, each.key]).hits else _Left(each.text, left.hits)
+            for each in found
+        ]
+
+    def _alone(self, text: bytes, key: bytes, depth: int, *, plain: bool) -> _Left:
+        hits, passes = Counter[str](), _PASSES
+        if plain and not document.looks_like_one(text):
+            regions = self._scanner.regions(text, key, plain=True)
+            if not regions:
+                return _Left(text, hits)
+            text, passes = self._scanner.redacted(text, regions, hits), _PASSES - 1
+        return _Left(self.value(text, hits, key, depth, passes), hits)
+
+    def _together(
+        self, texts: Sequence[bytes], keys: Sequence[bytes], depth: int, *, plain: bool
+    ) -> list[_Left]:
+        """In two searches: of the texts, and of what is left of those that were hit. What is not at rest then goes its
+        own way."""
+        lefts = self._once_each(texts, keys, depth, plain=plain)
+        changed = [index for index, left in enumerate(lefts) if left.hits]
+        if changed:
+            remains = [lefts[index].text for index in changed]
+            again = self._once_each(remains, [keys[index] for index in changed], depth, plain=False)
+            for index, remain, left in zip(changed, remains, again, strict=True):
+                if left.hits or document.is_one(remain):
+                    hits = Counter(lefts[index].hits)
+                    lefts[index] = _Left(self.value(remain, hits, keys[index], depth, _PASSES - 1), hits)
+        return lefts
+
+    def _once_each(
+        self, texts: Sequence[bytes], keys: Sequence[bytes], depth: int, *, plain: bool
+    ) -> list[_Left]:
+        scanner = self._scanner
+        lefts: list[_Left] = []
+        for text, regions in zip(texts, scanner.regions_of_each(texts, keys, plain=plain), strict=True):
+            if regions:
+                hits: dict[str, int] = {}
+                lefts.append(_Left(scanner.redacted(text, regions, hits), hits))
+            else:
+                lefts.append(_Left(text, _NO_HITS))
+        return lefts if plain else self._unwrapped(lefts, depth)
+
+    def _once(self, text: bytes, depth: int, hits: Counter[str], key: bytes) -> bytes:
+        opened = document.is_one(text)
+        if opened and depth == NESTED:
+            if b"\\" in text:
+                raise TooDeep(f"JSON in strings of JSON, more than {NESTED} deep")
+            opened = False
+        if opened:
+            text = self.document(text, hits, depth + 1)
+        regions = self._scanner.regions(text, key, opened=opened)
+        if regions:
+            text = self._scanner.redacted(text, regions, hits)
+        if opened:
+            return text
+        (left,) = self._unwrapped([_Left(text, _NO_HITS)], depth)
+        hits.update(left.hits)
+        return left.text
+
+    def _unwrapped(self, texts: list[_Left], depth: int) -> list[_Left]:
+        """What stands in them in base64 and hexadecimal is redacted, and written in the same way again."""
+        whole = Together.of([left.text for left in texts])
+        runs = list(wrapped.runs(whole.text))
+        if not runs:
+            return texts
+        if depth == NESTED:
+            raise TooDeep(f"base64 or hexadecimal, more than {NESTED} deep")
+        contents = self._each([_Found(run.start, run.end, run.content) for run in runs], depth + 1)
+        pieces: list[bytes] = []
+        changed: dict[int, Counter[str]] = {}
+        put = 0
+        for run, content in zip(runs, contents, strict=True):
+            if content.hits:
+                pieces += (whole.text[put : run.start], run.wrap(content.text))
+                put = run.end
+                index = whole.holder(run.start)
+                if index not in changed:
+                    changed[index] = Counter(texts[index].hits)
+                changed[index].update(content.hits)
+        left = Together.read(b"".join([*pieces, whole.text[put:]])).texts
+        for index, hits in changed.items():
+            texts[index] = _Left(left[index], hits)
+        return texts
+
+    def _written_out(self, number: bytes, hits: Counter[str]) -> bytes:
+        plain = document.written_out(number)
+        if plain is None:
+            return number
+        found = self.value(plain, hits)
+        return number if found is plain else found
+
+    def _may_hit(self, text: bytes, readings: int) -> bool:
+        """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in
+        one of its readings, between quotes."""
+        for _ in range(readings):
+            if self._scanner.may_hit(text) or any(map(self._scanner.may_hit, rereadings(text))):
+                return True
+            contents = wrapped.contents(text)
+            if contents and (self._scanner.anchored or self._may_hit(contents, readings - 1)):
+                return True
+            if b"\\" not in text:
+                return False
+            text = unescape(text)
+        return True
+
+
+def _disguised(data: bytes, start: int) -> int:
+    """Where something begins that reads otherwise when it is decoded."""
+    return (DISGUISED.first(data, start) or NOWHERE)[0]

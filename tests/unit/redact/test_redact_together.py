@@ -1,0 +1,80 @@
+"""The many short values of a document are searched together, and each ends as it would alone."""
+
+import json
+from collections import Counter
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from toolpolicy_api import snapshot
+from toolpolicy_sidecar.redact.detectors import DETECTORS
+from toolpolicy_sidecar.redact.redactor import Redactor
+
+EVERY = Redactor.compile(snapshot.Redaction(detectors=("Secrets", "PII", "Financial")))
+EXAMPLES = [
+    text
+    for detector in DETECTORS.values()
+    for text in (*detector.examples, *detector.others)
+    if len(text) < 1000
+]
+PARTS = [
+    "jane@example.com", "jane%40example.com", "amFuZUBleGFtcGxlLmNvbQ==", "6a616e65406578616d706c652e636f6d",
+    "4111 1111 1111 1111", "password", "password: ", "hunter2222", "ssn", "078-05-1120", "+49 151 12345678", "x=",
+    "a+b", "\uff20", "\u0430", "\u200b", "\\u0040", "&#64;", "[redacted:Email]", '{"a": "b@example.com"}', "@", " ",
+    "%00", "TCK-1", "\n", "\0", "\xff", "=", "AKIA", "secret", "aws_secret_access_key=", "token", "%ff", "%25",
+]  # fmt: skip
+TEXTS = st.lists(st.lists(st.sampled_from(PARTS), max_size=4).map("".join), max_size=6)
+PATTERNS = st.sampled_from(["TCK", "^a", "b$", r"[^a]{2}", r"(?s:.)+x", r"\C\C1", r"\bx", "a*"])
+
+
+def alone(redactor: Redactor, texts: list[str]) -> tuple[list[str], Counter[str]]:
+    found = [redactor.text(text) for text in texts]
+    return [each.value for each in found], sum((Counter(each.hits) for each in found), Counter())
+
+
+def together(redactor: Redactor, texts: list[str]) -> tuple[list[str], Counter[str]]:
+    found = redactor.json(json.dumps(texts, ensure_ascii=False).encode())
+    return json.loads(found.value), Counter(found.hits)
+
+
+def test_examples_of_every_detector() -> None:
+    assert together(EVERY, EXAMPLES) == alone(EVERY, EXAMPLES)
+
+
+def test_examples_that_are_encoded() -> None:
+    encoded = ["".join(f"%{byte:02x}" for byte in text.encode()) for text in EXAMPLES]
+    encoded = [text for text in encoded if len(text) < 1000]
+    assert together(EVERY, encoded) == alone(EVERY, encoded)
+
+
+def test_the_name_of_a_value_is_its_own() -> None:
+    found = EVERY.json(b'[{"password": "first-9k2f"}, {"colour": "other-9k2f"}, {"password": "third-9k2f"}]')
+    assert json.loads(found.value) == [
+        {"password": "[redacted:Password]"},
+        {"colour": "other-9k2f"},
+        {"password": "[redacted:Password]"},
+    ]
+
+
+@given(texts=TEXTS, pattern=PATTERNS)
+@settings(max_examples=200, deadline=None)
+@example(["a=b", "jane+x@example.com"], "TCK")
+@example(["password:", "hunter2222"], "TCK")
+@example(["ab", "ab"], "b$")
+def test_each_ends_as_it_would_alone(texts: list[str], pattern: str) -> None:
+    detectors = (
+        "Email",
+        "CreditCard",
+        "Password",
+        "SocialSecurityNumber",
+        "AWSSecretKey",
+        "KeyedSecret",
+        "Phone",
+    )
+    found = Redactor.compile(
+        snapshot.Redaction(
+            detectors=tuple(name for name in detectors if name in DETECTORS),
+            patterns=(snapshot.Pattern("own", pattern, "*"),),
+        )
+    )
+    assert together(found, texts) == alone(found, texts)
