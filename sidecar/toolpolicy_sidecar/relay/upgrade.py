@@ -8,7 +8,7 @@ from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.relay.http import HttpRelay, redacted_headers
+from toolpolicy_sidecar.relay.http import HttpRelay, redacted_head
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 
 
@@ -37,7 +37,7 @@ class UpgradeRelay(HttpRelay):
             raise Stopped(Problem(Reason.MalformedAnswer, text))
         headers, redactor = response.headers, self._call.on_response
         if redactor is not None:
-            found = await redacted_headers(redactor, headers)
+            found = await redacted_head(redactor, response, headers)
             self._progress.hit(found.hits)
             headers = found.headers
         self._upgrade.open(headers)
