@@ -331,7 +331,8 @@ class Inflater:
 
 
 def without(headers: tuple[Header, ...], *names: bytes) -> tuple[Header, ...]:
-    return tuple([header for header in headers if header[0].lower() not in names])
+    lengths = [*map(len, names)]  # cheaper to compare: most headers are none of these
+    return tuple([each for each in headers if len(each[0]) not in lengths or each[0].lower() not in names])
 
 
 def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:

@@ -75,7 +75,8 @@ class Asked:
     @property
     def upgrades(self) -> bool:
         """To a WebSocket; any other upgrade may be ignored (RFC 9110, 7.8)."""
-        return b"websocket" in self.noted.get(b"upgrade", b"").lower()
+        protocols = self.noted.get(b"upgrade")
+        return protocols is not None and b"websocket" in protocols.lower()
 
 
 def _odd(

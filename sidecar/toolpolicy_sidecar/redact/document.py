@@ -39,7 +39,7 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 
 def check(data: bytes) -> None:
     """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
-    if data.startswith(_UTF16_32_MARKS) or b"\0" in data[:4]:
+    if data.startswith(_UTF16_32_MARKS) or 0 in data[:4]:
         raise Unparsable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
         if not data.isascii():

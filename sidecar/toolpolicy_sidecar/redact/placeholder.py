@@ -54,7 +54,7 @@ class Placeholders:
     def none_near(self, text: bytes, start: int, end: int) -> bool:
         """True: what stands at `start:end` is no part of one."""
         around = text[max(0, start - self._longest_bytes) : end + self._longest_bytes]
-        return not [sign for sign in self._signs if sign in around]
+        return max(map(around.find, self._signs)) < 0
 
     def spans(self, text: bytes) -> list[tuple[int, int]]:
         """Where they stand."""
