@@ -49,9 +49,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     request_s: float = 30.0
     """For the agent to send its whole request."""
     tunnels: int = 1024
-    """Open at once, to hosts that no policy names."""
+    """Open at once, to hosts that no policy names; and as many WebSockets to its servers, on each listener."""
     tunnel_idle_s: float = 3600.0
-    """A tunnel in which nothing moves either way for so long is cut."""
+    """A tunnel or WebSocket in which nothing moves either way for so long is cut."""
     handshake_s: float = 10.0
     """For the agent's TLS handshake, where it is intercepted."""
     keep_alive_s: float = 75.0

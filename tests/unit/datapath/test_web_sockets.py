@@ -110,6 +110,9 @@ async def test_both_sides_speak(w: World, s: Sockets) -> None:
         )
         assert not w.recorded.passed
         assert w.current.in_flight == w.current.pushing == w.listener.websockets == 1
+        assert w.current.runtime
+        busy = {key.tool for key, slots in w.current.runtime.slots.items() if slots.in_flight}
+        assert busy == {"ticket", None}  # and its server
         assert w.pool.open == 0  # it is no connection of the pool any more
         data = bytes(LARGE_BYTES)
         await socket.send_bytes(data)

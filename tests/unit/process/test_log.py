@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from toolpolicy_sidecar import log
 from toolpolicy_sidecar.log import LogRecorder, configure
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.record import CallRecord
+from toolpolicy_sidecar.record import CallRecord, EgressRecord
 
 SUCCESS = CallRecord(
     policy="support/agent",
@@ -78,3 +78,20 @@ async def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     LogRecorder().call(SUCCESS)
     await asyncio.sleep(0)
     assert lines(capsys) == []
+
+
+async def test_what_passed_unread_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    tunnel = EgressRecord(
+        via="Tunnel", destination="other:443", status=200, duration_ms=1, sent_bytes=2, received_bytes=3
+    )
+    LogRecorder().egress(tunnel)
+    LogRecorder().egress(
+        replace(tunnel, via="WebSocket", destination="kb:80", status=101, server="kb", error="cut")
+    )
+    about = {"level": "info", "event": "egress", "duration_ms": 1, "sent_bytes": 2, "received_bytes": 3}
+    said = [{key: value for key, value in line.items() if key != "time"} for line in lines(capsys)]
+    assert said == [
+        about | {"via": "Tunnel", "destination": "other:443", "status": 200},
+        about | {"via": "WebSocket", "destination": "kb:80", "status": 101, "server": "kb", "error": "cut"},
+    ]
