@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import copy
+from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
@@ -24,6 +25,9 @@ from toolpolicy_sidecar.redact.verdict import (
 
 __all__ = ["Blocked", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
 
+REMEMBERED_PATHS = 512
+REMEMBERED_CHARACTERS = 256
+"""Agents ask for the same few again and again; paths come from them: no more and no longer ones are kept."""
 _NO_HITS: Mapping[str, int] = {}
 
 
@@ -39,6 +43,9 @@ class Redactor:
         self.blocks = redaction.action == "Block"
         self.headers = ChosenHeaders(redaction.headers)
         self._fields = Fields(redaction.fields, scanner.placeholders)
+        self._plain_path = lru_cache(REMEMBERED_PATHS)(
+            lambda path: path.isascii() and scanner.unremarkable(path.encode())
+        )
 
     @classmethod
     def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
@@ -149,7 +156,7 @@ class Redactor:
     def path(self, raw: str) -> Redacted[str]:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
-        if raw.isascii() and self._scanner.unremarkable(raw.encode()):
+        if len(raw) <= REMEMBERED_CHARACTERS and self._plain_path(raw):
             return Redacted(raw, _NO_HITS)
         hits = Counter[str]()
         segments: list[str] = []
