@@ -9,6 +9,7 @@ passes on. Figures of one run compare with each other, not with those of another
 """
 
 import argparse
+import platform
 import statistics
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def main() -> None:
     peers = [peer for peer in PEERS if options.only in {None, peer.name}]
     results = compare(cases, peers, options.rounds, options.seconds)
     print(table(results))
+    print(f"\nThe sidecar ran on Python {platform.python_version()}, {sys.executable}.")
     if options.picture:
         from bench.compare.picture import draw  # noqa: PLC0415 -- matplotlib takes a second to load
 
