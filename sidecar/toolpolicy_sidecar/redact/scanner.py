@@ -267,16 +267,17 @@ class Scanner:
         for order in orders:
             rule = self._rules[order]
             validator, allowed = rule.validator, self._allowed
-            patience = self.patience(len(text)) if order in self._patterns else None
+            own, patience = order in self._patterns, None
             for start, end in rule.expression().each(text, at):
-                if patience:
+                if own:
+                    patience = patience or self.patience(len(text))
                     patience.spend()
                 if start == end:
                     continue
                 for begin, stop in validator(text, start, end) if validator else ((start, end),):
                     if allowed is not None and text[begin:stop] in allowed:
                         continue
-                    if patience:
+                    if own:
                         begin, stop = _whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
                     spans.append((begin, -stop, order))
         return spans

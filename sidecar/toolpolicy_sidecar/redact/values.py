@@ -20,6 +20,8 @@ NESTED = 3
 something, it is Unscannable."""
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
+_FEW = 3
+"""So few texts are sooner searched one by one."""
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
 _SEARCHES = 32
@@ -100,7 +102,7 @@ class Values:
         scanner = self._scanner
         tokens, patience = document.Tokens(data), scanner.patience(len(data))
         found: list[_Found] = []
-        at = end = disguise = 0
+        at, end, disguise = 0, 0, -1
         begin, value_at, key, searches = NOWHERE[0], -1, b"", 0
         while True:
             if end <= at:
@@ -134,9 +136,10 @@ class Values:
         """Of each what `value` leaves. What comes again is looked at once, and short texts all together."""
         lefts: dict[tuple[bytes, bytes], _Left] = {}
         short: dict[tuple[bytes, bytes], _Found] = {}
+        many = len(found) > _FEW
         for each in found:
             place = text, _ = each.text, each.key
-            if len(text) < SHORT_BYTES and not document.looks_like_one(text):
+            if many and len(text) < SHORT_BYTES and not document.looks_like_one(text):
                 short.setdefault(place, each)
             elif place not in lefts:
                 lefts[place] = self._alone(text, each.key, depth, plain=each.plain)
@@ -145,9 +148,10 @@ class Values:
             if places:
                 texts, keys = zip(*places, strict=True)
                 lefts.update(zip(places, self._together(texts, keys, depth, plain=plain), strict=True))
+        every = (lefts[each.text, each.key] for each in found)
         return [
-            left if (left := lefts[each.text, each.key]).hits else _Left(each.text, left.hits)
-            for each in found
+            left if left.hits else _Left(each.text, left.hits)
+            for each, left in zip(found, every, strict=True)
         ]
 
     def _alone(self, text: bytes, key: bytes, depth: int, *, plain: bool) -> _Left:
@@ -189,6 +193,8 @@ class Values:
         return lefts if plain else self._unwrapped(lefts, depth)
 
     def _once(self, text: bytes, depth: int, hits: Counter[str], key: bytes) -> bytes:
+        if not key and self._scanner.unremarkable(text):
+            return text
         opened = document.is_one(text)
         if opened and depth == NESTED:
             if b"\\" in text:
