@@ -113,11 +113,11 @@ class Values:
             if disguise < at:
                 disguise = _disguised(data, at)
             place = value_at if key else min(max(begin, at), disguise)
-            match = tokens.reaching(place) if place < len(data) else None
-            if match is None:
+            reached = tokens.reaching(place) if place < len(data) else None
+            if reached is None:
                 return found
-            start, at = match.span()
-            token = match.group()
+            start, at = reached
+            token = data[start:at]
             if start != value_at:
                 key = b""
             if disguise < start:
