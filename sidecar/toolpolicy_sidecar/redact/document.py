@@ -128,11 +128,11 @@ def written_out(number: bytes) -> bytes | None:
 
 def too_deep(data: bytes) -> bool:
     """Deeper than is read."""
-    steps = range(0, len(data), _COUNT_BYTES)
-    if (
-        sum(data.count(b"[", at, at + _COUNT_BYTES) + data.count(b"{", at, at + _COUNT_BYTES) for at in steps)
-        <= MAX_DEPTH
-    ):
+    brackets = 0
+    for at in range(0, len(data), _COUNT_BYTES):
+        end = at + _COUNT_BYTES
+        brackets += data.count(b"[", at, end) + data.count(b"{", at, end)
+    if brackets <= MAX_DEPTH:
         return False
     quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
     depth = inside = 0

@@ -17,6 +17,7 @@ from toolpolicy_sidecar.redact.expression import Bounds, Expression
 from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
+from toolpolicy_sidecar.redact.spans import Span, behind, in_order, under, whole_characters
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.triggers import signs, union
@@ -34,20 +35,13 @@ SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
 
-_UNQUOTED = bytes.maketrans(b'"\\', b"^^")
-"""A value under a key ends where its string ends."""
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
-
-Span = tuple[int, int, int]
-"""Start, end as a negative number, order of the rule: orders as regions are named."""
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
 
 _NOTHING: list[Region] = []
-_SORTED_AT_ONCE = 4096
-_PART_BITS = 15
 
 
 class Scanner:
@@ -200,7 +194,7 @@ class Scanner:
 
     def _regions(self, text: bytes, spans: list[Span]) -> list[Region]:
         regions: list[Region] = []
-        for start, minus_end, order in self._outside_placeholders(text, _sorted(spans)) if spans else ():
+        for start, minus_end, order in self._outside_placeholders(text, in_order(spans)) if spans else ():
             if regions and start < regions[-1][1]:
                 begin, end, first = regions[-1]
                 regions[-1] = (begin, max(end, -minus_end), first)
@@ -261,9 +255,9 @@ class Scanner:
         return spans
 
     def _with_key(self, text: bytes, key: bytes) -> list[Span]:
-        joined = _joined(key, text)
+        joined = under(key, text)
         orders = self._keyed.intersection(self._suspected(joined))
-        return _behind(self._found(joined, orders), key, text)
+        return behind(self._found(joined, orders), key, text)
 
     def _found(self, text: bytes, orders: Iterable[int], at: int = 0) -> list[Span]:
         spans: list[Span] = []
@@ -281,7 +275,7 @@ class Scanner:
                     if allowed is not None and text[begin:stop] in allowed:
                         continue
                     if own:
-                        begin, stop = _whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
+                        begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
                     spans.append((begin, -stop, order))
         return spans
 
@@ -314,11 +308,11 @@ class Scanner:
         named = [index for index, key in enumerate(keys) if key]
         if not named:
             return
-        whole = Together.of([_joined(keys[index], texts[index]) for index in named])
+        whole = Together.of([under(keys[index], texts[index]) for index in named])
         found: list[list[Span]] = [[] for _ in named]
         self._found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
         for index, of_one in zip(named, found, strict=True):
-            spans[index] += _behind(of_one, keys[index], texts[index])
+            spans[index] += behind(of_one, keys[index], texts[index])
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> list[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
@@ -336,36 +330,3 @@ class Scanner:
                     continue
             left.append(span)
         return left
-
-
-def _sorted(spans: list[Span]) -> list[Span]:
-    """Many of them part by part: to sort all at once would hold up every other thread."""
-    if len(spans) <= _SORTED_AT_ONCE:
-        return sorted(spans)
-    parts: dict[int, list[Span]] = {}
-    for span in spans:
-        parts.setdefault(span[0] >> _PART_BITS, []).append(span)
-    return [span for part in sorted(parts) for span in sorted(parts[part])]
-
-
-def _joined(key: bytes, text: bytes) -> bytes:
-    return b'%b="%b"' % (key, text.translate(_UNQUOTED))
-
-
-def _behind(spans: Iterable[Span], key: bytes, text: bytes) -> list[Span]:
-    """What of it is in the text."""
-    before = len(key) + 2
-    return [
-        (start - before, max(minus_end + before, -len(text)), order)
-        for start, minus_end, order in spans
-        if start >= before
-    ]
-
-
-def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
-    r"""`\C` matches single bytes: no mask may leave half a character behind."""
-    while start and text[start] & 0xC0 == 0x80:
-        start -= 1
-    while end < len(text) and text[end] & 0xC0 == 0x80:
-        end += 1
-    return start, end

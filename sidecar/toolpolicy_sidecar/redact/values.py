@@ -24,10 +24,6 @@ _FEW = 3
 """So few texts are sooner searched one by one."""
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
-_SEARCHES = 32
-_SPARSE_BYTES = 96
-"""Where suspects stand closer than this, after so many searches, all that is left is looked at: to search for each of
-them costs more."""
 
 
 class _Found(NamedTuple):
@@ -103,13 +99,11 @@ class Values:
         tokens, patience = document.Tokens(data), scanner.patience(len(data))
         found: list[_Found] = []
         at, end, disguise = 0, 0, -1
-        begin, value_at, key, searches = NOWHERE[0], -1, b"", 0
+        begin, value_at, key = NOWHERE[0], -1, b""
         while True:
             if end <= at:
                 patience.spend()
-                searches += 1
-                dense = searches >= _SEARCHES and at < searches * _SPARSE_BYTES
-                begin, end = (at, len(data)) if dense else scanner.suspect(data, at)
+                begin, end = scanner.suspect(data, at)
             if disguise < at:
                 disguise = _disguised(data, at)
             place = value_at if key else min(max(begin, at), disguise)
