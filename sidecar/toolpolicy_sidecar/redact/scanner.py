@@ -266,9 +266,9 @@ class Scanner:
             validator, allowed = rule.validator, self._allowed
             own, patience = order in self._patterns, None
             for start, end in rule.expression().each(text, at):
-                if own:
-                    patience = patience or self.patience(len(text))
-                    patience.spend()
+                if patience is None:
+                    patience = self.patience(len(text))
+                patience.spend()
                 if start == end:
                     continue
                 for begin, stop in validator(text, start, end) if validator else ((start, end),):
@@ -286,13 +286,16 @@ class Scanner:
         for order in orders:
             rule = self._rules[order]
             expression, validator = rule.expression(), rule.validator
+            patience = self.patience(len(whole.text))
             if order in self._patterns:
                 if rule.anchored or expression.first(whole.text) is not None:
                     for text, found in zip(texts, spans, strict=True):
+                        patience.spend()
                         found.extend(self._found(text, (order,)))
                 continue
             index, after = -1, 0
             for start, end in expression.each(whole.text):
+                patience.spend()
                 if start >= after:
                     index = whole.holder(start, index + 1)
                     text, at, of_one = texts[index], starts[index], spans[index]

@@ -131,9 +131,9 @@ def test_a_pattern_that_looks_at_everything_for_each_match_is_given_up() -> None
     greedy = snapshot.Redaction(patterns=(snapshot.Pattern("greedy", "a.*b|a", "x"),))
     slow = Redactor(Scanner.compile(greedy, b"", lambda: next(spent)), greedy)
     assert slow.text("a a a").value == "x x x"
-    with pytest.raises(Unscannable, match="take too long"):
+    with pytest.raises(Unscannable, match="takes too long"):
         slow.text("a " * 1000)
-    with pytest.raises(Unscannable, match="take too long"):
+    with pytest.raises(Unscannable, match="takes too long"):
         slow.json(b"[" + b",".join([b'"a"'] * 1000) + b"]")
 
 
