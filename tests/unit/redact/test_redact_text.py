@@ -137,6 +137,15 @@ def test_a_pattern_that_looks_at_everything_for_each_match_is_given_up() -> None
         slow.json(b"[" + b",".join([b'"a"'] * 1000) + b"]")
 
 
+def test_a_text_of_nothing_but_what_detectors_look_for_is_given_up_when_the_time_is_spent() -> None:
+    spent = itertools.count()
+    addresses = snapshot.Redaction(detectors=("Email",))
+    slow = Redactor(Scanner.compile(addresses, b"", lambda: next(spent)), addresses)
+    assert slow.text("a@b.cc a@c.cc").value == "[redacted:Email] [redacted:Email]"
+    with pytest.raises(Unscannable, match="takes too long"):
+        slow.text("a@b.cc " * 1000)
+
+
 def test_half_a_character_is_never_left() -> None:
     assert redactor(("byte", r"\C\x{a9}?", "x")).text("é").value == "x"
 
