@@ -13,6 +13,8 @@ MAX_DEPTH = 128
 
 # Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
+_BEGUN = re.compile(rb'"|-?[0-9][0-9.eE+-]*+')
+_QUOTE = ord('"')
 
 NAMED = re.compile(rb'(?:[ \t\r\n]*+,[ \t\r\n]*+"[Vv]alue")?+[ \t\r\n]*+:[ \t\r\n]*+')
 """Between a name and its value: `"name": value`, or `{"name": "name", "value": value}`."""
@@ -29,6 +31,7 @@ _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
 _OF_NUMBER = frozenset(b"0123456789.eE+-")
 _STEP_BYTES = 16 * 1024
+_COUNT_BYTES = 256 * 1024
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -87,8 +90,8 @@ class Tokens:
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
 
-    def reaching(self, place: int) -> re.Match[bytes] | None:
-        """The first, after the last one, that ends behind this place."""
+    def reaching(self, place: int) -> tuple[int, int] | None:
+        """Where the first one is, after the last one, that ends behind this place."""
         start = self._at
         if place > start:
             if self._quoted.count(b'"', start, place) % 2:
@@ -97,10 +100,14 @@ class Tokens:
                 while place > start and self._data[place - 1] in _OF_NUMBER:
                     place -= 1
                 start = place
-        match = TOKEN.search(self._data, start)
-        if match:
-            self._at = match.end()
-        return match
+        begun = _BEGUN.search(self._data, start)
+        if begun is None:
+            return None
+        start = begun.start()
+        # A long string is passed over as fast as memory is read, and none of it is tried against an expression.
+        string = self._data[start] == _QUOTE
+        self._at = self._quoted.find(b'"', start + 1) + 1 if string else begun.end()
+        return start, self._at
 
 
 def string_value(token: bytes) -> bytes:
@@ -121,7 +128,11 @@ def written_out(number: bytes) -> bytes | None:
 
 def too_deep(data: bytes) -> bool:
     """Deeper than is read."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    brackets = 0
+    for at in range(0, len(data), _COUNT_BYTES):
+        end = at + _COUNT_BYTES
+        brackets += data.count(b"[", at, end) + data.count(b"{", at, end)
+    if brackets <= MAX_DEPTH:
         return False
     quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
     depth = inside = 0

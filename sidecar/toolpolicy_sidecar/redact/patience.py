@@ -7,7 +7,8 @@ from toolpolicy_sidecar.redact.verdict import TooCostly
 BUDGET_S = 5.0
 BUDGET_S_PER_BYTE = 5e-6
 LEAST_BUDGET_S = 0.1
-"""Of CPU time, for all matches of a pattern in one text. Patterns with a match every few bytes need a tenth of it."""
+"""Of CPU time, for all matches of a pattern or a detector in one text, or in the many short ones of a document. Those
+with a match every few bytes need a tenth of it; what needs all of it is made for that."""
 CHECKED_MATCHES = 16
 
 
@@ -27,4 +28,4 @@ class Patience:
             granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
             self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
         elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
-            raise TooCostly("the policy's patterns take too long on it")
+            raise TooCostly("to look for what the policy names takes too long on it")

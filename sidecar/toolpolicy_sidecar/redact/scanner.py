@@ -17,6 +17,7 @@ from toolpolicy_sidecar.redact.expression import Bounds, Expression
 from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
+from toolpolicy_sidecar.redact.spans import Span, behind, in_order, under, whole_characters
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.triggers import signs, union
@@ -34,13 +35,8 @@ SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
 
-_UNQUOTED = bytes.maketrans(b'"\\', b"^^")
-"""A value under a key ends where its string ends."""
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
-
-Span = tuple[int, int, int]
-"""Start, end as a negative number, order of the rule: orders as regions are named."""
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
@@ -198,7 +194,7 @@ class Scanner:
 
     def _regions(self, text: bytes, spans: list[Span]) -> list[Region]:
         regions: list[Region] = []
-        for start, minus_end, order in self._outside_placeholders(text, sorted(spans)) if spans else ():
+        for start, minus_end, order in self._outside_placeholders(text, in_order(spans)) if spans else ():
             if regions and start < regions[-1][1]:
                 begin, end, first = regions[-1]
                 regions[-1] = (begin, max(end, -minus_end), first)
@@ -208,13 +204,14 @@ class Scanner:
 
     def redacted(self, text: bytes, regions: list[Region], hits: dict[str, int]) -> bytes:
         """Every region replaced, and counted under its name in `hits`."""
-        pieces: list[bytes] = []
+        left = bytearray()  # to join so many pieces at once would hold up every other thread
         at = 0
         for start, end, order in regions:
-            pieces += (text[at:start], self.replacement(order, text[start:end], hits))
+            left += text[at:start]
+            left += self.replacement(order, text[start:end], hits)
             at = end
-        pieces.append(text[at:])
-        return b"".join(pieces)
+        left += text[at:]
+        return bytes(left)
 
     def patience(self, size_bytes: int) -> Patience:
         """For the work on a text of this size."""
@@ -258,26 +255,27 @@ class Scanner:
         return spans
 
     def _with_key(self, text: bytes, key: bytes) -> list[Span]:
-        joined = _joined(key, text)
+        joined = under(key, text)
         orders = self._keyed.intersection(self._suspected(joined))
-        return _behind(self._found(joined, orders), key, text)
+        return behind(self._found(joined, orders), key, text)
 
     def _found(self, text: bytes, orders: Iterable[int], at: int = 0) -> list[Span]:
         spans: list[Span] = []
         for order in orders:
             rule = self._rules[order]
             validator, allowed = rule.validator, self._allowed
-            patience = self.patience(len(text)) if order in self._patterns else None
+            own, patience = order in self._patterns, None
             for start, end in rule.expression().each(text, at):
-                if patience:
-                    patience.spend()
+                if patience is None:
+                    patience = self.patience(len(text))
+                patience.spend()
                 if start == end:
                     continue
                 for begin, stop in validator(text, start, end) if validator else ((start, end),):
                     if allowed is not None and text[begin:stop] in allowed:
                         continue
-                    if patience:
-                        begin, stop = _whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
+                    if own:
+                        begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
                     spans.append((begin, -stop, order))
         return spans
 
@@ -288,13 +286,16 @@ class Scanner:
         for order in orders:
             rule = self._rules[order]
             expression, validator = rule.expression(), rule.validator
+            patience = self.patience(len(whole.text))
             if order in self._patterns:
                 if rule.anchored or expression.first(whole.text) is not None:
                     for text, found in zip(texts, spans, strict=True):
+                        patience.spend()
                         found.extend(self._found(text, (order,)))
                 continue
             index, after = -1, 0
             for start, end in expression.each(whole.text):
+                patience.spend()
                 if start >= after:
                     index = whole.holder(start, index + 1)
                     text, at, of_one = texts[index], starts[index], spans[index]
@@ -310,11 +311,11 @@ class Scanner:
         named = [index for index, key in enumerate(keys) if key]
         if not named:
             return
-        whole = Together.of([_joined(keys[index], texts[index]) for index in named])
+        whole = Together.of([under(keys[index], texts[index]) for index in named])
         found: list[list[Span]] = [[] for _ in named]
         self._found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
         for index, of_one in zip(named, found, strict=True):
-            spans[index] += _behind(of_one, keys[index], texts[index])
+            spans[index] += behind(of_one, keys[index], texts[index])
 
     def _outside_placeholders(self, text: bytes, spans: list[Span]) -> list[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
@@ -332,26 +333,3 @@ class Scanner:
                     continue
             left.append(span)
         return left
-
-
-def _joined(key: bytes, text: bytes) -> bytes:
-    return b'%b="%b"' % (key, text.translate(_UNQUOTED))
-
-
-def _behind(spans: Iterable[Span], key: bytes, text: bytes) -> list[Span]:
-    """What of it is in the text."""
-    before = len(key) + 2
-    return [
-        (start - before, max(minus_end + before, -len(text)), order)
-        for start, minus_end, order in spans
-        if start >= before
-    ]
-
-
-def _whole_characters(text: bytes, start: int, end: int) -> tuple[int, int]:
-    r"""`\C` matches single bytes: no mask may leave half a character behind."""
-    while start and text[start] & 0xC0 == 0x80:
-        start -= 1
-    while end < len(text) and text[end] & 0xC0 == 0x80:
-        end += 1
-    return start, end

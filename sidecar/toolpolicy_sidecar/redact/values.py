@@ -20,12 +20,10 @@ NESTED = 3
 something, it is Unscannable."""
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
+_FEW = 3
+"""So few texts are sooner searched one by one."""
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
-_SEARCHES = 32
-_SPARSE_BYTES = 96
-"""Where suspects stand closer than this, after so many searches, all that is left is looked at: to search for each of
-them costs more."""
 
 
 class _Found(NamedTuple):
@@ -100,22 +98,20 @@ class Values:
         scanner = self._scanner
         tokens, patience = document.Tokens(data), scanner.patience(len(data))
         found: list[_Found] = []
-        at = end = disguise = 0
-        begin, value_at, key, searches = NOWHERE[0], -1, b"", 0
+        at, end, disguise = 0, 0, -1
+        begin, value_at, key = NOWHERE[0], -1, b""
         while True:
             if end <= at:
                 patience.spend()
-                searches += 1
-                dense = searches >= _SEARCHES and at < searches * _SPARSE_BYTES
-                begin, end = (at, len(data)) if dense else scanner.suspect(data, at)
+                begin, end = scanner.suspect(data, at)
             if disguise < at:
                 disguise = _disguised(data, at)
             place = value_at if key else min(max(begin, at), disguise)
-            match = tokens.reaching(place) if place < len(data) else None
-            if match is None:
+            reached = tokens.reaching(place) if place < len(data) else None
+            if reached is None:
                 return found
-            start, at = match.span()
-            token = match.group()
+            start, at = reached
+            token = data[start:at]
             if start != value_at:
                 key = b""
             if disguise < start:
@@ -134,9 +130,10 @@ class Values:
         """Of each what `value` leaves. What comes again is looked at once, and short texts all together."""
         lefts: dict[tuple[bytes, bytes], _Left] = {}
         short: dict[tuple[bytes, bytes], _Found] = {}
+        many = len(found) > _FEW
         for each in found:
             place = text, _ = each.text, each.key
-            if len(text) < SHORT_BYTES and not document.looks_like_one(text):
+            if many and len(text) < SHORT_BYTES and not document.looks_like_one(text):
                 short.setdefault(place, each)
             elif place not in lefts:
                 lefts[place] = self._alone(text, each.key, depth, plain=each.plain)
@@ -145,9 +142,10 @@ class Values:
             if places:
                 texts, keys = zip(*places, strict=True)
                 lefts.update(zip(places, self._together(texts, keys, depth, plain=plain), strict=True))
+        every = (lefts[each.text, each.key] for each in found)
         return [
-            left if (left := lefts[each.text, each.key]).hits else _Left(each.text, left.hits)
-            for each in found
+            left if left.hits else _Left(each.text, left.hits)
+            for each, left in zip(found, every, strict=True)
         ]
 
     def _alone(self, text: bytes, key: bytes, depth: int, *, plain: bool) -> _Left:
@@ -189,6 +187,8 @@ class Values:
         return lefts if plain else self._unwrapped(lefts, depth)
 
     def _once(self, text: bytes, depth: int, hits: Counter[str], key: bytes) -> bytes:
+        if not key and self._scanner.unremarkable(text):
+            return text
         opened = document.is_one(text)
         if opened and depth == NESTED:
             if b"\\" in text:

@@ -35,7 +35,7 @@ class TooLarge(Unscannable):
 
 
 class TooCostly(Unscannable):
-    """The time for the policy's patterns is spent."""
+    """The time for it is spent."""
 
 
 class Blocked(Exception):  # noqa: N818 -- a verdict on input

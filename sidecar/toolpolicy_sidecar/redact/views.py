@@ -19,17 +19,17 @@ PASSES = 3
 """So often one encoding may stand in another."""
 
 _ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|\\u[0-9a-fA-F]{4}"
     rb"|\\x[0-7][0-9a-fA-F]"
-    rb'|\\["\\/bfnrt]'
+    rb'|\\["\\/bfnrt])'
 )
 _ENCODED = re.compile(
-    rb"(?:%[0-9a-fA-F]{2})+|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
+    rb"(%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});)"
 )
 _encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
 _ENCODED_OR_FOREIGN = re.compile(_ENCODED.pattern + rb"|[\xc2-\xf4][\x80-\xbf]+")
-_FOREIGN = re.compile(rb"[\x80-\xf4]+")
+_FOREIGN = re.compile(rb"([\x80-\xf4]+)")
 _alike = Expression(f"[{LOOKALIKES}]")
 _OF_FORM = re.compile(rb"=[^\s\"=&+\xff]*\+[^\s\"=&\xff]*")
 _SHORT = {
@@ -126,8 +126,8 @@ def rereadings(text: bytes) -> Iterator[bytes]:
 def _reread(text: bytes) -> bytes:
     text = _with_spaces(text)
     if (b"%" in text or b"&" in text) and _encoded.first(text):
-        text = _ENCODED.sub(_Once(_referred).of, text)
-    return text if text.isascii() or not _alike.first(text) else _FOREIGN.sub(_Once(_plain).of, text)
+        text = _with_each(_ENCODED, _referred, text)
+    return text if text.isascii() or not _alike.first(text) else _with_each(_FOREIGN, _plain, text)
 
 
 def _with_spaces(text: bytes) -> bytes:
@@ -147,8 +147,13 @@ class _Once(dict[bytes, bytes]):
         found = self[escape] = self._decoded(escape)
         return found
 
-    def of(self, match: re.Match[bytes]) -> bytes:
-        return self[match[0]]
+
+def _with_each(pattern: re.Pattern[bytes], decoded: Decoded, text: bytes) -> bytes:
+    """With each match decoded. `pattern` is one group as a whole. A third of what `sub` takes, which calls back for
+    each of them."""
+    parts = pattern.split(text)
+    parts[1::2] = map(_Once(decoded).__getitem__, parts[1::2])
+    return b"".join(parts)
 
 
 def _referred(encoded: bytes) -> bytes:
@@ -179,5 +184,5 @@ def unescape(text: bytes) -> bytes:
     try:
         found = str(_lenient.decode(f'"{quotable.decode()}"')).encode()
     except ValueError:  # a backslash that begins no escape, as in C:\\users, or half a surrogate pair
-        return _ESCAPE.sub(_Once(_decoded).of, text)
+        return _with_each(_ESCAPE, _decoded, text)
     return found.replace(_NO_QUOTE, b'"') if stand_in else found

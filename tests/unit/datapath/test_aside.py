@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.unit.datapath.loopback import Exchange, World, redaction, world
+from toolpolicy_api import snapshot
 from toolpolicy_sidecar.aside import INLINE_BYTES, LIGHT_BYTES, aside
+from toolpolicy_sidecar.redact.redactor import Redactor
 
 
 async def test_small_work_stays_and_large_work_goes_aside() -> None:
@@ -19,6 +21,15 @@ async def test_small_work_stays_and_large_work_goes_aside() -> None:
     assert await aside(LIGHT_BYTES, threading.get_ident, lambda: False) != here
     assert await aside(LIGHT_BYTES + 1, threading.get_ident, lambda: True) != here
     assert await aside(None, threading.get_ident) != here
+
+
+def test_what_is_light_is_shown_by_one_search() -> None:
+    every = Redactor.compile(snapshot.Redaction(detectors=("Secrets", "PII", "Financial")))
+    assert every.light(b'{"a": "nothing to see"}')
+    assert not every.light(b'{"a": "jane@example.com"}')
+    assert not every.light(b'{"a": "jane%40example.com"}')
+    own = Redactor.compile(redaction())
+    assert own.light(b'{"a": "sk-canary12345678"}')
 
 
 async def test_the_loop_runs_while_work_is_aside() -> None:

@@ -131,10 +131,19 @@ def test_a_pattern_that_looks_at_everything_for_each_match_is_given_up() -> None
     greedy = snapshot.Redaction(patterns=(snapshot.Pattern("greedy", "a.*b|a", "x"),))
     slow = Redactor(Scanner.compile(greedy, b"", lambda: next(spent)), greedy)
     assert slow.text("a a a").value == "x x x"
-    with pytest.raises(Unscannable, match="take too long"):
+    with pytest.raises(Unscannable, match="takes too long"):
         slow.text("a " * 1000)
-    with pytest.raises(Unscannable, match="take too long"):
+    with pytest.raises(Unscannable, match="takes too long"):
         slow.json(b"[" + b",".join([b'"a"'] * 1000) + b"]")
+
+
+def test_a_text_of_nothing_but_what_detectors_look_for_is_given_up_when_the_time_is_spent() -> None:
+    spent = itertools.count()
+    addresses = snapshot.Redaction(detectors=("Email",))
+    slow = Redactor(Scanner.compile(addresses, b"", lambda: next(spent)), addresses)
+    assert slow.text("a@b.cc a@c.cc").value == "[redacted:Email] [redacted:Email]"
+    with pytest.raises(Unscannable, match="takes too long"):
+        slow.text("a@b.cc " * 1000)
 
 
 def test_half_a_character_is_never_left() -> None:
