@@ -5,6 +5,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -33,9 +34,8 @@ _TO_AGENT = ("result", "error", "params")
 _OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
 """Tokens of the protocol: changed by a byte they would be worthless."""
 _OPAQUE_NAMES = tuple(name.encode() for name in _OPAQUE)
-_OF_BYTES = frozenset(
-    {b"content-encoding", b"content-length", b"content-md5", b"digest", b"content-digest", b"repr-digest"}
-)
+_OF_BYTES = frozenset({b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+"""Content-Length is not among them: whoever sends a body writes its own."""
 
 
 R = TypeVar("R")
@@ -109,7 +109,7 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
             return untouched
         left, bytes_left = clean_headers.headers if clean_headers else headers, body
         if clean_body and clean_body.hits:
-            bytes_left, left = clean_body.value, without(left, b"content-encoding")
+            bytes_left, left = clean_body.value, without(left, b"content-encoding") if encoding else left
         hits = found[0] if len(found) == 1 else sum(map(Counter, found), Counter())
         return HttpRequest(
             clean_path.value, clean_query.value if clean_query else query, left, bytes_left, hits
@@ -335,9 +335,15 @@ def without(headers: tuple[Header, ...], *names: bytes) -> tuple[Header, ...]:
     return tuple([each for each in headers if len(each[0]) not in lengths or each[0].lower() not in names])
 
 
+_NAME = itemgetter(0)
+
+
 def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Headers that say nothing about the bytes of the body."""
-    return tuple([header for header in headers if header[0].lower() not in _OF_BYTES])
+    names = [*map(bytes.lower, map(_NAME, headers))]
+    if _OF_BYTES.isdisjoint(names):
+        return headers
+    return tuple([each for each, name in zip(headers, names, strict=True) if name not in _OF_BYTES])
 
 
 def asking_for_plain(headers: tuple[Header, ...]) -> tuple[Header, ...]:

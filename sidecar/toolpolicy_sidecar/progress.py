@@ -48,6 +48,7 @@ class Progress(msgspec.Struct):
 
     def hit(self, hits: Mapping[str, int]) -> None:
         """In the answer."""
-        if hits:
-            found = self.redacted_response
-            self.redacted_response = {**found, **{name: found.get(name, 0) + n for name, n in hits.items()}}
+        found = self.redacted_response
+        if hits and found:
+            hits = {**found, **{name: found.get(name, 0) + n for name, n in hits.items()}}
+        self.redacted_response = hits or found

@@ -22,6 +22,7 @@ _SHAPE = bytes(
     ord("%" if character in b"\\%&+" else "a" if character in wrapped.CHARACTERS else " ")
     for character in range(256)
 )
+_MAY_OPEN = frozenset(b' \t\r\n{["')
 _RUN = b"a" * wrapped.LEAST_CHARACTERS
 _AROUND = wrapped.LEAST_CHARACTERS - 1
 
@@ -54,7 +55,8 @@ def redacted(scanner: Scanner, data: bytes, place: int) -> Changed | None:
         if _may_read_otherwise(data, start, end, place):
             return None
         opened = data.rfind(b'"', at, start) + 1
-        if opened:  # a string that no hit stood in before
+        # A string that no hit stood in before, and that may be a document itself, now or then.
+        if opened and (data[opened] in _MAY_OPEN or opened == start):
             if document.looks_like_one(data[opened : data.find(b'"', end)]):
                 return None
             begins.append(opened + shift)

@@ -183,11 +183,15 @@ class Scanner:
         matches."""
         spans: list[Span] = []
         for order, rule in enumerate(self._rules):
-            for start, end in rule.expression().each(text, at):
+            first = rule.expression().first
+            found = first(text, at)
+            while found is not None:
+                start, end = found
                 if start != end:
                     spans.append((start, -end, order))
-                if len(spans) > most:
-                    return []
+                    if len(spans) > most:
+                        return []
+                found = first(text, max(end, start + 1))
         if len(spans) == 1 and self.placeholders.none_near(text, spans[0][0], -spans[0][1]):
             return [(spans[0][0], -spans[0][1], spans[0][2])]
         return self._regions(text, spans)
