@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -204,21 +205,19 @@ ARGUMENT_KEYS = 32
 _NAME = re.compile(r"(?!(?:.*[0-9]){3})[\w$.\[\]-]{1,64}")
 """What a programmer calls an argument. A value in the place of a name (a token, an address, a number) is none."""
 UNNAMED = "?"
-NAME_CHARACTERS = 64
-REMEMBERED_NAMES = 512
-"""The same few come again and again; they come from callers: no more and no longer ones are kept."""
-
-
-@lru_cache(REMEMBERED_NAMES)
-def _is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
+REMEMBERED_CALLS = 512
+REMEMBERED_CHARACTERS = 256
+"""Agents give the same few again and again; names come from them: no more and no longer ones are kept."""
 
 
 def argument_keys(names: Iterable[str]) -> tuple[str, ...]:
     """Names come from the caller: bounded in number, and UNNAMED where they may be values, since they are logged."""
-    keys = []
-    for name in names:
-        keys.append(name if len(name) <= NAME_CHARACTERS and _is_name(name) else UNNAMED)
-        if len(keys) == ARGUMENT_KEYS:
-            break
-    return tuple(keys)
+    first = tuple(islice(names, ARGUMENT_KEYS))
+    return _remembered(first) if sum(map(len, first)) <= REMEMBERED_CHARACTERS else _named(first)
+
+
+def _named(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([name if _NAME.fullmatch(name) else UNNAMED for name in names])
+
+
+_remembered = lru_cache(REMEMBERED_CALLS)(_named)
