@@ -97,6 +97,8 @@ class Connection(BackPressure):
         self._partial = False
         self._target = b""
         self._headers: list[Header] = []
+        self._padding_bytes = 0
+        """Spaces behind values."""
         self._partial_bytes = 0
         """That have come since the piece in which it began."""
         # the newest whose head was read, and its body until that has come
@@ -262,8 +264,10 @@ class Connection(BackPressure):
     def _incomplete(self, size_bytes: int) -> None:
         """A head comes in pieces."""
         self._partial_bytes += size_bytes
-        if self._partial_bytes > self._limits.header_bytes:
-            self._stop(self._too_large())
+        over = self._partial_bytes > self._limits.header_bytes
+        problem = self._too_large() if over else self._oversized()
+        if problem is not None:
+            self._stop(problem)
         elif self._late is None:
             head_s = self._limits.head_s
             self._late = self._loop.call_later(head_s, self._too_late)
@@ -280,14 +284,16 @@ class Connection(BackPressure):
     # httptools
     def on_message_begin(self) -> None:
         self._partial = True
-        self._target, self._headers, self._partial_bytes = b"", [], 0
+        self._target, self._headers, self._padding_bytes, self._partial_bytes = b"", [], 0, 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if value[-1:] in _SPACES:  # the parser leaves it only at the beginning out (RFC 9110, 5.5)
+            self._padding_bytes += len(value)
             value = value.rstrip(b" \t")
+            self._padding_bytes -= len(value)
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -297,25 +303,18 @@ class Connection(BackPressure):
         if self._resumed is not None:
             self._body, self._resumed = self._resumed, None
             return
-        parser, limits = self._parser, self._limits
-        headers = self._headers
-        if len(headers) > limits.header_count:
-            text = f"there are over {limits.header_count} headers"
-            raise Stopped(Problem(Reason.HeaderTooLarge, text))
-        framing_bytes = 4 * len(headers)
-        if (
-            sum(map(len, chain.from_iterable(headers))) + framing_bytes + len(self._target)
-            > limits.header_bytes
-        ):
-            raise Stopped(self._too_large())
+        problem = self._oversized()
+        if problem is not None:
+            raise Stopped(problem)
+        parser = self._parser
         asked = Asked(
             self,
             parser.get_method().decode("ascii"),
             self._target.decode("utf-8", "surrogateescape"),
-            tuple(headers),
+            tuple(self._headers),
             parser.get_http_version(),
             keep_alive=parser.should_keep_alive(),
-            limit_bytes=limits.body_bytes,
+            limit_bytes=self._limits.body_bytes,
         )
         self._asked, self._body = asked, asked.body
         self._next(asked)
@@ -331,6 +330,15 @@ class Connection(BackPressure):
         body, self._body = self._body, None
         if body is not None:
             body.end()
+
+    def _oversized(self) -> Problem | None:
+        """Of the head, as far as it has come."""
+        headers, limits = self._headers, self._limits
+        if len(headers) > limits.header_count:
+            return Problem(Reason.HeaderTooLarge, f"there are over {limits.header_count} headers")
+        around_bytes = len(self._target) + self._padding_bytes + 4 * len(headers)
+        over = around_bytes + sum(map(len, chain.from_iterable(headers))) > limits.header_bytes
+        return self._too_large() if over else None
 
     def _too_large(self) -> Problem:
         return Problem(Reason.HeaderTooLarge, f"its headers are over {self._limits.header_bytes} bytes")

@@ -15,6 +15,8 @@ VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _VERSION_KEY = VERSION_KEY.encode()
 
 CANCELLED = "notifications/cancelled"
+_SURE_DIGITS = 18
+"""An integer of no more is one for every reader."""
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -132,7 +134,7 @@ def identifier(message: Message) -> bytes | None:
     if isinstance(message.id, UnsetType):
         return None
     raw = bytes(message.id)
-    if not raw.isdigit():
+    if not (raw.isdigit() and len(raw) <= _SURE_DIGITS):
         try:
             _identifier.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -22,8 +22,8 @@ HOP_BY_HOP = frozenset(
 _OF_THE_MESSAGE = frozenset({b"content-encoding", b"content-length", b"content-type", b"host"})
 """Not to be named by `Connection` (RFC 9110, 7.6.1): without them the next server would read another message."""
 
-_ALWAYS_DROPPED = frozenset({b",keep-alive", b",close"})
-"""What most servers name: nothing more goes for it."""
+_KEEP_ALIVE = b",keep-alive"
+"""What most servers name: it goes in any case."""
 
 
 def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
@@ -37,7 +37,7 @@ def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes] = HOP_BY_HOP
             kept.append(header)
         elif name == b"connection":
             options += b"," + header[1].lower()
-    if not options or options in _ALWAYS_DROPPED:
+    if not options or options == _KEEP_ALIVE:
         return kept
     named = {token.strip() for token in options.split(b",")} - _OF_THE_MESSAGE
     return kept if named <= dropped else [header for header in kept if header[0].lower() not in named]

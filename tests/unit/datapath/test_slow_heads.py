@@ -101,6 +101,15 @@ async def test_all_headers_together_have_a_limit(w: World, size: int, status: in
     assert len(w.tool.seen) == (status == 200)
 
 
+@pytest.mark.parametrize("line", [b"X-A: " + b"a" * 89 + b"\r\n", b"X-A: a" + b" " * 88 + b"\r\n"])
+async def test_what_has_come_is_enough_to_refuse(w: World, line: bytes) -> None:
+    """In one piece, with spaces or without, and before its end or the time for it."""
+    agent = await w.agent()
+    await agent.raw(START + line * (4096 // len(line) + 3))
+    assert (await agent.answer()).status == 431  # 408 is for one that is late
+    assert [refusal.reason for refusal in w.recorded.refusals] == ["HeaderTooLarge"]
+
+
 async def test_a_large_body_after_a_small_head(w: World) -> None:
     agent = await w.agent()
     for _ in range(2):
