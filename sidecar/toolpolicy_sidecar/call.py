@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
-from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
@@ -12,6 +11,7 @@ import msgspec
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import Session
+from toolpolicy_sidecar.remembered import remembered
 from toolpolicy_sidecar.tool import ServerState, ToolState
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -205,19 +205,13 @@ ARGUMENT_KEYS = 32
 _NAME = re.compile(r"(?!(?:.*[0-9]){3})[\w$.\[\]-]{1,64}")
 """What a programmer calls an argument. A value in the place of a name (a token, an address, a number) is none."""
 UNNAMED = "?"
-REMEMBERED_CALLS = 512
-REMEMBERED_CHARACTERS = 256
-"""Agents give the same few again and again; names come from them: no more and no longer ones are kept."""
+
+
+@remembered
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def argument_keys(names: Iterable[str]) -> tuple[str, ...]:
     """Names come from the caller: bounded in number, and UNNAMED where they may be values, since they are logged."""
-    first = tuple(islice(names, ARGUMENT_KEYS))
-    return _remembered(first) if sum(map(len, first)) <= REMEMBERED_CHARACTERS else _named(first)
-
-
-def _named(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple([name if _NAME.fullmatch(name) else UNNAMED for name in names])
-
-
-_remembered = lru_cache(REMEMBERED_CALLS)(_named)
+    return tuple([name if _is_name(name) else UNNAMED for name in islice(names, ARGUMENT_KEYS)])

@@ -97,12 +97,12 @@ class LogRecorder:
         good = record.outcome in {"success", "neutral"}
         if not _calls.isEnabledFor(logging.INFO if good else logging.WARNING):
             return
-        head = b'{"time":"%b","level":"%b","event":"call",%b\n' % (
+        line = b'{"time":"%b","level":"%b","event":"call",%b\n' % (
             _written(time.time()).encode(),
             b"info" if good else b"warning",
             self._written.members(record),
         )
-        _lines.add(head)
+        _lines.add(line)
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}

@@ -1,23 +1,14 @@
 """`http://127.0.0.1:19001/<server>/<rest>` → `<server.url>/<rest>`."""
 
-from functools import lru_cache
-
 from toolpolicy_sidecar import target
 from toolpolicy_sidecar.listeners.http_listener import HttpListener
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.remembered import remembered
 from toolpolicy_sidecar.runtime import Runtime
 
-REMEMBERED_TARGETS = 512
-REMEMBERED_CHARACTERS = 256
-"""Agents ask for the same few again and again; targets come from them: no more and no longer ones are kept."""
-
-_remembered = lru_cache(REMEMBERED_TARGETS)(target.read)
-
-
-def _target(raw: str) -> target.Target | Problem:
-    return _remembered(raw) if len(raw) <= REMEMBERED_CHARACTERS else target.read(raw)
+_target = remembered(target.read)
 
 
 class ReverseListener(HttpListener):

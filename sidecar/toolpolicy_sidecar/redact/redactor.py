@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import copy
-from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
@@ -22,12 +21,10 @@ from toolpolicy_sidecar.redact.verdict import (
     Unparsable,
     Unscannable,
 )
+from toolpolicy_sidecar.remembered import remembered
 
 __all__ = ["Blocked", "InvalidPattern", "Redacted", "Redactor", "Unscannable"]
 
-REMEMBERED_PATHS = 512
-REMEMBERED_CHARACTERS = 256
-"""Agents ask for the same few again and again; paths come from them: no more and no longer ones are kept."""
 _NO_HITS: Mapping[str, int] = {}
 
 
@@ -43,9 +40,7 @@ class Redactor:
         self.blocks = redaction.action == "Block"
         self.headers = ChosenHeaders(redaction.headers)
         self._fields = Fields(redaction.fields, scanner.placeholders)
-        self._plain_path = lru_cache(REMEMBERED_PATHS)(
-            lambda path: path.isascii() and scanner.unremarkable(path.encode())
-        )
+        self._plain_path = remembered(lambda path: path.isascii() and scanner.unremarkable(path.encode()))
 
     @classmethod
     def compile(cls, redaction: snapshot.Redaction, key: bytes = b"") -> "Redactor":
@@ -156,7 +151,7 @@ class Redactor:
     def path(self, raw: str) -> Redacted[str]:
         """Each segment, then the path as a whole. Raises Unscannable, also when a redacted path would
         lead elsewhere."""
-        if len(raw) <= REMEMBERED_CHARACTERS and self._plain_path(raw):
+        if self._plain_path(raw):
             return Redacted(raw, _NO_HITS)
         hits = Counter[str]()
         segments: list[str] = []

@@ -183,7 +183,7 @@ class Scanner:
         matches."""
         spans: list[Span] = []
         for order, rule in enumerate(self._rules):
-            first = rule.expression().first
+            first = rule.expression().first  # as `each`, whose generator is dear beside so small a text
             found = first(text, at)
             while found is not None:
                 start, end = found

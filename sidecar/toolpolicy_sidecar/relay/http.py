@@ -112,10 +112,7 @@ class HttpRelay:
             headers = inward(headers, self._call.incoming, self._call.server)
         bodiless = self._call.incoming.method == "HEAD" or status in {204, 304}
         redactor = self._call.on_response
-        if redactor is not None:
-            found = await redacted_head(redactor, response, headers)
-            self._progress.hit(found.hits)
-            headers = found.headers
+        headers = await clean_head(self._call, self._progress, response, headers)
         if redactor is None or bodiless or passes_unread(response, redactor):
             await self._stream(response, headers, watch)
         elif (response.header(b"content-type") or b"").startswith(b"text/event-stream"):
@@ -301,6 +298,18 @@ async def redacted_head(
         return RedactedHeaders(headers, {})
     size_bytes = sum(len(value) for _, value in headers)
     return await aside(size_bytes, partial(cleanse.answer_headers, redactor, headers))
+
+
+async def clean_head(
+    call: ToolCall, progress: Progress, response: Response, headers: tuple[Header, ...]
+) -> tuple[Header, ...]:
+    """The same of an answer to a call, counted. Raises Stopped."""
+    redactor = call.on_response
+    if redactor is None:
+        return headers
+    found = await redacted_head(redactor, response, headers)
+    progress.hit(found.hits)
+    return found.headers
 
 
 class Gathered(NamedTuple):

@@ -15,6 +15,7 @@ from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import (
+    clean_head,
     content_length,
     events_of,
     gathered,
@@ -22,7 +23,6 @@ from toolpolicy_sidecar.relay.http import (
     passes_unread,
     plainly,
     redacted_event,
-    redacted_head,
     too_large,
 )
 from toolpolicy_sidecar.relay.location import inward
@@ -150,7 +150,7 @@ class McpRelay:
     async def _stream(self, response: Response, begun: bytes, watch: Watch) -> None:
         """Too large to be held, or not to be looked at."""
         self._classify_status(response.status)
-        headers = await self._headers(response, response.headers)
+        headers = await clean_head(self._call, self._progress, response, response.headers)
         await self._reply.start(response.status, response.reason, headers, content_length(response))
         self._progress.status = response.status
         await self._reply.write(begun)
@@ -179,7 +179,7 @@ class McpRelay:
             self._refuse_nonsense(response)
         if 300 <= status < 400:
             headers = inward(headers, self._call.incoming, self._call.server)
-        headers = await self._headers(response, headers)
+        headers = await clean_head(self._call, self._progress, response, headers)
         if self._changed and answer is not None:
             body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
             self._say(body)
@@ -187,15 +187,6 @@ class McpRelay:
             self._progress.answered(Whole(body))
         self._progress.status = status
         await self._reply.whole(status, headers, body)
-
-    async def _headers(self, response: Response, headers: tuple[Header, ...]) -> tuple[Header, ...]:
-        """Redacted. Raises Stopped."""
-        redactor = self._call.on_response
-        if redactor is None:
-            return headers
-        found = await redacted_head(redactor, response, headers)
-        self._progress.hit(found.hits)
-        return found.headers
 
     async def _for_agent(self, message: bytes) -> bytes:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
@@ -247,7 +238,9 @@ class McpRelay:
         await self._reply.finish()
 
     async def _begin_events(self, response: Response) -> None:
-        headers = await self._headers(response, cleanse.of_changed_body(response.headers))
+        headers = await clean_head(
+            self._call, self._progress, response, cleanse.of_changed_body(response.headers)
+        )
         self._in_events = True
         self._progress.status = response.status
         await self._reply.start(response.status, response.reason, headers, None)

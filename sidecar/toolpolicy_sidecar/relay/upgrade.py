@@ -8,7 +8,7 @@ from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.relay.http import HttpRelay, redacted_head
+from toolpolicy_sidecar.relay.http import HttpRelay, clean_head
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 
 
@@ -35,10 +35,5 @@ class UpgradeRelay(HttpRelay):
         if response.header(b"sec-websocket-accept") != self._upgrade.accept:
             text = "its Sec-WebSocket-Accept does not answer the agent's key"
             raise Stopped(Problem(Reason.MalformedAnswer, text))
-        headers, redactor = response.headers, self._call.on_response
-        if redactor is not None:
-            found = await redacted_head(redactor, response, headers)
-            self._progress.hit(found.hits)
-            headers = found.headers
-        self._upgrade.open(headers)
+        self._upgrade.open(await clean_head(self._call, self._progress, response, response.headers))
         self._progress.status, self._progress.result = 101, classify.SUCCESS
