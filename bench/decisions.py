@@ -91,7 +91,7 @@ class Instant(Pool):
         connect_timeout_s: float,  # noqa: ARG002 -- the same
         connected: Callable[[], None] | None = None,  # noqa: ARG002 -- the same
     ) -> Response:
-        return Response(200, b"OK", ((b"Content-Length", b"0"),), Nothing())
+        return Response(200, b"OK", (), Nothing(), length=0)
 
 
 def policy(rules: snapshot.Rules, mode: str) -> bytes:

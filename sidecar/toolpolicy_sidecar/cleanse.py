@@ -22,6 +22,7 @@ from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.stream import EventStream, TextStream
 from toolpolicy_sidecar.redact.verdict import TooCostly, TooDeep, TooLarge, UnknownEncoding, Unparsable
+from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.upstream.headers import Header
 
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
@@ -346,6 +347,7 @@ def of_changed_body(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     return tuple([each for each, name in zip(headers, names, strict=True) if name not in _OF_BYTES])
 
 
+@remembered_headers
 def asking_for_plain(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Asks for an answer that can be read."""
     return (*without(headers, b"accept-encoding"), (b"Accept-Encoding", b"identity"))

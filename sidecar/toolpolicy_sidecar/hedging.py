@@ -76,6 +76,14 @@ class SecondAttempt:
 def timed(call: ToolCall, request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
     """Tells the tool how long its answer is waited for; not of a WebSocket, which may last."""
     if request.switch_to is not None:
-        return replace(request, headers=headers)
+        return replace(request, headers=headers, added=())
     left = (call.server.timeout_header, b"%d" % max(1, int(left_s * 1000)))
-    return Request(request.origin, request.method, request.target, (*headers, left), request.body)
+    return Request(
+        request.origin,
+        request.method,
+        request.target,
+        headers,
+        request.body,
+        length=request.length,
+        added=(left,),
+    )

@@ -75,7 +75,13 @@ class Race:
         except BaseException:
             response.abort()
             raise
-        return Response(response.status, response.reason, response.headers, _Begun(response, piece))
+        return Response(
+            response.status,
+            response.reason,
+            response.headers,
+            _Begun(response, piece),
+            length=response.length,
+        )
 
 
 class _Begun:

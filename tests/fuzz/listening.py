@@ -53,11 +53,14 @@ class Outcome(NamedTuple):
 
 def requests(data: bytes) -> None:
     """Each request has one answer that others can read, in its order, or the connection is closed; a server gets whole
-    requests only, and none that a strict server would not have read there; how the bytes are cut changes none of it."""
+    requests only, and none that a strict server would not have read there; neither how the bytes are cut changes any of
+    it, nor the heads that came before."""
     size, raw = 1 + sum(data[:1]) % 23, data[1:]
     whole = _LOOP.run_until_complete(_heard([raw]))
     cut = _LOOP.run_until_complete(_heard(raw[at : at + size] for at in range(0, len(raw), size)))
     assert cut == whole
+    for _ in range(2):  # its heads are kept now, then known
+        assert _LOOP.run_until_complete(_heard([raw])) == whole
     strict = iter(_strictly(raw))
     for method, target, body in whole.reached:
         sent = (method, unquote(target, "latin-1"), body)
@@ -75,7 +78,7 @@ class _Server:
         if not isinstance(body, bytes):
             body = b"".join([piece async for piece in body])
         self.reached.append((request.method, request.target, body))
-        return Response(200, b"OK", ((b"Content-Length", b"2"),), _Body())
+        return Response(200, b"OK", (), _Body(), length=2)
 
 
 class _Body:

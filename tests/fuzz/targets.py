@@ -17,10 +17,12 @@ from msgspec import UNSET
 from tests.fuzz import listening
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.destination import Destination
+from toolpolicy_sidecar.heads import Heads
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.verdict import Unscannable
+from toolpolicy_sidecar.upstream.answer_head import AnswerHead
 from toolpolicy_sidecar.upstream.connection import Connection
 from toolpolicy_sidecar.upstream.exchange import Request
 from toolpolicy_sidecar.upstream.failure import UnsendableRequest, UpstreamFailure
@@ -95,12 +97,16 @@ def sent_request(data: bytes) -> None:
 
 
 def response(data: bytes) -> None:
-    """An answer or a failure with a name, the same however it is cut."""
+    """An answer or a failure with a name, the same however it is cut, and whatever heads came before."""
     whole = _LOOP.run_until_complete(_answer([data]))
     step = 1 + len(data) % 7
     assert (
         _LOOP.run_until_complete(_answer([data[at : at + step] for at in range(0, len(data), step)])) == whole
     )
+    heads = Heads[AnswerHead]()
+    half = [data[: len(data) // 2], data[len(data) // 2 :]]
+    for pieces in ([data], [data], [data], half):
+        assert _LOOP.run_until_complete(_answer(pieces, heads)) == whole
 
 
 def switched(data: bytes) -> None:
@@ -206,9 +212,11 @@ class _Other(asyncio.Protocol):
         self.said += data
 
 
-async def _answer(pieces: list[bytes], *, asks: bool = False) -> object:
-    """`asks`: for a WebSocket."""
-    connection, wire, other = Connection(ORIGIN, lambda _: None, lambda _: None), _Wire(), _Other()
+async def _answer(
+    pieces: list[bytes], heads: Heads[AnswerHead] | None = None, *, asks: bool = False
+) -> object:
+    """`heads`: that came before. `asks`: for a WebSocket."""
+    connection, wire, other = Connection(ORIGIN, lambda _: None, lambda _: None, heads), _Wire(), _Other()
     wire.set_protocol(connection)
     connection.connection_made(wire)
     asking = connection.begin(Request(ORIGIN, "GET", "/", (), switch_to=other if asks else None))

@@ -84,7 +84,7 @@ class ForwardListener(HttpListener):
         if inside is None:
             found = destination.of_absolute_form(asked.target)
         else:
-            found = destination.of_origin_form(asked.target, inside, asked.noted.get(b"host", b""))
+            found = destination.of_origin_form(asked.target, inside, asked.head.noted.get(b"host", b""))
         if isinstance(found, Problem):
             raise Stopped(found)
         await self._go(asked, found, runtime)
@@ -107,7 +107,7 @@ class ForwardListener(HttpListener):
         problem = runtime.egress.refusal(origin, method=asked.method, path=path)
         if problem is not None:
             raise Stopped(problem, shown(origin))
-        if asked.upgrades:
+        if asked.head.upgrades:
             text = "a WebSocket to a host that no policy names goes through a tunnel: ask for it by CONNECT"
             raise Stopped(Problem(Reason.UpgradeRefused, text), shown(origin))
         incoming = self._incoming(asked, "", None)
@@ -124,7 +124,7 @@ class ForwardListener(HttpListener):
         found = destination.of_authority_form(asked.target)
         if isinstance(found, Problem):
             raise Stopped(found)
-        if {b"content-length", b"transfer-encoding"} & {name.lower() for name, _ in asked.headers}:
+        if asked.head.framed:
             raise Stopped(Problem(Reason.MalformedRequest, "CONNECT has no body"))
         secure, plain = Origin("https", *found), Origin("http", *found)
         self._current.pushing += 1

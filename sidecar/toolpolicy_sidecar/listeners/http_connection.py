@@ -11,7 +11,10 @@ import httptools
 
 from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.heads import Heads, plain
+from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
+from toolpolicy_sidecar.listeners.http_head import Head, read
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.problem import Problem, Stopped
@@ -48,6 +51,7 @@ class Connections:
     def __init__(self, listener: Answering, limits: Limits, clock: Clock) -> None:
         self.listener, self.limits, self.clock = listener, limits, clock
         self.open: set[Connection] = set()
+        self.heads: Heads[Head] = Heads()
         self._server: asyncio.Server | None = None
 
     def __call__(self) -> "Connection":
@@ -97,6 +101,8 @@ class Connection(BackPressure):
         self._partial = False
         self._target = b""
         self._headers: list[Header] = []
+        self._begin: Begin | None = None
+        """One that has come before, and was not kept yet."""
         self._padding_bytes = 0
         """Spaces behind values."""
         self._partial_bytes = 0
@@ -106,6 +112,8 @@ class Connection(BackPressure):
         self._body: HttpBody | None = None
         self._resumed: HttpBody | None = None
         """One that the parser must be told of."""
+        self._left_bytes = 0
+        """Of a body that the parser is not told of."""
 
     # asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -123,6 +131,10 @@ class Connection(BackPressure):
                 self._early += data
             return
         partial = self._partial
+        if self._left_bytes or (self._body is None and not partial):
+            data = self._known(data)
+            if not data:
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -132,6 +144,7 @@ class Connection(BackPressure):
             self._stop(cause.problem if isinstance(cause, Stopped) else _NO_REQUEST)
         except httptools.HttpParserError:
             self._stop(_NO_REQUEST)
+        self._begin = None
         if self._partial:
             self._incomplete(len(data) if partial else 0)
 
@@ -219,6 +232,42 @@ class Connection(BackPressure):
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
+    def _known(self, data: bytes) -> bytes:
+        """Takes the requests whose header lines were read before; what is left, the parser has to read."""
+        heads, limits = self._among.heads, self._limits
+        while data:
+            left_bytes, at = self._left_bytes, 0
+            if not left_bytes:
+                found = begin(data, limits.header_bytes)
+                if found is None:
+                    return data
+                head = heads.get(found.key)
+                if head is None:
+                    if heads.comes_again(found.key):
+                        self._begin = found
+                    return data
+                length = head.length if found.length is None else found.length
+                asked = Asked(
+                    self,
+                    found.method.decode(),
+                    found.target.decode(),
+                    head,
+                    length,
+                    limit_bytes=limits.body_bytes,
+                )
+                self._asked, self._body = asked, asked.body
+                self._next(asked)
+                left_bytes, at = length or 0, found.body_at
+            piece = data[at : at + left_bytes]
+            self._left_bytes = left_bytes - len(piece)
+            if piece:
+                self.on_body(piece)
+            if self._left_bytes:
+                break
+            self.on_message_complete()
+            data = data[at + left_bytes :]
+        return b""
+
     def _stop(self, problem: Problem) -> None:
         """What follows cannot be understood. No request can follow a body that has not ended."""
         self._deaf, self._partial = True, False
@@ -234,7 +283,7 @@ class Connection(BackPressure):
     def _upgraded(self, asked: Asked, rest: bytes) -> None:
         """The parser has stopped after the head of a request that asks for another protocol. It gets it, or that is
         ignored: then a body may follow, which the parser left alone."""
-        if asked.method == "CONNECT" or asked.upgrades:
+        if asked.method == "CONNECT" or asked.head.upgrades:
             self._deaf = self._handed = True
             self._early = rest
             asked.reply.close_after()
@@ -307,17 +356,25 @@ class Connection(BackPressure):
         if problem is not None:
             raise Stopped(problem)
         parser = self._parser
+        method, target = parser.get_method(), self._target
+        head = read(self._headers, parser.get_http_version(), keep_alive=parser.should_keep_alive())
+        found, self._begin = self._begin, None
+        if found is not None and (method, target) == (found.method, found.target):
+            self._learn(found, head)
         asked = Asked(
             self,
-            parser.get_method().decode("ascii"),
-            self._target.decode("utf-8", "surrogateescape"),
-            tuple(self._headers),
-            parser.get_http_version(),
-            keep_alive=parser.should_keep_alive(),
+            method.decode("ascii"),
+            target.decode("utf-8", "surrogateescape"),
+            head,
+            head.length,
             limit_bytes=self._limits.body_bytes,
         )
         self._asked, self._body = asked, asked.body
         self._next(asked)
+
+    def _learn(self, found: Begin, head: Head) -> None:
+        if head.usual and plain(found.key, found.length, self._headers):
+            self._among.heads.keep(found.key, head)
 
     def on_body(self, piece: bytes) -> None:
         body = self._body

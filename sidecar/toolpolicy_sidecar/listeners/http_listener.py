@@ -85,9 +85,10 @@ class HttpListener(ABC):
             asked.reply.close_after()
             raise Stopped(Problem(Reason.Draining, "the sidecar is shutting down", 1))
         runtime = self._current.runtime or self._before_any_policy()
-        if asked.problem is not None:
+        problem = asked.head.problem
+        if problem is not None:
             asked.reply.close_after()
-            raise Stopped(asked.problem)
+            raise Stopped(problem)
         await self._route(asked, runtime)
 
     def _before_any_policy(self) -> Runtime:
@@ -99,13 +100,14 @@ class HttpListener(ABC):
         """Answers the request. Raises Stopped."""
 
     def _incoming(self, asked: Asked, path: str, query: str | None) -> Incoming:
+        head = asked.head
         return Incoming(
             asked.method,
             path,
             query,
-            asked.headers,
-            asked.noted,
-            asked.repeated,
+            head.headers,
+            head.noted,
+            head.repeated,
             asked.body,
             asked.arrived,
             asked.arrived_ms,
@@ -114,7 +116,7 @@ class HttpListener(ABC):
     async def _serve(self, incoming: Incoming, server: ServerState, asked: Asked) -> None:
         """Through recogniser and pipeline. Raises Stopped."""
         reply = asked.reply
-        if asked.upgrades:
+        if asked.head.upgrades:
             await self._upgraded(incoming, server, asked)
             return
         if server.protocol == "HTTP":

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -123,16 +124,15 @@ class HttpReply:
         *,
         chunked: bool = False,
     ) -> bytes:
-        lines = [b"HTTP/1.1 %d %b" % (status, reason or _PHRASES.get(status, b""))]
-        lines += [b"%b: %b" % header for header in headers if header[0].lower() != _CONTENT_LENGTH]
+        framing = b""
         if length is not None:
-            lines.append(b"Content-Length: %d" % length)
+            framing = b"\r\nContent-Length: %d" % length
         elif chunked:
-            lines.append(b"Transfer-Encoding: chunked")
+            framing = b"\r\nTransfer-Encoding: chunked"
         if not self.keep_alive:
-            lines.append(b"Connection: close")
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
+            framing += b"\r\nConnection: close"
+        phrase = reason or _PHRASES.get(status, b"")
+        return b"HTTP/1.1 %d %b%b%b\r\n\r\n" % (status, phrase, _lines(tuple(headers)), framing)
 
     async def _drained(self) -> None:
         now = self._connection.clock.monotonic
@@ -141,6 +141,12 @@ class HttpReply:
         await self._connection.drained()
         self.waiting = False
         self.waited_s += now() - began
+
+
+@remembered_headers
+def _lines(headers: tuple[Header, ...]) -> bytes:
+    """All but Content-Length."""
+    return b"".join([b"\r\n%b: %b" % header for header in headers if header[0].lower() != _CONTENT_LENGTH])
 
 
 def last_words(rendered: Rendered) -> bytes:

@@ -42,7 +42,7 @@ class PageRequest:
     def header(self, name: str) -> str:
         """The first of that name, "" if there is none."""
         wanted = name.lower().encode("ascii")
-        for key, value in self._asked.headers:
+        for key, value in self._asked.head.headers:
             if key.lower() == wanted:
                 return value.decode("latin-1")
         return ""
@@ -94,9 +94,9 @@ class Pages:
 
     async def _page(self, asked: Asked) -> Page:
         """Raises Stopped."""
-        if asked.problem is not None:
-            raise Stopped(asked.problem)
-        if asked.method == "CONNECT" or asked.upgrades:
+        if asked.head.problem is not None:
+            raise Stopped(asked.head.problem)
+        if asked.method == "CONNECT" or asked.head.upgrades:
             raise Stopped(Problem(Reason.UpgradeRefused, "there is nothing but pages here"))
         return await self._answer(PageRequest(asked))
 

@@ -23,7 +23,7 @@ class AgentUpgrade:
         self._asked, self._current = asked, current
         self._tunnel = Tunnel(idle_s)
         self.far = self._tunnel.far
-        keys = [value for name, value in asked.headers if name.lower() == b"sec-websocket-key"]
+        keys = [value for name, value in asked.head.headers if name.lower() == b"sec-websocket-key"]
         self.problem = _fault(asked, keys)
         self.accept = b64encode(sha1(b"".join(keys) + _GUID, usedforsecurity=False).digest())
         self.opened = False
@@ -64,7 +64,7 @@ def _fault(asked: Asked, keys: list[bytes]) -> Problem | None:
         return Problem(
             Reason.MalformedRequest, "a WebSocket is asked for by GET, in HTTP/1.1, without a body"
         )
-    names = {name.strip() for name in asked.noted[b"upgrade"].lower().split(b",")}
+    names = {name.strip() for name in asked.head.noted[b"upgrade"].lower().split(b",")}
     if b"websocket" not in names or not asked.connection.hands_over(asked):
         return Problem(
             Reason.MalformedRequest, "its headers Upgrade and Connection do not ask for a WebSocket"

@@ -81,7 +81,10 @@ class HttpRelay:
         if tool.on_response is not None or tool.keeps_answers:
             headers = cleanse.asking_for_plain(headers)
         server = self._call.server
-        return Request(server.place.origin, incoming.method, server.target(path, query), headers, body)
+        length = incoming.body.length
+        return Request(
+            server.place.origin, incoming.method, server.target(path, query), headers, body, length=length
+        )
 
     async def said(self) -> bytes | None:
         """The agent's whole body; None: it is not known whole."""
@@ -137,7 +140,7 @@ class HttpRelay:
         self, response: Response, headers: tuple[Header, ...], watch: Watch, begun: bytes = b""
     ) -> None:
         """As it comes, no faster than the agent reads. `begun`: what was already read of it."""
-        length = content_length(response)
+        length = response.length
         body = response.at_once() if length is not None and not begun else None
         piece = begun or (await next_piece(response, watch) if body is None else body)
         self._progress.status = response.status
@@ -163,7 +166,7 @@ class HttpRelay:
     ) -> None:
         kind = (response.header(b"content-type") or b"").decode("latin-1")
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
-        if content_length(response) is not None or self._call.tool.keeps_answers:
+        if response.length is not None or self._call.tool.keeps_answers:
             body, rest = await gathered(response, watch, self._limit_bytes)
         else:
             first = await next_piece(response, watch)
@@ -322,7 +325,7 @@ class Gathered(NamedTuple):
 async def gathered(response: Response, watch: Watch, limit_bytes: int, first: bytes = b"") -> Gathered:
     """With what was already read of it."""
     pieces, size = ([first], len(first)) if first else ([], 0)
-    length = content_length(response)
+    length = response.length
     if max(length or 0, size) > limit_bytes:
         return Gathered(first, rest=True)
     if length is not None and (body := response.at_once()) is not None:
@@ -373,8 +376,3 @@ async def _events_of(
         raise Stopped(Problem(Reason.AnswerTooLarge, text)) from None
     for event in splitter.end():
         yield event
-
-
-def content_length(response: Response) -> int | None:
-    value = response.header(b"content-length")
-    return int(value) if value is not None and value.isdigit() else None

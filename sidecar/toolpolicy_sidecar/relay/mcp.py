@@ -16,7 +16,6 @@ from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import (
     clean_head,
-    content_length,
     events_of,
     gathered,
     next_piece,
@@ -151,7 +150,7 @@ class McpRelay:
         """Too large to be held, or not to be looked at."""
         self._classify_status(response.status)
         headers = await clean_head(self._call, self._progress, response, response.headers)
-        await self._reply.start(response.status, response.reason, headers, content_length(response))
+        await self._reply.start(response.status, response.reason, headers, response.length)
         self._progress.status = response.status
         await self._reply.write(begun)
         while piece := await next_piece(response, watch):

@@ -17,7 +17,6 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import Recorder, RedactedMessage
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
 from toolpolicy_sidecar.relay.http import (
-    content_length,
     events_of,
     gathered,
     passes_unread,
@@ -76,7 +75,7 @@ async def relay(  # noqa: PLR0917 -- what it works with
                 overheard.learn(response, events=events)
             await _said(response, answer, body, reply, passing, redactor, limit_bytes, recorder)
             return
-        await reply.start(response.status, response.reason, answer, content_length(response))
+        await reply.start(response.status, response.reason, answer, response.length)
         while piece := await response.read():
             await reply.write(piece)
             if overheard:
@@ -98,7 +97,7 @@ async def relay(  # noqa: PLR0917 -- what it works with
 
 
 async def _piped(response: Response, headers: tuple[Header, ...], begun: bytes, reply: Reply) -> None:
-    await reply.start(response.status, response.reason, headers, content_length(response))
+    await reply.start(response.status, response.reason, headers, response.length)
     if begun:
         await reply.write(begun)
     while piece := await response.read():
@@ -169,7 +168,7 @@ async def _said(  # noqa: PLR0917 -- the parts of an answer
 ) -> None:
     """A whole answer. One that is no message passes, as statuses and empty answers do, unless contents were asked for.
     Raises Stopped."""
-    length = content_length(response)
+    length = response.length
     encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
     plain = await plainly(body, encoding, limit_bytes, redactor if passing.reads else None)
     if plain is not None and jsonrpc.members_of(plain) is not None:

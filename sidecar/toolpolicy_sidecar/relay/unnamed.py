@@ -9,7 +9,6 @@ from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.record import EgressRecord, Recorder
-from toolpolicy_sidecar.relay.http import content_length
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -31,14 +30,14 @@ async def relay(  # noqa: PLR0917 -- the two sides, and what is between them
     async def carry(response: Response, _watch: Watch) -> None:
         nonlocal status
         status = response.status
-        await reply.start(status, response.reason, response.headers, content_length(response))
+        await reply.start(status, response.reason, response.headers, response.length)
         while piece := await response.read():
             await reply.write(piece)
         await reply.finish()
 
     origin, target = destination
     body = None if incoming.body.length == 0 else counted(incoming.body.pieces())
-    request = Request(origin, incoming.method, target, incoming.headers, body)
+    request = Request(origin, incoming.method, target, incoming.headers, body, length=incoming.body.length)
     problem: Problem | None = None
     try:
         watch = Watch(clock, None, None)

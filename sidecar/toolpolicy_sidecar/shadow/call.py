@@ -97,7 +97,13 @@ class ShadowCall:
         if (call.mcp is None and listened_to is None) or bodiless:
             return response
         self._ear = Ear(call, listened_to, response, self._limit_bytes)
-        return Response(response.status, response.reason, response.headers, Overheard(response, self._ear))
+        return Response(
+            response.status,
+            response.reason,
+            response.headers,
+            Overheard(response, self._ear),
+            length=response.length,
+        )
 
     async def end(self, problem: Problem | None) -> None:
         """How the call itself ended; None: the agent has the tool's whole answer."""

@@ -146,10 +146,7 @@ def _response(fate: Fate, identifier: bytes | None, lane: asyncio.Semaphore) -> 
         body = b'{"ok":true}'
     else:
         body = b'{"jsonrpc":"2.0","id":%b,"result":{"content":[{"type":"text","text":"ok"}]}}' % identifier
-    headers: tuple[Header, ...] = (
-        (b"Content-Type", b"application/json"),
-        (b"Content-Length", b"%d" % len(body)),
-    )
+    headers: tuple[Header, ...] = ((b"Content-Type", b"application/json"),)
     if fate.retry_after_s is not None:
         headers = (*headers, (b"Retry-After", b"%d" % fate.retry_after_s))
-    return Response(fate.status, b"", headers, _Body(body, lane))
+    return Response(fate.status, b"", headers, _Body(body, lane), length=len(body))

@@ -147,7 +147,7 @@ class CallTrace:
             headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
         if lineage.in_meta and isinstance(body, bytes):
             body = with_parent(body, parent)
-        return replace(request, headers=((TRACEPARENT, parent), *headers), body=body)
+        return replace(request, headers=headers, added=(*request.added, (TRACEPARENT, parent)), body=body)
 
     def _made(self, now: float, *, beside: bool = False) -> AttemptTrace:
         made = AttemptTrace(self._new_id(), now, beside=beside)

@@ -10,23 +10,27 @@ from typing import cast
 import httptools
 
 from toolpolicy_sidecar.backpressure import BackPressure
+from toolpolicy_sidecar.heads import END, HEAD_BYTES, Heads, Key, plain, split
 from toolpolicy_sidecar.outgoing import Outgoing
-from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.answer_head import AnswerHead
+from toolpolicy_sidecar.upstream.exchange import Request, Response, joined
 from toolpolicy_sidecar.upstream.failure import (
     AnswerHeaderTooLarge,
     ConnectionReset,
     MalformedAnswer,
     UpstreamFailure,
 )
-from toolpolicy_sidecar.upstream.headers import Header, end_to_end
+from toolpolicy_sidecar.upstream.headers import HOP_BY_HOP, Header, end_to_end
 from toolpolicy_sidecar.upstream.origin import Origin
-from toolpolicy_sidecar.upstream.request_head import chunked, request_head
+from toolpolicy_sidecar.upstream.request_head import request_head
 
 HIGH_WATER_BYTES = 64 * 1024
 """Beyond this much unread body the server is not read from until the reader catches up."""
 HEADER_BYTES = 64 * 1024
 HEADER_COUNT = 256
 INTERIM_RESPONSES = 16
+_LENGTH = b"content-length"
+_NOT_PASSED_ON = HOP_BY_HOP | {_LENGTH}
 
 
 class Connection(BackPressure):
@@ -37,7 +41,9 @@ class Connection(BackPressure):
         origin: Origin,
         on_idle: Callable[["Connection"], None],
         on_lost: Callable[["Connection"], None],
+        heads: Heads[AnswerHead] | None = None,
     ) -> None:
+        """`heads`: that are shared with other connections."""
         super().__init__()
         self.origin = origin
         self.idle_since = 0.0
@@ -46,6 +52,7 @@ class Connection(BackPressure):
         self._out: Outgoing | None = None
         self._poll: select.poll | None = None
         self._lost = False
+        self._heads = Heads() if heads is None else heads
         self._authority = origin.authority.encode("ascii")
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
@@ -60,6 +67,11 @@ class Connection(BackPressure):
         self._headers: list[Header] = []
         self._quiet_bytes = 0
         self._reason = b""
+        self._again: tuple[Key, int] | None = None
+        """A head that has come before, and was not kept yet, and the length in it."""
+        self._known = False
+        self._left_bytes = 0
+        """Of a body that the parser is not told of."""
         self._interim = 0
         self._complete = False
         self._keep_alive = False
@@ -100,7 +112,9 @@ class Connection(BackPressure):
         else:
             out.write(head)
             if body is not None:
-                self._sending = self._loop.create_task(self._send(out, body, in_chunks=chunked(request)))
+                self._sending = self._loop.create_task(
+                    self._send(out, body, in_chunks=request.length is None)
+                )
         return self._head
 
     async def _send(self, out: Outgoing, body: AsyncIterator[bytes], *, in_chunks: bool) -> None:
@@ -193,6 +207,10 @@ class Connection(BackPressure):
         if not self.busy:  # nothing was asked: whatever this is, the next exchange must not see it
             self.abort()
             return
+        body_at = 0 if self._known or self._quiet_bytes else self._begins(data)
+        if self._known:
+            self._goes_on(data[body_at:])
+            return
         self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -216,6 +234,49 @@ class Connection(BackPressure):
             self._fail(
                 AnswerHeaderTooLarge(self.origin, f"no end of line in {HEADER_BYTES} bytes", sent=True)
             )
+
+    def _begins(self, data: bytes) -> int:
+        """An answer whose head was read before needs no parser. How long the head is; 0: it is for the parser."""
+        head = self._head
+        if head is None or head.done() or self._switch_to is not None or self._method == "HEAD":
+            return 0
+        end = data.find(END, 0, HEAD_BYTES)
+        if end < 0:
+            return 0
+        body_at = end + len(END)
+        key, length = split(data[:body_at])
+        if length is None:
+            return 0
+        known = self._heads.get(key)
+        if known is None:
+            if self._heads.comes_again(key):
+                self._again = key, length
+            return 0
+        self._known = self._keep_alive = True
+        self._left_bytes = length
+        response = Response(
+            known.status,
+            known.reason,
+            known.headers,
+            self,
+            self._at_once,
+            length=length,
+            joined=known.joined,
+        )
+        head.set_result(response)
+        return body_at
+
+    def _goes_on(self, piece: bytes) -> None:
+        """With the body of such an answer."""
+        left_bytes = self._left_bytes
+        if len(piece) > left_bytes:  # the next exchange must not take it for its answer
+            self._keep_alive = False
+            piece = piece[:left_bytes]
+        self._left_bytes = left_bytes - len(piece)
+        if piece:
+            self.on_body(piece)
+        if not self._left_bytes and not self._complete:
+            self._finish()
 
     def eof_received(self) -> bool:
         return False
@@ -249,6 +310,7 @@ class Connection(BackPressure):
 
     def on_headers_complete(self) -> None:
         status, headers = self._parser.get_status_code(), self._headers
+        again, self._again = self._again, None
         # What came at once is no measure of the header section: it may have a body in it.
         if len(headers) > HEADER_COUNT or (
             self._quiet_bytes > HEADER_BYTES and sum(map(len, chain.from_iterable(headers))) > HEADER_BYTES
@@ -270,8 +332,14 @@ class Connection(BackPressure):
         if self._head is None or self._head.done():
             raise MalformedAnswer(self.origin, "a second response to one request", sent=True)
         self._keep_alive = self._parser.should_keep_alive()
-        response = Response(status, self._reason, tuple(end_to_end(headers)), self, self._at_once)
+        length = next((int(value) for name, value in headers if name.lower() == _LENGTH), None)
+        passed_on = tuple(end_to_end(headers, _NOT_PASSED_ON))
+        response = Response(status, self._reason, passed_on, self, self._at_once, length=length)
         self._head.set_result(response)
+        if again is not None and again[1] == length and self._keep_alive and status not in {204, 304}:
+            first = b"HTTP/1.1 %d %b" % (status, self._reason)
+            if plain(*again, headers, first):
+                self._heads.keep(again[0], AnswerHead(status, self._reason, passed_on, joined(passed_on)))
         if self._method == "HEAD":  # the parser cannot know that no body follows
             self._keep_alive = False
             self._finish()
@@ -283,7 +351,9 @@ class Connection(BackPressure):
         if self._head is None or self._head.done() or not wanted:
             raise MalformedAnswer(self.origin, "it switched, but not to a WebSocket", sent=True)
         self._complete = True
-        self._head.set_result(Response(101, self._reason, tuple(end_to_end(self._headers)), self))
+        self._head.set_result(
+            Response(101, self._reason, tuple(end_to_end(self._headers, _NOT_PASSED_ON)), self)
+        )
 
     def _leave_to(self, other: asyncio.Protocol, early: bytes) -> None:
         """The socket is no connection of the pool any more; until its new owner is used, `abort` still closes it.
@@ -314,7 +384,7 @@ class Connection(BackPressure):
 
     def _framed(self) -> bool:
         names = {name.lower() for name, _ in self._headers}
-        return b"content-length" in names or b"transfer-encoding" in names
+        return self._known or _LENGTH in names or b"transfer-encoding" in names
 
     def _finish(self) -> None:
         self._complete = True

@@ -12,7 +12,8 @@ from toolpolicy_sidecar.upstream.origin import Origin
 
 class Request(msgspec.Struct, frozen=True):
     """`target` is the origin-form path and query. Host, framing and connection headers are the pool's business.
-    `switch_to`: a WebSocket is asked for, and this has the connection from the server's 101 on."""
+    `switch_to`: a WebSocket is asked for, and this has the connection from the server's 101 on. `length`: of a streamed
+    body, None for chunks. `added`: headers that are another each time, apart from those that seldom are."""
 
     origin: Origin
     method: str
@@ -20,6 +21,8 @@ class Request(msgspec.Struct, frozen=True):
     headers: tuple[Header, ...]
     body: bytes | AsyncIterator[bytes] | None = None
     switch_to: asyncio.Protocol | None = None
+    length: int | None = None
+    added: tuple[Header, ...] = ()
 
 
 class BodyTooLarge(Exception):  # noqa: N818 -- names what happened
@@ -44,22 +47,24 @@ class Response:
         headers: tuple[Header, ...],
         source: Source,
         at_once: Callable[[], bytes | None] = lambda: None,
+        *,
+        length: int | None = None,
+        joined: dict[bytes, bytes] | None = None,
     ) -> None:
-        """`at_once`: takes the whole body, if it has come with the head and is not large; None: it has to be pulled."""
+        """`headers`: without Content-Length, which is `length`; None: it did not say. `at_once`: takes the whole body,
+        if it has come with the head and is not large; None: it has to be pulled. `joined`: of these headers."""
         self.status = status
         self.at_once = at_once
         self.reason = reason
         self.headers = headers
-        self._source = source
-        self._joined: dict[bytes, bytes] | None = None
+        self.length = length
+        self._source, self._joined = source, joined
 
     def header(self, name: bytes) -> bytes | None:
         """Of this (lower-case) name; values that are given apart, as one list (RFC 9110, 5.3). Who read the first alone
         could be told one thing, and the agent another."""
         if self._joined is None:
-            self._joined = {key.lower(): value for key, value in self.headers}
-            if len(self._joined) < len(self.headers):
-                self._joined = joined(self.headers)
+            self._joined = joined(self.headers)
         return self._joined.get(name)
 
     def read(self) -> Awaitable[bytes]:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from toolpolicy_sidecar.heads import Heads
+from toolpolicy_sidecar.upstream.answer_head import AnswerHead
 from toolpolicy_sidecar.upstream.connection import Connection
 from toolpolicy_sidecar.upstream.dial import Check, dial
 from toolpolicy_sidecar.upstream.exchange import Request, Response
@@ -45,6 +47,7 @@ class Pool:
         self._limits = limits or PoolLimits()
         self.tls, self._check = tls or Contexts(), check
         self._names = names or SystemNames()
+        self._heads: Heads[AnswerHead] = Heads()
         self._lanes: dict[Origin, _Lane] = {}
         self._connections: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
@@ -118,7 +121,7 @@ class Pool:
         try:
             _, connection = await dial(
                 origin,
-                lambda: Connection(origin, self._put_back, self._drop),
+                lambda: Connection(origin, self._put_back, self._drop, self._heads),
                 self._names,
                 tls=self.tls.context(origin) if origin.scheme == "https" else None,
                 check=self._check,

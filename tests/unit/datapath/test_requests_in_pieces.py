@@ -4,10 +4,16 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.corpus.smuggling import CASES, Case
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.heads import Heads
+from toolpolicy_sidecar.listeners.http_begin import begin
 from toolpolicy_sidecar.listeners.http_connection import Connections
+from toolpolicy_sidecar.listeners.http_head import Head
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.runtime import Limits
@@ -29,9 +35,11 @@ class Listening:
         except Stopped:
             self.heard.append(REFUSED)
         else:
-            odd = asked.problem is not None
+            odd = asked.head.problem is not None
             self.heard.append(
-                REFUSED if odd else (asked.method, asked.target, asked.headers, asked.repeated, body)
+                REFUSED
+                if odd
+                else (asked.method, asked.target, asked.head.headers, asked.head.repeated, body)
             )
             if odd:
                 asked.reply.close_after()
@@ -65,9 +73,12 @@ class Wire(asyncio.Transport):
     abort = close
 
 
-async def heard(pieces: Iterable[bytes]) -> list[Heard]:
+async def heard(pieces: Iterable[bytes], heads: Heads[Head] | None = None) -> list[Heard]:
+    """`heads`: that came before."""
     listening, wire = Listening(), Wire()
-    connection = Connections(listening, Limits(), SystemClock())()
+    among = Connections(listening, Limits(), SystemClock())
+    among.heads = heads or among.heads
+    connection = among()
     connection.connection_made(wire)
     for piece in pieces:
         if not wire.closed:
@@ -85,6 +96,81 @@ async def test_where_it_is_cut_does_not_matter(case: Case) -> None:
     raw = case.raw.replace(b"{at}", b"/api").replace(b"{host}", b"x")
     size = 1 if len(raw) < 1000 else len(raw) // 2
     assert await heard(raw[at : at + size] for at in range(0, len(raw), size)) == await heard([raw])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_heads_that_came_before_do_not_matter(case: Case) -> None:
+    raw = case.raw.replace(b"{at}", b"/api").replace(b"{host}", b"x")
+    alone, heads = await heard([raw]), Heads[Head]()
+    for _ in range(3):
+        assert await heard([raw], heads) == alone
+
+
+USUAL = b"POST /%b HTTP/1.1\r\nHost: x\r\nX-A: b\r\nContent-Length: %d\r\n\r\n%b"
+
+
+async def test_a_head_that_comes_again_is_known_with_any_target_and_length() -> None:
+    heads = Heads[Head]()
+    for n in range(2):
+        await heard([USUAL % (b"first", n, b"b" * n)], heads)
+    raw = USUAL % (b"other?q", 100, b"b" * 100) + USUAL % (b"one", 0, b"") + USUAL % (b"last", 2, b"ab")
+    first = begin(raw, 4096)
+    assert first is not None
+    assert heads.get(first.key) is not None
+    for cut in (1, 60, 70, 130, 190, len(raw)):
+        answers = await heard([raw[:cut], raw[cut:]], heads)
+        assert [(each[1], each[4]) for each in answers] == [
+            ("/other?q", b"b" * 100),
+            ("/one", b""),
+            ("/last", b"ab"),
+        ]
+        assert all(each[2] == ((b"Host", b"x"), (b"X-A", b"b")) for each in answers)
+
+
+LINES = (
+    b"Host: x",
+    b"host:x",
+    b"Content-Length: 3",
+    b"content-length: 03",
+    b"Content-Length: ",
+    b"Content-Length:3",
+    b"CONTENT-LENGTH: 3",
+    b"Content-Length: 3 ",
+    b"Content-Length: 99999999999999999999",
+    b"X-A: 1\r\n Content-Length: 3",
+    b"X-A: 1\nContent-Length: 3",
+    b"Transfer-Encoding: chunked",
+    b"Connection: close",
+    b"Connection: keep-alive",
+    b"Expect: 100-continue",
+    b"Upgrade: h2c\r\nConnection: Upgrade",
+    b"X-A: b",
+    b"X-A: \xff",
+)
+FIRST = (b"POST / HTTP/1.1", b"GET /a HTTP/1.1", b"POST  / HTTP/1.1", b"GET / HTTP/1.0", b"POST /# HTTP/1.1")
+ENDS = (b"\r\n\r\n", b"\r\n\r\nabc", b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"\n\n", b"\r\n\r\n\r\n")
+
+
+def one() -> st.SearchStrategy[bytes]:
+    lines = st.lists(st.sampled_from(LINES), max_size=4)
+    return st.builds(
+        lambda first, host, rest, end: b"\r\n".join((first, *host, *rest)) + end,
+        st.sampled_from(FIRST),
+        st.sampled_from([(b"Host: x",), ()]),
+        lines,
+        st.sampled_from(ENDS),
+    )
+
+
+@given(st.lists(st.lists(one(), min_size=1, max_size=3).map(b"".join), min_size=1, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_whatever_came_before(several: list[bytes]) -> None:
+    async def tried() -> None:
+        heads = Heads[Head]()
+        for raw in (*several, *several, *several):
+            assert await heard([raw], heads) == await heard([raw])
+
+    uvloop.run(tried())
 
 
 async def test_requests_sent_ahead_are_answered_in_their_order() -> None:

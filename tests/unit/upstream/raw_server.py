@@ -68,8 +68,9 @@ class RawServer:
         target: str = "/",
         headers: tuple[Header, ...] = (),
         body: bytes | AsyncIterator[bytes] | None = None,
+        length: int | None = None,
     ) -> Request:
-        return Request(self.origin, method, target, headers, body)
+        return Request(self.origin, method, target, headers, body, length=length)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
