@@ -1,5 +1,7 @@
 """A call's slots, for as long as it is being tried and answered."""
 
+import msgspec
+
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.resilience.adaptive import Sample
@@ -10,19 +12,19 @@ from toolpolicy_sidecar.slots import Slots
 _OUT_OF_TIME = {Reason.ConnectTimeout, Reason.AttemptTimeout, Reason.TotalTimeout, Reason.IdleTimeout}
 
 
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """A slot of the tool, then one of its server. `enter`, `wait` if it says so, and `leave` whatever happens.
 
     Always in this order: who holds a slot of a server waits for nothing more, so no two calls wait for each other;
     and what all tools share is not held by a call that still waits for its own."""
 
-    __slots__ = ("_deadline", "_of_server", "_of_tool", "_progress", "_server", "_tool")
-
-    def __init__(self, tool: Slots, server: Slots, deadline: float, progress: Progress) -> None:
-        """`deadline`: how long it may wait (monotonic seconds)."""
-        self._tool, self._server, self._deadline, self._progress = tool, server, deadline, progress
-        self._of_tool: Ticket | None = None
-        self._of_server: Ticket | None = None
+    _tool: Slots
+    _server: Slots
+    _deadline: float
+    """How long it may wait (monotonic seconds)."""
+    _progress: Progress
+    _of_tool: Ticket | None = None
+    _of_server: Ticket | None = None
 
     def enter(self, now: float) -> bool:
         """True: it holds both. False: it has to wait. Raises Stopped, as Slots do."""

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import msgspec
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import Session
-from toolpolicy_sidecar.remembered import remembered
+from toolpolicy_sidecar.remembered import CHARACTERS, TEXTS
 from toolpolicy_sidecar.tool import ServerState, ToolState
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -207,11 +208,14 @@ _NAME = re.compile(r"(?!(?:.*[0-9]){3})[\w$.\[\]-]{1,64}")
 UNNAMED = "?"
 
 
-@remembered
-def _is_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None
-
-
 def argument_keys(names: Iterable[str]) -> tuple[str, ...]:
     """Names come from the caller: bounded in number, and UNNAMED where they may be values, since they are logged."""
-    return tuple([name if _is_name(name) else UNNAMED for name in islice(names, ARGUMENT_KEYS)])
+    some = tuple(islice(names, ARGUMENT_KEYS))
+    return _known(some) if sum(map(len, some)) <= CHARACTERS else _shown(some)
+
+
+def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([name if _NAME.fullmatch(name) else UNNAMED for name in names])
+
+
+_known = lru_cache(TEXTS)(_shown)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from copy import copy
 from fnmatch import translate
+from functools import lru_cache
 from typing import NamedTuple
 
 from toolpolicy_api import snapshot
@@ -12,14 +13,12 @@ from toolpolicy_sidecar.fallback.schemas import OutputSchemas
 from toolpolicy_sidecar.redact.preview import Preview
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import Vault
+from toolpolicy_sidecar.remembered import CHARACTERS, TEXTS, remembered
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.upstream.origin import Place
 
-REMEMBERED_NAMES = 1024
-REMEMBERED_CHARACTERS = 128
-"""Names come from callers: no more and no longer ones are kept."""
 _GLOB = frozenset("*?[")
 
 
@@ -97,16 +96,7 @@ class McpTools:
             (None if _GLOB.isdisjoint(glob) else re.compile(translate(glob)), glob, tool)
             for glob, tool in tools
         ]
-        self._found: dict[str, ToolState | None] = {}
-
-    def find(self, name: str) -> ToolState | None:
-        try:
-            return self._found[name]
-        except KeyError:
-            found = self._search(name)
-        if len(self._found) < REMEMBERED_NAMES and len(name) <= REMEMBERED_CHARACTERS:
-            self._found[name] = found
-        return found
+        self.find = remembered(self._search)
 
     def _search(self, name: str) -> ToolState | None:
         for pattern, exact, tool in self._tools:
@@ -132,9 +122,14 @@ class HttpTools:
         for match, tool in tools:
             segments = path_segments(match.path)
             self._by_length.setdefault(len(segments), []).append(_Template(segments, match.methods, tool))
+        self._known = lru_cache(TEXTS)(self._search)
 
     def find(self, method: str, path: str) -> ToolState | tuple[str, ...] | None:
         """The tool; or the methods that the path is listed with, when none is this one; or None: unlisted."""
+        find = self._known if len(path) <= CHARACTERS else self._search
+        return find(method, path)
+
+    def _search(self, method: str, path: str) -> ToolState | tuple[str, ...] | None:
         given = path.removesuffix("/").split("/")
         allowed: set[str] = set()
         for segments, methods, tool in self._by_length.get(len(given), ()):

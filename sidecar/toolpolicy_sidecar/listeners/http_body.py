@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 
@@ -12,50 +14,26 @@ if TYPE_CHECKING:
     from toolpolicy_sidecar.listeners.http_reply import HttpReply
 
 
-class HttpBody:
+class HttpBody(msgspec.Struct, eq=False):
     """A body that is not read to its end leaves a connection on which the next request cannot be found: it is closed
-    after the answer."""
+    after the answer. With 100-continue in `_expect` the agent waits to be told to go on before it sends."""
 
-    __slots__ = (
-        "_broken",
-        "_connection",
-        "_discarding",
-        "_due",
-        "_expect",
-        "_limit_bytes",
-        "_pieces",
-        "_reply",
-        "_waiter",
-        "ended",
-        "length",
-        "problem",
-        "unread_bytes",
-        "waited_s",
-        "waiting",
-    )
-
-    def __init__(
-        self,
-        connection: "Connection",
-        reply: "HttpReply",
-        length: int | None,
-        limit_bytes: int,
-        expect: bytes | None,
-    ) -> None:
-        """`expect`: the header. With 100-continue the agent waits to be told to go on before it sends."""
-        self.length = length
-        self.problem: Problem | None = None
-        self.waiting = False
-        self.waited_s = 0.0
-        self.ended = False
-        """All of it has come."""
-        self.unread_bytes = 0
-        self._connection, self._reply = connection, reply
-        self._limit_bytes, self._due = limit_bytes, 0.0
-        self._expect = expect
-        self._pieces: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = None
-        self._broken = self._discarding = False
+    _connection: "Connection"
+    _reply: "HttpReply"
+    length: int | None
+    _limit_bytes: int
+    _expect: bytes | None
+    problem: Problem | None = None
+    waiting: bool = False
+    waited_s: float = 0.0
+    ended: bool = False
+    """All of it has come."""
+    unread_bytes: int = 0
+    _due: float = 0.0
+    _pieces: list[bytes] = []
+    _waiter: asyncio.Future[None] | None = None
+    _broken: bool = False
+    _discarding: bool = False
 
     def bound(self, due: float, limit_bytes: int | None = None) -> None:
         """`due`: monotonic seconds, when all of it must have come. `limit_bytes`: another one than the listener's."""

@@ -15,6 +15,7 @@ from toolpolicy_sidecar.heads import Heads, plain
 from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
 from toolpolicy_sidecar.listeners.http_head import Head, read
+from toolpolicy_sidecar.listeners.http_reply import HttpReply
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.problem import Problem, Stopped
@@ -247,16 +248,7 @@ class Connection(BackPressure):
                         self._begin = found
                     return data
                 length = head.length if found.length is None else found.length
-                asked = Asked(
-                    self,
-                    found.method.decode(),
-                    found.target.decode(),
-                    head,
-                    length,
-                    limit_bytes=limits.body_bytes,
-                )
-                self._asked, self._body = asked, asked.body
-                self._next(asked)
+                self._asks(found.method.decode(), found.target.decode(), head, length)
                 left_bytes, at = length or 0, found.body_at
             piece = data[at : at + left_bytes]
             self._left_bytes = left_bytes - len(piece)
@@ -361,15 +353,14 @@ class Connection(BackPressure):
         found, self._begin = self._begin, None
         if found is not None and (method, target) == (found.method, found.target):
             self._learn(found, head)
-        asked = Asked(
-            self,
-            method.decode("ascii"),
-            target.decode("utf-8", "surrogateescape"),
-            head,
-            head.length,
-            limit_bytes=self._limits.body_bytes,
-        )
-        self._asked, self._body = asked, asked.body
+        self._asks(method.decode("ascii"), target.decode("utf-8", "surrogateescape"), head, head.length)
+
+    def _asks(self, method: str, target: str, head: Head, length: int | None) -> None:
+        """The next request. `length`: of its body."""
+        reply = HttpReply(self, method == "HEAD", head.old, head.keep_alive and not head.old)
+        expect = head.noted.get(b"expect")
+        self._body = body = HttpBody(self, reply, length, self._limits.body_bytes, expect)
+        self._asked = asked = Asked(self, method, target, head, body, reply)
         self._next(asked)
 
     def _learn(self, found: Begin, head: Head) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
@@ -96,8 +97,8 @@ class HttpListener(ABC):
         raise Stopped(Problem(Reason.NoPolicy, _NO_POLICY[self._current.cold_start], 1))
 
     @abstractmethod
-    async def _route(self, asked: Asked, runtime: Runtime) -> None:
-        """Answers the request. Raises Stopped."""
+    def _route(self, asked: Asked, runtime: Runtime) -> Awaitable[None]:
+        """Answers the request. Raises Stopped, at once or when it is awaited."""
 
     def _incoming(self, asked: Asked, path: str, query: str | None) -> Incoming:
         head = asked.head
@@ -113,15 +114,16 @@ class HttpListener(ABC):
             asked.arrived_ms,
         )
 
-    async def _serve(self, incoming: Incoming, server: ServerState, asked: Asked) -> None:
-        """Through recogniser and pipeline. Raises Stopped."""
-        reply = asked.reply
+    def _serve(self, incoming: Incoming, server: ServerState, asked: Asked) -> Awaitable[None]:
+        """Through recogniser and pipeline. Raises Stopped, at once or when it is awaited."""
         if asked.head.upgrades:
-            await self._upgraded(incoming, server, asked)
-            return
+            return self._upgraded(incoming, server, asked)
         if server.protocol == "HTTP":
-            await self._pipeline.call(http_recogniser.recognise(incoming, server), reply)
-            return
+            return self._pipeline.call(http_recogniser.recognise(incoming, server), asked.reply)
+        return self._mcp(incoming, server, asked.reply)
+
+    async def _mcp(self, incoming: Incoming, server: ServerState, reply: HttpReply) -> None:
+        """Raises Stopped."""
         recognised = await mcp_recogniser.recognise(incoming, server, self._limits.body_bytes)
         if isinstance(recognised, ToolCall):
             await self._pipeline.call(recognised, reply)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.upstream.headers import Header
@@ -14,34 +16,20 @@ if TYPE_CHECKING:
 _CONTENT_LENGTH = b"content-length"
 
 
-class HttpReply:
+class HttpReply(msgspec.Struct, eq=False):
     """The answer to one request. `old`: the agent speaks HTTP/1.0, or less."""
 
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_head_only",
-        "_out",
-        "_transport",
-        "finished",
-        "handed_over",
-        "keep_alive",
-        "old",
-        "sent_bytes",
-        "started",
-        "waited_s",
-        "waiting",
-    )
-
-    def __init__(self, connection: "Connection", *, head_only: bool, old: bool, keep_alive: bool) -> None:
-        self._connection, self._transport, self._out = connection, connection.transport, connection.out
-        self._head_only, self.old = head_only, old
-        self.keep_alive = keep_alive and not old
-        self._chunked = False
-        self.started = self.finished = self.handed_over = False
-        self.sent_bytes = 0
-        self.waiting = False
-        self.waited_s = 0.0
+    _connection: "Connection"
+    _head_only: bool
+    old: bool
+    keep_alive: bool
+    started: bool = False
+    finished: bool = False
+    handed_over: bool = False
+    sent_bytes: int = 0
+    waiting: bool = False
+    waited_s: float = 0.0
+    _chunked: bool = False
 
     async def whole(self, status: int, headers: Iterable[Header], body: bytes) -> None:
         """Content-Length is ours."""
@@ -49,10 +37,10 @@ class HttpReply:
         bodiless = status in {204, 304} or status < 200
         head = self._head(status, b"", headers, None if bodiless else len(body))
         if bodiless or self._head_only:
-            self._out.write(head)
+            self._connection.out.write(head)
         else:
             self.sent_bytes = len(body)
-            self._out.message(head, body)
+            self._connection.out.message(head, body)
         if self._connection.writing_paused:
             await self._drained()
 
@@ -61,27 +49,27 @@ class HttpReply:
         self.started = True
         bodiless = self._head_only or status in {204, 304}
         self._chunked = length is None and not bodiless and not self.old
-        self._out.write(self._head(status, reason, headers, length, chunked=self._chunked))
+        self._connection.out.write(self._head(status, reason, headers, length, chunked=self._chunked))
 
     async def write(self, piece: bytes | bytearray | memoryview) -> None:
-        if self._transport.is_closing():
+        if self._connection.transport.is_closing():
             raise ConnectionResetError("the agent hung up")
         if self._head_only or not piece:
             return
         self.sent_bytes += len(piece)
         if self._chunked:
-            self._out.write(b"%x\r\n" % len(piece))
-            self._out.write(piece)
-            self._out.write(b"\r\n")
+            self._connection.out.write(b"%x\r\n" % len(piece))
+            self._connection.out.write(piece)
+            self._connection.out.write(b"\r\n")
         else:
-            self._out.write(piece)
+            self._connection.out.write(piece)
         if self._connection.writing_paused:
             await self._drained()
 
     async def finish(self) -> None:
         self.finished = True
         if self._chunked:
-            self._out.write(b"0\r\n\r\n")
+            self._connection.out.write(b"0\r\n\r\n")
         if self._connection.writing_paused:
             await self._drained()
 
@@ -89,8 +77,8 @@ class HttpReply:
         """What was sent is not the whole answer, and must not look like it."""
         self.finished = True
         self.keep_alive = False
-        self._out.flush()
-        self._transport.abort()
+        self._connection.out.flush()
+        self._connection.transport.abort()
 
     def close_after(self) -> None:
         """The connection is not used again."""
@@ -100,20 +88,20 @@ class HttpReply:
         """The connection is a tunnel from now on: nothing else is answered here."""
         self.started = self.finished = self.handed_over = True
         self.keep_alive = False
-        self._out.flush()
-        return self._transport
+        self._connection.out.flush()
+        return self._connection.transport
 
     def switch(self, headers: Iterable[Header]) -> asyncio.Transport:
         """To a WebSocket, as `hand_over`. Raises ConnectionError."""
-        if self._transport.is_closing():
+        if self._connection.transport.is_closing():
             raise ConnectionResetError("the agent hung up")
         lines = [b"HTTP/1.1 101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: websocket"]
         lines += [b"%b: %b" % header for header in headers]
-        self._out.write(b"\r\n".join((*lines, b"\r\n")))
+        self._connection.out.write(b"\r\n".join((*lines, b"\r\n")))
         return self.hand_over()
 
     def go_on(self) -> None:
-        self._out.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._connection.out.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _head(
         self,

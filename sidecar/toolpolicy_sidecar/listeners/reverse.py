@@ -1,5 +1,8 @@
 """`http://127.0.0.1:19001/<server>/<rest>` → `<server.url>/<rest>`."""
 
+from collections.abc import Awaitable
+from typing import NamedTuple
+
 from toolpolicy_sidecar import target
 from toolpolicy_sidecar.listeners.http_listener import HttpListener
 from toolpolicy_sidecar.listeners.http_request import Asked
@@ -8,16 +11,32 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.remembered import remembered
 from toolpolicy_sidecar.runtime import Runtime
 
-_target = remembered(target.read)
+
+class _Place(NamedTuple):
+    """`rest`: the path below the server's; `query` None: no `?`."""
+
+    server: str
+    rest: str
+    query: str | None
+
+
+@remembered
+def _place(text: str) -> _Place | Problem:
+    """Of a request's target."""
+    found = target.read(text)
+    if isinstance(found, Problem):
+        return found
+    name, slash, rest = found.path[1:].partition("/")
+    return _Place(name, f"/{rest}" if slash else "", found.query)
 
 
 class ReverseListener(HttpListener):
-    async def _route(self, asked: Asked, runtime: Runtime) -> None:
-        """Raises Stopped."""
-        found = _target(asked.target)
-        if isinstance(found, Problem):
-            raise Stopped(found)
-        name, slash, rest = found.path[1:].partition("/")
+    def _route(self, asked: Asked, runtime: Runtime) -> Awaitable[None]:
+        """Raises Stopped, at once or when it is awaited."""
+        place = _place(asked.target)
+        if isinstance(place, Problem):
+            raise Stopped(place)
+        name = place.server
         server = runtime.servers.get(name)
         if server is None:
             known = ", ".join(sorted(runtime.servers)) or "none"
@@ -29,4 +48,4 @@ class ReverseListener(HttpListener):
                 f" `toolpolicy stdio --server {name} -- COMMAND`"
             )
             raise Stopped(Problem(Reason.UnknownServer, text))
-        await self._serve(self._incoming(asked, f"/{rest}" if slash else "", found.query), server, asked)
+        return self._serve(self._incoming(asked, place.rest, place.query), server, asked)

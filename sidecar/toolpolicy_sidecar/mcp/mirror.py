@@ -3,12 +3,11 @@
 
 import base64
 import binascii
-from collections.abc import Iterable
 
+from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.upstream.headers import Header
 
 _PARAM = b"mcp-param-"
-_INITIAL = frozenset({b"m", b"M"})
 _BEGIN, _END = b"=?base64?", b"?="
 
 
@@ -17,9 +16,10 @@ def of_argument(name: bytes) -> bool:
     return name[: len(_PARAM)].lower() == _PARAM
 
 
-def of_arguments(headers: Iterable[Header]) -> list[Header]:
+@remembered_headers
+def of_arguments(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Those that mirror one."""
-    return [header for header in headers if header[0][:1] in _INITIAL and of_argument(header[0])]
+    return tuple([header for header in headers if of_argument(header[0])])
 
 
 def wrapped(value: bytes) -> bool:

@@ -6,9 +6,9 @@ from toolpolicy_sidecar.upstream.headers import Header
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
-    """`headers`: end to end, without Content-Length. `joined`: the same by name, see `exchange.joined`."""
+    """`headers`: end to end, without Content-Length. `values`: the same by name, see Response."""
 
     status: int
     reason: bytes
     headers: tuple[Header, ...]
-    joined: dict[bytes, bytes]
+    values: dict[bytes, bytes]

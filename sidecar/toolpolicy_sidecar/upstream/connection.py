@@ -13,7 +13,7 @@ from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.heads import END, HEAD_BYTES, Heads, Key, plain, split
 from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.upstream.answer_head import AnswerHead
-from toolpolicy_sidecar.upstream.exchange import Request, Response, joined
+from toolpolicy_sidecar.upstream.exchange import Request, Response, by_name
 from toolpolicy_sidecar.upstream.failure import (
     AnswerHeaderTooLarge,
     ConnectionReset,
@@ -261,7 +261,7 @@ class Connection(BackPressure):
             self,
             self._at_once,
             length=length,
-            joined=known.joined,
+            values=known.values,
         )
         head.set_result(response)
         return body_at
@@ -339,7 +339,7 @@ class Connection(BackPressure):
         if again is not None and again[1] == length and self._keep_alive and status not in {204, 304}:
             first = b"HTTP/1.1 %d %b" % (status, self._reason)
             if plain(*again, headers, first):
-                self._heads.keep(again[0], AnswerHead(status, self._reason, passed_on, joined(passed_on)))
+                self._heads.keep(again[0], AnswerHead(status, self._reason, passed_on, by_name(passed_on)))
         if self._method == "HEAD":  # the parser cannot know that no body follows
             self._keep_alive = False
             self._finish()

@@ -37,35 +37,31 @@ class Source(Protocol):
     def abort(self) -> None: ...
 
 
-class Response:
-    """Pull it: `read` until b"". `release` when it was read to its end, `abort` otherwise; both may be repeated."""
+def _nothing() -> bytes | None:
+    return None
 
-    def __init__(
-        self,
-        status: int,
-        reason: bytes,
-        headers: tuple[Header, ...],
-        source: Source,
-        at_once: Callable[[], bytes | None] = lambda: None,
-        *,
-        length: int | None = None,
-        joined: dict[bytes, bytes] | None = None,
-    ) -> None:
-        """`headers`: without Content-Length, which is `length`; None: it did not say. `at_once`: takes the whole body,
-        if it has come with the head and is not large; None: it has to be pulled. `joined`: of these headers."""
-        self.status = status
-        self.at_once = at_once
-        self.reason = reason
-        self.headers = headers
-        self.length = length
-        self._source, self._joined = source, joined
+
+class Response(msgspec.Struct, eq=False):
+    """Pull it: `read` until b"". `release` when it was read to its end, `abort` otherwise; both may be repeated.
+
+    `headers`: without Content-Length, which is `length`; None: it did not say. `at_once`: takes the whole body, if it
+    has come with the head and is not large; None: it has to be pulled. `values`: by name, once asked for."""
+
+    status: int
+    reason: bytes
+    headers: tuple[Header, ...]
+    _source: Source
+    at_once: Callable[[], bytes | None] = _nothing
+    length: int | None = None
+    values: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """Of this (lower-case) name; values that are given apart, as one list (RFC 9110, 5.3). Who read the first alone
         could be told one thing, and the agent another."""
-        if self._joined is None:
-            self._joined = joined(self.headers)
-        return self._joined.get(name)
+        values = self.values
+        if values is None:
+            values = self.values = by_name(self.headers)
+        return values.get(name)
 
     def read(self) -> Awaitable[bytes]:
         """The next piece; b"" at the clean end. Raises UpstreamFailure."""
@@ -89,8 +85,8 @@ class Response:
         self._source.abort()
 
 
-def joined(headers: tuple[Header, ...]) -> dict[bytes, bytes]:
-    """By lower-case name; values that are given apart, as one list."""
+def by_name(headers: tuple[Header, ...]) -> dict[bytes, bytes]:
+    """In lower case; values that are given apart, as one list."""
     found: dict[bytes, bytes] = {}
     for key, value in headers:
         lower = key.lower()
