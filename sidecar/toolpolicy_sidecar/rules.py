@@ -1,13 +1,9 @@
-"""What is decided before a call is sent: reading this list is reading the policy."""
-
-from collections.abc import Callable
+"""What is decided before a call is sent: reading `decide` is reading the policy. Each rule is asked of a call and now
+(monotonic seconds) why the call is refused; None lets it pass."""
 
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
-
-Rule = Callable[[ToolCall, float], Problem | None]
-"""Of a call and now (monotonic seconds): why it is refused, None lets it pass."""
 
 
 def method_listed(call: ToolCall, _now: float) -> Problem | None:
@@ -50,20 +46,13 @@ def not_throttled(call: ToolCall, now: float) -> Problem | None:
     return Problem(Reason.Throttled, "its server has asked for a pause", left_s)
 
 
-RULES: tuple[Rule, ...] = (
-    method_listed,
-    upgrade_let_through,
-    switched_on_by_policy,
-    not_switched_off_by_hand,
-    not_throttled,
-)
-"""In order; the first refusal stands. Asked again before each further attempt; the circuit breaker comes after them."""
-
-
 def decide(call: ToolCall, now: float) -> Problem | None:
-    """Not asked in mode Off. In mode Shadow the answer is noted and not given."""
-    for rule in RULES:
-        refused = rule(call, now)
-        if refused:
-            return refused
-    return None
+    """Why the call is refused; None: it may be tried. The first refusal stands. Asked again before each further
+    attempt, before the circuit breaker. Not asked in mode Off; in mode Shadow the answer is noted and not given."""
+    return (
+        method_listed(call, now)
+        or upgrade_let_through(call, now)
+        or switched_on_by_policy(call, now)
+        or not_switched_off_by_hand(call, now)
+        or not_throttled(call, now)
+    )

@@ -50,6 +50,13 @@ class HttpBody(msgspec.Struct, eq=False):
         if self._waiter is not None:
             self._wake()
 
+    def come(self, whole: bytes) -> None:
+        """All of it at once, before anybody waits for it."""
+        if whole:
+            self._pieces.append(whole)
+            self.unread_bytes = len(whole)
+        self.ended = True
+
     def end(self) -> None:
         self.ended = True
         if self._waiter is not None:
@@ -97,7 +104,8 @@ class HttpBody(msgspec.Struct, eq=False):
         taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._pieces = []
         self.unread_bytes = 0
-        self._connection.flow()
+        if self._connection.paused:
+            self._connection.flow()
         return taken
 
     async def _timed(self, deadline: float | None) -> AsyncIterator[bytes]:

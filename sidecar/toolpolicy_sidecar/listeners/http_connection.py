@@ -96,7 +96,9 @@ class Connection(BackPressure):
         self._timer: asyncio.TimerHandle | None = None
         self._late: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
-        self._paused = self._gone = self._deaf = self._handed = False
+        self.paused = False
+        """The agent is not read from."""
+        self._gone = self._deaf = self._handed = False
         self._early = b""
         # of the head that is being read
         self._partial = False
@@ -180,8 +182,8 @@ class Connection(BackPressure):
         """Reads on, or not: by what is read already."""
         body = self._body
         full = len(self._heard) > _AHEAD or (body is not None and body.unread_bytes > HIGH_WATER_BYTES)
-        if full != self._paused and not self._handed and not self._gone:
-            self._paused = full
+        if full != self.paused and not self._handed and not self._gone:
+            self.paused = full
             if full:
                 self.transport.pause_reading()
             else:
@@ -206,7 +208,7 @@ class Connection(BackPressure):
                 await self._turn
                 self._turn = None
             asked = heard.popleft()
-            if self._paused:
+            if self.paused:
                 self.flow()
             if isinstance(asked, Problem):
                 self.out.write(self._listener.unheard(asked))
@@ -247,9 +249,15 @@ class Connection(BackPressure):
                     if heads.comes_again(found.key):
                         self._begin = found
                     return data
-                length = head.length if found.length is None else found.length
-                self._asks(found.method.decode(), found.target.decode(), head, length)
-                left_bytes, at = length or 0, found.body_at
+                length = (head.length if found.length is None else found.length) or 0
+                body = self._asks(found.method.decode(), found.target.decode(), head, length)
+                at, end = found.body_at, found.body_at + length
+                if end <= len(data) and length <= HIGH_WATER_BYTES:
+                    body.come(data[at:end])
+                    self._body = None
+                    data = data[end:]
+                    continue
+                left_bytes = length
             piece = data[at : at + left_bytes]
             self._left_bytes = left_bytes - len(piece)
             if piece:
@@ -355,13 +363,14 @@ class Connection(BackPressure):
             self._learn(found, head)
         self._asks(method.decode("ascii"), target.decode("utf-8", "surrogateescape"), head, head.length)
 
-    def _asks(self, method: str, target: str, head: Head, length: int | None) -> None:
-        """The next request. `length`: of its body."""
+    def _asks(self, method: str, target: str, head: Head, length: int | None) -> HttpBody:
+        """The next request. `length`: of its body, which is returned."""
         reply = HttpReply(self, method == "HEAD", head.old, head.keep_alive and not head.old)
         expect = head.noted.get(b"expect")
         self._body = body = HttpBody(self, reply, length, self._limits.body_bytes, expect)
         self._asked = asked = Asked(self, method, target, head, body, reply)
         self._next(asked)
+        return body
 
     def _learn(self, found: Begin, head: Head) -> None:
         if head.usual and plain(found.key, found.length, self._headers):

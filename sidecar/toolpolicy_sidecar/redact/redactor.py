@@ -39,6 +39,7 @@ class Redactor:
         self.on_unscannable = redaction.on_unscannable
         self.blocks = redaction.action == "Block"
         self.headers = ChosenHeaders(redaction.headers)
+        self.reads_headers = bool(self.headers)
         self._fields = Fields(redaction.fields, scanner.placeholders)
         self._plain_path = remembered(lambda path: path.isascii() and scanner.unremarkable(path.encode()))
 

@@ -297,7 +297,7 @@ async def redacted_head(
 ) -> RedactedHeaders:
     """As `cleanse.answer_headers`. A reason phrase, which may say anything, gives way to that of the status."""
     response.reason = b""
-    if not redactor.headers:
+    if not redactor.reads_headers:
         return RedactedHeaders(headers, {})
     size_bytes = sum(len(value) for _, value in headers)
     return await aside(size_bytes, partial(cleanse.answer_headers, redactor, headers))
@@ -309,6 +309,9 @@ async def clean_head(
     """The same of an answer to a call, counted. Raises Stopped."""
     redactor = call.on_response
     if redactor is None:
+        return headers
+    if not redactor.reads_headers:
+        response.reason = b""
         return headers
     found = await redacted_head(redactor, response, headers)
     progress.hit(found.hits)

@@ -101,7 +101,7 @@ class Connection(BackPressure):
         for it any more aborts. Raises UnsendableRequest: nothing was sent."""
         head = request_head(request, self._authority)
         out = self._out
-        if out is None or not self.usable:
+        if out is None or self._lost:
             raise ConnectionReset(self.origin, "closed before use", sent=False, response_started=False)
         self.busy = True
         self._method, self._switch_to = request.method, request.switch_to
@@ -207,9 +207,10 @@ class Connection(BackPressure):
         if not self.busy:  # nothing was asked: whatever this is, the next exchange must not see it
             self.abort()
             return
-        body_at = 0 if self._known or self._quiet_bytes else self._begins(data)
         if self._known:
-            self._goes_on(data[body_at:])
+            self._goes_on(data)
+            return
+        if not self._quiet_bytes and self._begins(data):
             return
         self._quiet_bytes += len(data)
         try:
@@ -235,25 +236,24 @@ class Connection(BackPressure):
                 AnswerHeaderTooLarge(self.origin, f"no end of line in {HEADER_BYTES} bytes", sent=True)
             )
 
-    def _begins(self, data: bytes) -> int:
-        """An answer whose head was read before needs no parser. How long the head is; 0: it is for the parser."""
+    def _begins(self, data: bytes) -> bool:
+        """An answer whose head was read before needs no parser. False: this one does."""
         head = self._head
         if head is None or head.done() or self._switch_to is not None or self._method == "HEAD":
-            return 0
+            return False
         end = data.find(END, 0, HEAD_BYTES)
         if end < 0:
-            return 0
+            return False
         body_at = end + len(END)
         key, length = split(data[:body_at])
         if length is None:
-            return 0
+            return False
         known = self._heads.get(key)
         if known is None:
             if self._heads.comes_again(key):
                 self._again = key, length
-            return 0
+            return False
         self._known = self._keep_alive = True
-        self._left_bytes = length
         response = Response(
             known.status,
             known.reason,
@@ -264,7 +264,16 @@ class Connection(BackPressure):
             values=known.values,
         )
         head.set_result(response)
-        return body_at
+        body = data[body_at:]
+        if len(body) == length <= HIGH_WATER_BYTES:  # nobody waits for more of it yet
+            if body:
+                self._pieces.append(body)
+                self._buffered = length
+            self._complete = True
+        else:
+            self._left_bytes = length
+            self._goes_on(body)
+        return True
 
     def _goes_on(self, piece: bytes) -> None:
         """With the body of such an answer."""

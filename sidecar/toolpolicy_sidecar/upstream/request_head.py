@@ -1,7 +1,5 @@
 """The bytes of a request in front of its body."""
 
-from collections.abc import Iterable
-
 from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.upstream.exchange import Request
 from toolpolicy_sidecar.upstream.failure import UnsendableRequest
@@ -14,14 +12,10 @@ _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 def request_head(request: Request, authority: bytes) -> bytes:
     """Host first; Content-Length by what is sent, or as it is known of a streamed body. Raises UnsendableRequest."""
     method, body = request.method, request.body
-    first = b"%b %b HTTP/1.1\r\nHost: %b" % (
-        method.encode("ascii"),
-        request.target.encode("ascii"),
-        authority,
-    )
-    _refuse_unsendable(first, 1)
-    lines = _lines(request.headers)
-    own = _written(request.added)
+    words = method.encode("ascii"), request.target.encode("ascii"), authority
+    first = b"%b %b HTTP/1.1\r\nHost: %b" % words
+    own = b"".join([b"\r\n%b: %b" % header for header in request.added])
+    _refuse_unsendable(first + own, 1 + len(request.added))
     if body is None or isinstance(body, bytes):
         if body or (body is not None and method not in _BODILESS):
             own += b"\r\nContent-Length: %d" % len(body)
@@ -31,17 +25,13 @@ def request_head(request: Request, authority: bytes) -> bytes:
         own += b"\r\nTransfer-Encoding: chunked"
     if request.switch_to is not None:
         own += b"\r\nConnection: Upgrade\r\nUpgrade: websocket"
-    return b"%b%b%b\r\n\r\n" % (first, lines, own)
+    return b"%b%b%b\r\n\r\n" % (first, _lines(request.headers), own)
 
 
 @remembered_headers
 def _lines(headers: tuple[Header, ...]) -> bytes:
     """Raises UnsendableRequest."""
-    return _written(end_to_end(headers, _NOT_SENT_ON))
-
-
-def _written(headers: Iterable[Header]) -> bytes:
-    lines = [b"\r\n%b: %b" % header for header in headers]
+    lines = [b"\r\n%b: %b" % header for header in end_to_end(headers, _NOT_SENT_ON)]
     text = b"".join(lines)
     _refuse_unsendable(text, len(lines))
     return text
