@@ -142,7 +142,11 @@ def message(data: bytes) -> None:
     with suppress(jsonrpc.Malformed):
         jsonrpc.identifier(again)
         jsonrpc.call_params(again)
-    jsonrpc.answer(data, b"1")
+    answer, whole = jsonrpc.answer(data, b"1"), _members(data, dict)
+    if answer is not None and answer.final and whole is not None:
+        result = whole.get("result")
+        flagged = isinstance(result, dict) and result.get("isError") is True
+        assert answer.tool_error == ("error" in whole or flagged)
 
 
 def events(data: bytes) -> None:

@@ -75,7 +75,20 @@ class Answer(NamedTuple):
     tool_error: bool
 
 
+_FINAL, _FINAL_ERROR = Answer(final=True, tool_error=False), Answer(final=True, tool_error=True)
+
+
+class _UsualAnswer(msgspec.Struct):
+    """The members of a Message, and what matters of a result that is as a tool's should be."""
+
+    id: Raw
+    result: _Flagged
+    method: str | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
 _message = msgspec.json.Decoder(Message)
+_usual_answer = msgspec.json.Decoder(_UsualAnswer)
 _call_params = msgspec.json.Decoder(CallParams)
 _object = msgspec.json.Decoder(dict[str, Raw])
 _flagged = msgspec.json.Decoder(_Flagged)
@@ -189,6 +202,12 @@ def protocol_version(meta: Raw | UnsetType) -> str:
 def answer(data: bytes, identifier: bytes) -> Answer | None:
     """None: this is no message. An error without an id is final too: its request could not be read."""
     try:
+        usual = _usual_answer.decode(data)
+        if usual.error is UNSET and bytes(usual.id) == identifier:
+            return _FINAL_ERROR if usual.result.isError else _FINAL
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
         message = _message.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
@@ -212,7 +231,7 @@ def _same(theirs: bytes, ours: bytes) -> bool:
 
 
 def _is_error(result: Raw | UnsetType) -> bool:
-    if isinstance(result, UnsetType) or bytes(result).find(b"isError") < 0:
+    if isinstance(result, UnsetType):
         return False
     try:
         return _flagged.decode(result).isError

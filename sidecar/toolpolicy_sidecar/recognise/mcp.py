@@ -70,8 +70,7 @@ def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall |
 def _refuse_mismatch(incoming: Incoming, message: jsonrpc.Message) -> None:
     """A header that routes must not say anything but the body: else policy and server see different calls."""
     noted = incoming.noted
-    twice = incoming.repeated & _ROUTING
-    if twice:
+    if incoming.repeated and (twice := incoming.repeated & _ROUTING):
         _mismatch(message, f"{min(twice).decode()} is given twice")
     if isinstance(message.method, UnsetType):
         return
@@ -81,7 +80,7 @@ def _refuse_mismatch(incoming: Incoming, message: jsonrpc.Message) -> None:
     if name is not None and message.method == TOOLS_CALL and mirror.decoded(name) != jsonrpc.name_of(message):
         _mismatch(message, "Mcp-Name does not agree with the name in the body")
     mirrors = mirror.of_arguments(incoming.headers) if message.method == TOOLS_CALL else ()
-    if any(mirror.decoded(value) is None for _, value in mirrors):
+    if mirrors and any(mirror.decoded(value) is None for _, value in mirrors):
         _mismatch(message, "a Mcp-Param header is no base64, although it says so")
 
 
