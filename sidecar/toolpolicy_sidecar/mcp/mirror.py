@@ -3,12 +3,13 @@
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Collection
+from operator import itemgetter
 
 from toolpolicy_sidecar.upstream.headers import Header
 
 _PARAM = b"mcp-param-"
-_INITIAL = frozenset({b"m", b"M"})
+_NAME = itemgetter(0)
 _BEGIN, _END = b"=?base64?", b"?="
 
 
@@ -17,9 +18,11 @@ def of_argument(name: bytes) -> bool:
     return name[: len(_PARAM)].lower() == _PARAM
 
 
-def of_arguments(headers: Iterable[Header]) -> list[Header]:
+def of_arguments(headers: Collection[Header]) -> list[Header]:
     """Those that mirror one."""
-    return [header for header in headers if header[0][:1] in _INITIAL and of_argument(header[0])]
+    if b"\n".join(map(_NAME, headers)).lower().find(_PARAM) < 0:  # as nearly always: no loop over them
+        return []
+    return [header for header in headers if of_argument(header[0])]
 
 
 def wrapped(value: bytes) -> bool:

@@ -8,7 +8,8 @@ FIELD = "field"
 """What hits are called that are found by their place."""
 
 _OPEN = b"[redacted:"
-_LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
+_TAG = b":abcdefghijklmnop"
+_LETTERS = bytes.maketrans(b"0123456789abcdef", _TAG[1:])
 """Letters only: a placeholder must not look like a number that may be a card."""
 _VALUE_BYTES = 6
 _PROOF_BYTES = 3
@@ -44,12 +45,17 @@ class Placeholders:
         )
         self._longest_bytes = max(own_bytes, *map(len, longest_first), 0)
         self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
+        self._characters = b"".join([_OPEN, b"]", _TAG, *map(str.encode, names), *literals])
 
     def keyed(self, name: str, value: bytes, salt: bytes = b"") -> bytes:
         """The same for the same value, whatever it was found as; a number may be written with other separators.
         Values under different salts, of 16 bytes at most, cannot be compared."""
         tag = self._hash(comparable(value), _VALUE_BYTES, salt)
         return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
+
+    def has_no(self, value: bytes) -> bool:
+        """True: this is no part of one, whatever stands around it."""
+        return bool(value.translate(None, self._characters))
 
     def none_near(self, text: bytes, start: int, end: int) -> bool:
         """True: what stands at `start:end` is no part of one."""

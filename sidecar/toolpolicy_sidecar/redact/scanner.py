@@ -34,6 +34,7 @@ BESIDE_BYTES = 64
 SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
+ANYWHERE = (0, 0)
 
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
@@ -47,7 +48,8 @@ _NOTHING: list[Region] = []
 class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
     `keyed`: some rule wants to know under which key a value stands.
-    `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read."""
+    `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read.
+    `alone`: that is so, and there is one rule, which does not even ask what stands beside its match."""
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class Scanner:
         self.in_place = not (detectors or self.anchored or self._allowed or tokenizes) and all(
             rule.replacement is None or _UNESCAPED.fullmatch(rule.replacement) for rule in patterns
         )
+        self.alone = self.in_place and len(rules) == 1 and not rules[0].asks_beside
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
         self.placeholders = Placeholders(
             key,
@@ -108,12 +111,12 @@ class Scanner:
         in it reads otherwise when it is decoded. One search, for the many small texts of which that is true."""
         return self.remarkable(text) is None
 
-    def remarkable(self, text: bytes) -> int | None:
-        """None: it is unremarkable. Otherwise no hit begins before this place, and nothing there reads otherwise."""
+    def remarkable(self, text: bytes, at: int = 0) -> Bounds | None:
+        """None: it is unremarkable from `at` on. Otherwise no hit begins before these bounds, and nothing there reads
+        otherwise; they are ANYWHERE where nobody has looked."""
         if self._remarkable is None or len(text) > SMALL_BYTES or not text.isascii():
-            return 0
-        found = self._remarkable.first(text)
-        return found[0] if found else None
+            return ANYWHERE
+        return self._remarkable.first(text, at)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
