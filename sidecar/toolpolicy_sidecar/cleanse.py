@@ -92,15 +92,16 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
     except (Blocked, Unscannable) as verdict:
         _or_stop(redactor, verdict, _REQUEST)
         return HttpRequest(path, query, headers, body, _NO_HITS)
-    parts = (clean_path, clean_query, clean_headers, clean_body)
-    found = [part.hits for part in parts if part is not None and part.hits]
-    if not found:
-        return HttpRequest(path, query, headers, body, _NO_HITS)
-    left, bytes_left = clean_headers.headers if clean_headers else headers, body
-    if clean_body and clean_body.hits:
-        bytes_left, left = clean_body.value, without(left, b"content-encoding") if encoding else left
-    hits = found[0] if len(found) == 1 else sum(map(Counter, found), Counter())
-    return HttpRequest(clean_path.value, clean_query.value if clean_query else query, left, bytes_left, hits)
+    hits = clean_path.hits
+    if clean_query is not None:
+        query, hits = clean_query.value, _both(hits, clean_query.hits)
+    if clean_headers is not None:
+        headers, hits = clean_headers.headers, _both(hits, clean_headers.hits)
+    if clean_body is not None and clean_body.hits:
+        body, hits = clean_body.value, _both(hits, clean_body.hits)
+        if encoding:
+            headers = without(headers, b"content-encoding")
+    return HttpRequest(clean_path.value, query, headers, body, hits)
 
 
 def mcp_request(
@@ -111,12 +112,12 @@ def mcp_request(
     try:
         if not redactor.headers:
             return message.asked(redactor, body, headers)
-        left, found = chosen.redacted(redactor, headers)
+        left, in_headers = chosen.redacted(redactor, headers)
         body_left, left, hits = message.asked(redactor, body, left)
     except (Blocked, Unscannable) as verdict:
         _or_stop(redactor, verdict, _REQUEST)
         return body, headers, _NO_HITS
-    return body_left, left, Counter(found) + Counter(hits) if found else hits
+    return body_left, left, _both(hits, in_headers)
 
 
 def answer_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
@@ -189,6 +190,10 @@ def step(
     except (Blocked, Unscannable) as verdict:
         _or_stop(redactor, verdict, _ANSWER)
         return Redacted(stream.given_up(), _NO_HITS)
+
+
+def _both(hits: Mapping[str, int], others: Mapping[str, int]) -> Mapping[str, int]:
+    return Counter(hits) + Counter(others) if hits and others else hits or others
 
 
 def _or_stop(redactor: Redactor, verdict: Blocked | Unscannable, ends: _Ends) -> None:

@@ -123,11 +123,10 @@ def written_out(number: bytes) -> bytes | None:
 
 def too_deep(data: bytes) -> bool:
     """Deeper than is read."""
-    brackets = 0
-    for at in range(0, len(data), _COUNT_BYTES):
-        piece = data[at : at + _COUNT_BYTES]
-        # `count` looks at each byte, `replace` from one to the next; no more than matter are counted.
-        brackets += len(piece) - len(piece.replace(b"[", b"", _MATTER).replace(b"{", b"", _MATTER))
+    if len(data) <= _COUNT_BYTES:
+        brackets = _brackets(data)
+    else:
+        brackets = sum(_brackets(data[at : at + _COUNT_BYTES]) for at in range(0, len(data), _COUNT_BYTES))
     if brackets <= MAX_DEPTH:
         return False
     quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
@@ -142,6 +141,11 @@ def too_deep(data: bytes) -> bool:
             return True
         depth = depths[-1]
     return False
+
+
+def _brackets(piece: bytes) -> int:
+    """`count` looks at each byte, `replace` goes from one to the next; no more of them are counted than matter."""
+    return len(piece) - len(piece.replace(b"[", b"", _MATTER).replace(b"{", b"", _MATTER))
 
 
 def _defect(data: bytes, error: Exception) -> str:

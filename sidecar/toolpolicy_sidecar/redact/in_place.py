@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import document, wrapped
 from toolpolicy_sidecar.redact.expression import Bounds
-from toolpolicy_sidecar.redact.scanner import ANYWHERE, DISGUISED, SMALL_BYTES, Scanner
+from toolpolicy_sidecar.redact.scanner import ANYWHERE, DISGUISED, SMALL_BYTES, TELLS, Scanner
 
 FEW_HITS = 4
 """With more of them it is better to search for all of them first."""
@@ -28,8 +28,6 @@ _SHAPE = bytes(
 _MAY_OPEN = frozenset(b' \t\r\n{["')
 _RUN = b"a" * wrapped.LEAST_CHARACTERS
 _AROUND = wrapped.LEAST_CHARACTERS - 1
-_OUTSIDE = b"[]{}:, \t\r\n0123456789.+-eEtrufalsn"
-"""What a valid document may have outside of its strings."""
 
 
 class Changed(NamedTuple):
@@ -46,7 +44,7 @@ def redacted(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
     remarkable."""
     if not scanner.in_place:
         return None
-    if scanner.alone and first != ANYWHERE:
+    if scanner.alone and first is not ANYWHERE:
         found = _one_by_one(scanner, data, first)
         if found is not None:
             return found
@@ -57,14 +55,15 @@ def _one_by_one(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
     """Of a single rule: what is remarkable is what it hits, unless it looks like something else, and what is left of
     the string tells in the same search whether there is more."""
     hits: dict[str, int] = {}
+    search, telling = scanner.search, scanner.telling
     text, found, after = data, first, 0
     for _ in range(FEW_HITS):
         start, end = found
         hit = text[start:end]
-        around = text[start : end + _AROUND].translate(_SHAPE)
-        if start < after or hit.find(b'"') >= 0 or around.find(b"%") >= 0 or around.find(_RUN) >= 0:
+        shape = text[start : end + _AROUND].translate(_SHAPE)
+        if start < after or shape.find(b"%") >= 0 or shape.find(_RUN) >= 0:
             return None
-        if not hit.translate(None, _OUTSIDE) or not scanner.placeholders.has_no(hit):
+        if hit.find(b'"') >= 0 or hit.translate(telling).find(TELLS) < 0:
             return None
         opened = text.rfind(b'"', 0, start) + 1
         may_open = opened == start or text[opened] in _MAY_OPEN
@@ -75,7 +74,7 @@ def _one_by_one(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
         after = start + len(put)
         if may_open and document.is_one(text[opened : text.find(b'"', after)]):
             return None
-        more = scanner.remarkable(text, opened)
+        more = search(text, opened)
         if more is None:
             return Changed(text, hits, first[0], len(data) - len(text) + after)
         found = more

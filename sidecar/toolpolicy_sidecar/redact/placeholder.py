@@ -30,7 +30,7 @@ class Placeholders:
     """Makes them, and knows its own again, so that nothing is redacted twice.
 
     `key` is secret: whoever has it can try out values. Without it nobody can write a placeholder that is taken for
-    one of ours, and hide a value in it.
+    one of ours, and hide a value in it. `characters`: all that they are made of.
     """
 
     def __init__(self, key: bytes, names: Iterable[str], literals: Iterable[bytes]) -> None:
@@ -45,17 +45,13 @@ class Placeholders:
         )
         self._longest_bytes = max(own_bytes, *map(len, longest_first), 0)
         self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
-        self._characters = b"".join([_OPEN, b"]", _TAG, *map(str.encode, names), *literals])
+        self.characters = b"".join([_OPEN, b"]", _TAG, *map(str.encode, names), *literals])
 
     def keyed(self, name: str, value: bytes, salt: bytes = b"") -> bytes:
         """The same for the same value, whatever it was found as; a number may be written with other separators.
         Values under different salts, of 16 bytes at most, cannot be compared."""
         tag = self._hash(comparable(value), _VALUE_BYTES, salt)
         return b"[redacted:%b:%b%b]" % (name.encode(), tag, self._hash(tag, _PROOF_BYTES))
-
-    def has_no(self, value: bytes) -> bool:
-        """True: this is no part of one, whatever stands around it."""
-        return bool(value.translate(None, self._characters))
 
     def none_near(self, text: bytes, start: int, end: int) -> bool:
         """True: what stands at `start:end` is no part of one."""

@@ -101,7 +101,9 @@ class Redactor:
             return Redacted(data, _NO_HITS)
         found = in_place.redacted(self._scanner, data, first)
         if found is not None:
-            return self._verdict(data, found.value, found.hits)
+            if self.blocks:
+                raise Blocked(found.hits)
+            return Redacted(found.value, found.hits)
         hits = Counter[str]()
         return self._verdict(data, self._values.document(data, hits), hits)
 

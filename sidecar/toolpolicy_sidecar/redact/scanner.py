@@ -35,6 +35,9 @@ SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
 ANYWHERE = (0, 0)
+TELLS = b"!"
+_OUTSIDE = b"[]{}:, \t\r\n0123456789.+-eEtrufalsn"
+"""What a valid JSON document may have outside of its strings, but for quotes."""
 
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
@@ -49,7 +52,9 @@ class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
     `keyed`: some rule wants to know under which key a value stands.
     `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read.
-    `alone`: that is so, and there is one rule, which does not even ask what stands beside its match."""
+    `alone`: that is so, and there is one rule, which does not even ask what stands beside its match.
+    `telling`, for `translate`: a match without quotes in which a character becomes TELLS stands in a string, if it stands
+    in JSON, and is no part of a placeholder."""
 
     def __init__(
         self,
@@ -87,6 +92,8 @@ class Scanner:
             {FIELD, *names} | {rule.name for rule in rules},
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
+        common = _OUTSIDE + self.placeholders.characters
+        self.telling = bytes(0 if character in common else TELLS[0] for character in range(256))
 
     @classmethod
     def compile(
@@ -111,12 +118,16 @@ class Scanner:
         in it reads otherwise when it is decoded. One search, for the many small texts of which that is true."""
         return self.remarkable(text) is None
 
-    def remarkable(self, text: bytes, at: int = 0) -> Bounds | None:
-        """None: it is unremarkable from `at` on. Otherwise no hit begins before these bounds, and nothing there reads
+    def remarkable(self, text: bytes) -> Bounds | None:
+        """None: it is unremarkable. Otherwise no hit begins before these bounds, and nothing there reads
         otherwise; they are ANYWHERE where nobody has looked."""
         if self._remarkable is None or len(text) > SMALL_BYTES or not text.isascii():
             return ANYWHERE
-        return self._remarkable.first(text, at)
+        return self._remarkable.first(text)
+
+    def search(self, text: bytes, at: int) -> Bounds | None:
+        """The same from `at` on, where `alone` holds, in an ASCII text."""
+        return self._remarkable.first(text, at) if self._remarkable else ANYWHERE
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
