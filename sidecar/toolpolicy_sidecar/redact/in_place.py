@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import document, wrapped
 from toolpolicy_sidecar.redact.expression import Bounds
-from toolpolicy_sidecar.redact.scanner import ANYWHERE, DISGUISED, SMALL_BYTES, TELLS, Scanner
+from toolpolicy_sidecar.redact.scanner import ANYWHERE, DISGUISED, SMALL_BYTES, Scanner
 
 FEW_HITS = 4
 """With more of them it is better to search for all of them first."""
@@ -55,29 +55,25 @@ def _one_by_one(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
     """Of a single rule: what is remarkable is what it hits, unless it looks like something else, and what is left of
     the string tells in the same search whether there is more."""
     hits: dict[str, int] = {}
-    search, telling = scanner.search, scanner.telling
-    text, found, after = data, first, 0
+    text, start, end, after = data, *first, 0
     for _ in range(FEW_HITS):
-        start, end = found
-        hit = text[start:end]
-        shape = text[start : end + _AROUND].translate(_SHAPE)
+        hit, shape = text[start:end], text[start : end + _AROUND].translate(_SHAPE)
         if start < after or shape.find(b"%") >= 0 or shape.find(_RUN) >= 0:
             return None
-        if hit.find(b'"') >= 0 or hit.translate(telling).find(TELLS) < 0:
+        if hit.find(b'"') >= 0 or not hit.strip(scanner.untold):
             return None
         opened = text.rfind(b'"', 0, start) + 1
         may_open = opened == start or text[opened] in _MAY_OPEN
         if may_open and document.looks_like_one(text[opened : text.find(b'"', end)]):
             return None
         put = scanner.replacement(0, hit, hits)
-        text = b"%b%b%b" % (text[:start], put, text[end:])
-        after = start + len(put)
+        text, after = text[:start] + put + text[end:], start + len(put)
         if may_open and document.is_one(text[opened : text.find(b'"', after)]):
             return None
-        more = search(text, opened)
-        if more is None:
+        found = scanner.search(text, opened)
+        if found is None:
             return Changed(text, hits, first[0], len(data) - len(text) + after)
-        found = more
+        start, end = found
     return None
 
 

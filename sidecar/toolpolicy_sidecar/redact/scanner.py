@@ -35,7 +35,6 @@ SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
 ANYWHERE = (0, 0)
-TELLS = b"!"
 _OUTSIDE = b"[]{}:, \t\r\n0123456789.+-eEtrufalsn"
 """What a valid JSON document may have outside of its strings, but for quotes."""
 
@@ -48,13 +47,18 @@ Region = tuple[int, int, int]
 _NOTHING: list[Region] = []
 
 
+def _anywhere(_text: bytes, _at: int) -> Bounds:
+    return ANYWHERE
+
+
 class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
     `keyed`: some rule wants to know under which key a value stands.
     `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read.
     `alone`: that is so, and there is one rule, which does not even ask what stands beside its match.
-    `telling`, for `translate`: a match without quotes in which a character becomes TELLS stands in a string, if it stands
-    in JSON, and is no part of a placeholder."""
+    `untold`: a match with any other character than these stands in a string, if it stands in JSON and has no quote, and
+    is no part of a placeholder.
+    `search`: as `remarkable` from a place on, in a text that is ASCII."""
 
     def __init__(
         self,
@@ -77,7 +81,8 @@ class Scanner:
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
         triggers = dict.fromkeys(rule.sign for rule in rules if not rule.anchored)
         self._union = union(triggers)
-        self._remarkable = None if self.anchored else union([*triggers, DISGUISE])
+        remarkable = None if self.anchored else union([*triggers, DISGUISE])
+        self.search: Callable[[bytes, int], Bounds | None] = remarkable.first if remarkable else _anywhere
         by_sign: dict[str, list[int]] = {}
         for order, rule in enumerate(detectors, len(patterns)):
             by_sign.setdefault(rule.sign, []).append(order)
@@ -92,8 +97,7 @@ class Scanner:
             {FIELD, *names} | {rule.name for rule in rules},
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
-        common = _OUTSIDE + self.placeholders.characters
-        self.telling = bytes(0 if character in common else TELLS[0] for character in range(256))
+        self.untold = _OUTSIDE + self.placeholders.characters
 
     @classmethod
     def compile(
@@ -121,13 +125,9 @@ class Scanner:
     def remarkable(self, text: bytes) -> Bounds | None:
         """None: it is unremarkable. Otherwise no hit begins before these bounds, and nothing there reads
         otherwise; they are ANYWHERE where nobody has looked."""
-        if self._remarkable is None or len(text) > SMALL_BYTES or not text.isascii():
+        if len(text) > SMALL_BYTES or not text.isascii():
             return ANYWHERE
-        return self._remarkable.first(text)
-
-    def search(self, text: bytes, at: int) -> Bounds | None:
-        """The same from `at` on, where `alone` holds, in an ASCII text."""
-        return self._remarkable.first(text, at) if self._remarkable else ANYWHERE
+        return self.search(text, 0)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
