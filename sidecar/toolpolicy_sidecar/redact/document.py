@@ -85,6 +85,18 @@ class Tokens:
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
 
+    def begin(self, place: int) -> None:
+        """Again from this place, which is in no string."""
+        self._at = place
+
+    def pass_over(self, place: int) -> int:
+        """To where a string or number ends behind this place, and is no name of what follows."""
+        while place < len(self._data) and (found := self.reaching(place)) is not None:
+            place = found[1]
+            if not NAMED.match(self._data, place):
+                return place
+        return len(self._data)
+
     def reaching(self, place: int) -> tuple[int, int] | None:
         """Where the first one is, after the last one, that ends behind this place."""
         start = self._at

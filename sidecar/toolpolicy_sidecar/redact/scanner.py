@@ -7,7 +7,7 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 
 from toolpolicy_api import snapshot
@@ -44,6 +44,7 @@ _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
 
+_ANY_VALUE = b"A" * 16
 _NOTHING: list[Region] = []
 
 
@@ -192,6 +193,30 @@ class Scanner:
             for text, found in zip(texts, spans, strict=True)
         ]
 
+    def regions_together(self, whole: Together, patiences: dict[int, Patience]) -> list[Region] | None:
+        """What is hit in short texts that read in no other way and stand under no telling name, as places in the whole.
+        `patiences`: by the order of rules. None: a pattern of the policy must see each text by itself."""
+        spans: list[Span] = []
+        starts = whole.starts
+        for order in self._suspected(whole.text):
+            if order not in self._patterns:
+                for index, begin, end in self._detected(whole, order, patiences[order]):
+                    at = starts[index]
+                    spans.append((at + begin, -at - end, order))
+            elif self._may_find(whole.text, order):
+                return None
+        return self._regions(whole.text, spans)
+
+    def patiences(self, size_bytes: int) -> dict[int, Patience]:
+        """For all rules, on a text of this size."""
+        return {order: self.patience(size_bytes) for order in range(len(self._rules))}
+
+    def tells(self, key: bytes) -> bool:
+        """False: no rule that wants to know names finds anything under this one."""
+        return self.keyed and (
+            self._union is None or self._union.first(b'%b": "%b' % (key, _ANY_VALUE)) is not None
+        )
+
     def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
         """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
         matches."""
@@ -298,31 +323,38 @@ class Scanner:
         return spans
 
     def _found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
-        """What `_found` finds in each text. No detector's match reaches from one into the next."""
-        texts, starts = whole.texts, whole.starts
-        allowed = self._allowed
+        """What `_found` finds in each text."""
         for order in orders:
-            rule = self._rules[order]
-            expression, validator = rule.expression(), rule.validator
             patience = self.patience(len(whole.text))
-            if order in self._patterns:
-                if rule.anchored or expression.first(whole.text) is not None:
-                    for text, found in zip(texts, spans, strict=True):
-                        patience.spend()
-                        found.extend(self._found(text, (order,)))
-                continue
-            index, after = -1, 0
-            for start, end in expression.each(whole.text):
-                patience.spend()
-                if start >= after:
-                    index = whole.holder(start, index + 1)
-                    text, at, of_one = texts[index], starts[index], spans[index]
-                    after = at + len(text) + 1
-                for begin, stop in (
-                    validator(text, start - at, end - at) if validator else ((start - at, end - at),)
-                ):
-                    if begin != stop and (allowed is None or text[begin:stop] not in allowed):
-                        of_one.append((begin, -stop, order))
+            if order not in self._patterns:
+                for index, begin, end in self._detected(whole, order, patience):
+                    spans[index].append((begin, -end, order))
+            elif self._may_find(whole.text, order):
+                for text, found in zip(whole.texts, spans, strict=True):
+                    patience.spend()
+                    found.extend(self._found(text, (order,)))
+
+    def _may_find(self, text: bytes, order: int) -> bool:
+        rule = self._rules[order]
+        return rule.anchored or rule.expression().first(text) is not None
+
+    def _detected(self, whole: Together, order: int, patience: Patience) -> Iterator[Region]:
+        """The index of a text, and from where to where in it. No detector's match reaches from one into the next."""
+        rule = self._rules[order]
+        validator, allowed = rule.validator, self._allowed
+        texts, starts = whole.texts, whole.starts
+        text, index, at, after = b"", -1, 0, 0
+        for start, end in rule.expression().each(whole.text):
+            patience.spend()
+            if start >= after:
+                index = whole.holder(start, index + 1)
+                text, at = texts[index], starts[index]
+                after = at + len(text) + 1
+            for begin, stop in (
+                validator(text, start - at, end - at) if validator else ((start - at, end - at),)
+            ):
+                if begin != stop and (allowed is None or text[begin:stop] not in allowed):
+                    yield index, begin, stop
 
     def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
         """What `_under_key` finds under each key."""
