@@ -1,7 +1,8 @@
 """Documents that are full of what is looked for, such as lists of addresses. To ask for each string whether something
 in it may be hit takes longer there than to look at all of them together."""
 
-from toolpolicy_sidecar.redact import binary, document
+from toolpolicy_sidecar.redact import binary, document, wrapped
+from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.scanner import DISGUISED, Scanner
 from toolpolicy_sidecar.redact.together import Together
 
@@ -10,6 +11,9 @@ GAP_BYTES = 128
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
 
+_OTHERWISE = Expression(rf"[%&]|=[^\s\"=&+]*\+|{wrapped.EXPRESSION}")
+"""RE2: where a text of ASCII without backslashes reads otherwise when it is decoded."""
+_OPEN = frozenset({b" ", b"{", b"["})
 _VALUE = frozenset({b"value", b"Value"})
 _NUMBER = frozenset({b"-", *(b"%d" % digit for digit in range(10))})
 
@@ -23,20 +27,21 @@ def alone(scanner: Scanner, pieces: list[bytes]) -> dict[int, tuple[bytes, bool]
     """Of a part of a document, in pieces from quote to quote, the strings that cannot be searched together with others:
     long ones, those that read otherwise or may be documents, and those under a telling name. By their number: this
     name, and whether the string reads in no other way. None: something may be hit outside of strings."""
-    if scanner.may_hit(b'"'.join(pieces[::2])):
+    outside = b'"'.join(pieces[::2])
+    if scanner.may_hit(outside):
         return None
     strings = pieces[1::2]
     found = {
         index: (b"", True)
         for index, text in enumerate(strings)
-        if len(text) >= SHORT_BYTES or document.looks_like_one(text)
+        if len(text) >= SHORT_BYTES or (text[:1] in _OPEN and document.looks_like_one(text))
     }
     whole, at, index = Together.of(strings), 0, -1
-    while (disguised := DISGUISED.first(whole.text, at)) is not None:
-        index = whole.holder(disguised[0], index + 1)
+    while (otherwise := _OTHERWISE.first(whole.text, at)) is not None:
+        index = whole.holder(otherwise[0], index + 1)
         found[index] = (b"", False)
         at = whole.starts[index] + len(strings[index]) + 1
-    if scanner.keyed:
+    if scanner.keyed and b":" in outside:
         named = _named(scanner, pieces)
         if named is None:
             return None

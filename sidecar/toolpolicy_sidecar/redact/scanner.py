@@ -7,14 +7,17 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from operator import itemgetter
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
-from toolpolicy_sidecar.redact.patience import Patience
+from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
 from toolpolicy_sidecar.redact.spans import Span, behind, in_order, under, whole_characters
@@ -43,6 +46,7 @@ _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
+_ORDER = itemgetter(2)
 
 _ANY_VALUE = b"A" * 16
 _NOTHING: list[Region] = []
@@ -76,6 +80,7 @@ class Scanner:
         self.tokenizes = tokenizes
         self._session: Session | None = None
         self._rules = rules = patterns + detectors
+        self._fixed = [rule.replacement for rule in rules]
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
         self.keyed = any(rule.keyed for rule in rules)
@@ -248,12 +253,15 @@ class Scanner:
     def redacted(self, text: bytes, regions: list[Region], hits: dict[str, int]) -> bytes:
         """Every region replaced, and counted under its name in `hits`."""
         left = bytearray()  # to join so many pieces at once would hold up every other thread
-        at = 0
+        at, fixed = 0, self._fixed
         for start, end, order in regions:
             left += text[at:start]
-            left += self.replacement(order, text[start:end], hits)
+            left += fixed[order] or self._kept(order, text[start:end])
             at = end
         left += text[at:]
+        for order, count in Counter(map(_ORDER, regions)).items():
+            name = self._rules[order].name
+            hits[name] = hits.get(name, 0) + count
         return bytes(left)
 
     def patience(self, size_bytes: int) -> Patience:
@@ -262,8 +270,13 @@ class Scanner:
 
     def replacement(self, order: int, value: bytes, hits: dict[str, int]) -> bytes:
         """What stands for this value, which the rule of this order has hit; counted in `hits`."""
+        name = self._rules[order].name
+        hits[name] = hits.get(name, 0) + 1
+        return self._fixed[order] or self._kept(order, value)
+
+    def _kept(self, order: int, value: bytes) -> bytes:
+        """The same, where it may tell values apart."""
         rule = self._rules[order]
-        hits[rule.name] = hits.get(rule.name, 0) + 1
         if rule.replacement is not None:
             return rule.replacement
         value = unescape(value) if b"\\" in value else value
@@ -338,23 +351,25 @@ class Scanner:
         rule = self._rules[order]
         return rule.anchored or rule.expression().first(text) is not None
 
-    def _detected(self, whole: Together, order: int, patience: Patience) -> Iterator[Region]:
+    def _detected(self, whole: Together, order: int, patience: Patience) -> list[Region]:
         """The index of a text, and from where to where in it. No detector's match reaches from one into the next."""
-        rule = self._rules[order]
+        rule, found = self._rules[order], list[Region]()
         validator, allowed = rule.validator, self._allowed
         texts, starts = whole.texts, whole.starts
         text, index, at, after = b"", -1, 0, 0
-        for start, end in rule.expression().each(whole.text):
-            patience.spend()
+        for number, (start, end) in enumerate(rule.expression().each(whole.text), 1):
+            if number % CHECKED_MATCHES == 0:
+                patience.check()
             if start >= after:
-                index = whole.holder(start, index + 1)
+                index = bisect_right(starts, start, index + 1) - 1
                 text, at = texts[index], starts[index]
                 after = at + len(text) + 1
             for begin, stop in (
                 validator(text, start - at, end - at) if validator else ((start - at, end - at),)
             ):
                 if begin != stop and (allowed is None or text[begin:stop] not in allowed):
-                    yield index, begin, stop
+                    found.append((index, begin, stop))
+        return found
 
     def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
         """What `_under_key` finds under each key."""
