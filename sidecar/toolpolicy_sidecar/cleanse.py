@@ -3,22 +3,19 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import itemgetter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import msgspec
-
-from toolpolicy_sidecar.mcp import jsonrpc, mirror, sse
+from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact import headers as chosen
+from toolpolicy_sidecar.redact import message
 from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.event import beside
 from toolpolicy_sidecar.redact.headers import RedactedHeaders
-from toolpolicy_sidecar.redact.in_place import Changed
-from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.stream import EventStream, TextStream
 from toolpolicy_sidecar.redact.verdict import TooCostly, TooDeep, TooLarge, UnknownEncoding, Unparsable
@@ -29,17 +26,8 @@ ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _UNDECODABLE = "its Content-Encoding is none of gzip and deflate"
 _TEXT = ("text/", "application/xml", "application/yaml", "application/javascript", "application/x-ndjson")
 _QUOTED = re.compile(r'"[^"]*"')
-_RESPONSES = "inputResponses"
-_FROM_AGENT = ("arguments", _RESPONSES)
-_TO_AGENT = ("result", "error", "params")
-_OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
-"""Tokens of the protocol: changed by a byte they would be worthless."""
-_OPAQUE_NAMES = tuple(name.encode() for name in _OPAQUE)
 _OF_BYTES = frozenset({b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 """Content-Length is not among them: whoever sends a body writes its own."""
-
-
-R = TypeVar("R")
 _NO_HITS: Mapping[str, int] = {}
 
 
@@ -95,28 +83,26 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
     limit_bytes: int,
 ) -> HttpRequest:
     """Every segment of the path, the query's words, the headers that are chosen, and the body. Raises Stopped."""
-    untouched = HttpRequest(path, query, headers, body, {})
-
-    def scan() -> HttpRequest:
-        if encoding.strip().lower() not in ENCODINGS:
+    try:
+        if encoding and encoding.strip().lower() not in ENCODINGS:
             raise UnknownEncoding(_UNDECODABLE)
         clean_path = redactor.path(path)
         clean_query = redactor.query(query) if query else None
         clean_headers = chosen.redacted(redactor, headers) if redactor.headers else None
         clean_body = _body(redactor, decode(body, encoding, limit_bytes), kind) if body else None
-        parts = (clean_path, clean_query, clean_headers, clean_body)
-        found = [part.hits for part in parts if part is not None and part.hits]
-        if not found:
-            return untouched
-        left, bytes_left = clean_headers.headers if clean_headers else headers, body
-        if clean_body and clean_body.hits:
-            bytes_left, left = clean_body.value, without(left, b"content-encoding") if encoding else left
-        hits = found[0] if len(found) == 1 else sum(map(Counter, found), Counter())
-        return HttpRequest(
-            clean_path.value, clean_query.value if clean_query else query, left, bytes_left, hits
-        )
-
-    return _or_stopped(redactor, scan, lambda: untouched, _REQUEST)
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _REQUEST)
+        return HttpRequest(path, query, headers, body, _NO_HITS)
+    hits = clean_path.hits
+    if clean_query is not None:
+        query, hits = clean_query.value, _both(hits, clean_query.hits)
+    if clean_headers is not None:
+        headers, hits = clean_headers.headers, _both(hits, clean_headers.hits)
+    if clean_body is not None and clean_body.hits:
+        body, hits = clean_body.value, _both(hits, clean_body.hits)
+        if encoding:
+            headers = without(headers, b"content-encoding")
+    return HttpRequest(clean_path.value, query, headers, body, hits)
 
 
 def mcp_request(
@@ -124,119 +110,44 @@ def mcp_request(
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
     """Arguments, answers to the server's questions, the headers that mirror arguments, and those that are chosen.
     Raises Stopped."""
-
-    def scan() -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
+    try:
         if not redactor.headers:
-            return _mcp_request(redactor, body, headers)
-        left, found = chosen.redacted(redactor, headers)
-        body_left, left, hits = _mcp_request(redactor, body, left)
-        return body_left, left, Counter(found) + Counter(hits) if found else hits
-
-    return _or_stopped(redactor, scan, lambda: (body, headers, _NO_HITS), _REQUEST)
-
-
-def _mcp_request(
-    redactor: Redactor, body: bytes, headers: tuple[Header, ...]
-) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
-    """Raises Blocked, Unscannable."""
-    hits, values = Counter[str](), frozenset[bytes]()
-    found = redactor.at_once(body)
-    if found is not None and not found.hits:
-        return body, *_mirrors(headers, redactor, values, found.hits)
-    members = jsonrpc.members_of(body) or {}
-    params = jsonrpc.members_of(members.get("params", msgspec.UNSET)) or {}
-    if found is not None and _holding(found, body, map(params.get, _FROM_AGENT)) is not None:
-        return found.value, *_mirrors(headers, redactor, values, found.hits)
-    changes: list[tuple[bytes, bytes]] = []
-    for name in _FROM_AGENT:
-        if name in params:
-            raw = bytes(params[name])
-            part = redactor.document(raw)
-            values |= redactor.field_values(raw)
-            if part.hits:
-                hits.update(part.hits)
-                changes.append((raw, part.value))
-                params[name] = msgspec.Raw(part.value)
-    if hits:
-        spliced = None if _RESPONSES in params else _spliced(body, changes)  # it may come twice
-        members["params"] = msgspec.Raw(msgspec.json.encode(params))
-        body = spliced or msgspec.json.encode(members)
-    return body, *_mirrors(headers, redactor, values, hits)
+            return message.asked(redactor, body, headers)
+        left, in_headers = chosen.redacted(redactor, headers)
+        body_left, left, hits = message.asked(redactor, body, left)
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _REQUEST)
+        return body, headers, _NO_HITS
+    return body_left, left, _both(hits, in_headers)
 
 
 def answer_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedHeaders:
     """Those of an answer, with the chosen ones redacted. Raises Stopped."""
-    untouched = RedactedHeaders(headers, {})
     if not redactor.headers:
-        return untouched
-    return _or_stopped(redactor, lambda: chosen.redacted(redactor, headers), lambda: untouched, _ANSWER)
+        return RedactedHeaders(headers, _NO_HITS)
+    try:
+        return chosen.redacted(redactor, headers)
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _ANSWER)
+        return RedactedHeaders(headers, _NO_HITS)
 
 
 def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Redacted[bytes]:
     """What a server says: `results`, errors, and the params of its notifications and questions. Raises Stopped."""
-    return _or_stopped(
-        redactor,
-        lambda: _message(redactor, data, results=results),
-        lambda: Redacted(data, _NO_HITS),
-        _ANSWER,
-    )
-
-
-def _message(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
-    """Raises Blocked, Unscannable."""
-    members = jsonrpc.members_of(data)
-    if members is None:
-        raise Unparsable("no JSON-RPC message")
-    found = redactor.at_once(data)
-    if found is not None:
-        if not found.hits:
-            return Redacted(data, found.hits)
-        parts = (members.get(name) for name in _TO_AGENT if results or name != "result")
-        whole = _holding(found, data, parts)
-        if whole is not None and _OPAQUE.isdisjoint(jsonrpc.keys(whole)):
-            return Redacted(found.value, found.hits)
-    data = jsonrpc.once(data)
-    hits = Counter[str]()
-    changes: list[tuple[bytes, bytes]] = []
-    for name in _TO_AGENT:
-        if name in members and (results or name != "result"):
-            raw = bytes(members[name])
-            rest = partial(_member, redactor)
-            part = redactor.result(raw, rest) if name == "result" else rest(raw)
-            if part.hits:
-                hits.update(part.hits)
-                changes.append((raw, part.value))
-                members[name] = msgspec.Raw(part.value)
-    if not hits:
-        return Redacted(data, hits)
-    return Redacted(_spliced(data, changes) or msgspec.json.encode(members), hits)
-
-
-def _holding(found: Changed, message: bytes, parts: Iterable[msgspec.Raw | None]) -> msgspec.Raw | None:
-    """Of these parts of the message the one that holds everything that was changed, if that is certain."""
-    for part in parts:
-        if part is not None:
-            raw = bytes(part)
-            at = message.find(raw)
-            if at <= found.start and found.end <= at + len(raw) and message.find(raw, at + 1) < 0:
-                return part
-    return None
-
-
-def _spliced(message: bytes, changes: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """The message with other parts, and every other byte as it was. None: some part stands in it twice."""
-    for old, new in changes:
-        if message.count(old) != 1:
-            return None
-        message = message.replace(old, new)
-    return message
+    try:
+        return message.said(redactor, data, results=results)
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _ANSWER)
+        return Redacted(data, _NO_HITS)
 
 
 def http_answer(redactor: Redactor, body: bytes, kind: str) -> Redacted[bytes]:
     """A decoded body. Raises Stopped."""
-    return _or_stopped(
-        redactor, lambda: _body(redactor, body, kind), lambda: Redacted(body, _NO_HITS), _ANSWER
-    )
+    try:
+        return _body(redactor, body, kind)
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _ANSWER)
+        return Redacted(body, _NO_HITS)
 
 
 def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
@@ -246,9 +157,11 @@ def http_event(redactor: Redactor, data: bytes) -> Redacted[bytes]:
 
 def beside_data(redactor: Redactor, event: sse.Event, raw: bytes) -> Redacted[bytes]:
     """An event with its lines beside the data redacted; `raw`: as it is by now. Raises Stopped."""
-    return _or_stopped(
-        redactor, lambda: beside(redactor, event, raw), lambda: Redacted(raw, _NO_HITS), _ANSWER
-    )
+    try:
+        return beside(redactor, event, raw)
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _ANSWER)
+        return Redacted(raw, _NO_HITS)
 
 
 def http_text(
@@ -273,19 +186,23 @@ def step(
     redactor: Redactor, stream: TextStream | EventStream, scan: Callable[[], Redacted[bytes]]
 ) -> Redacted[bytes]:
     """What may go on. Raises Stopped; what cannot be read goes on as it came where the policy says so."""
-    return _or_stopped(redactor, scan, lambda: Redacted(stream.given_up(), _NO_HITS), _ANSWER)
-
-
-def _or_stopped(redactor: Redactor, scan: Callable[[], R], unscanned: Callable[[], R], ends: "_Ends") -> R:
-    """`unscanned`: what goes on in its place where the policy lets what cannot be read pass. Raises Stopped."""
     try:
         return scan()
-    except Blocked as blocked:
-        raise Stopped(Problem(ends.blocked, f"it holds {blocked}")) from None
-    except Unscannable as error:
-        if redactor.on_unscannable == "Refuse":
-            raise Stopped(Problem(ends.unscannable[type(error)], str(error))) from None
-        return unscanned()
+    except (Blocked, Unscannable) as verdict:
+        _or_stop(redactor, verdict, _ANSWER)
+        return Redacted(stream.given_up(), _NO_HITS)
+
+
+def _both(hits: Mapping[str, int], others: Mapping[str, int]) -> Mapping[str, int]:
+    return Counter(hits) + Counter(others) if hits and others else hits or others
+
+
+def _or_stop(redactor: Redactor, verdict: Blocked | Unscannable, ends: _Ends) -> None:
+    """Raises Stopped, but not where the policy lets pass what cannot be read."""
+    if isinstance(verdict, Blocked):
+        raise Stopped(Problem(ends.blocked, f"it holds {verdict}")) from None
+    if redactor.on_unscannable == "Refuse":
+        raise Stopped(Problem(ends.unscannable[type(verdict)], str(verdict))) from None
 
 
 def plain(body: bytes, encoding: str, limit_bytes: int, redactor: Redactor | None = None) -> bytes | None:
@@ -356,7 +273,9 @@ def asking_for_plain(headers: tuple[Header, ...]) -> tuple[Header, ...]:
 def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]:
     """By its declared type; what declares none is JSON when it reads as JSON, else text. Raises Unscannable."""
     if not body:
-        return Redacted(body, {})
+        return Redacted(body, _NO_HITS)
+    if content_type == "application/json":
+        return redactor.document(body)
     if "," in content_type and "," in _QUOTED.sub("", content_type):
         raise Unscannable("several content types")
     kind, _, parameters = content_type.partition(";")
@@ -376,55 +295,6 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
 def _text(redactor: Redactor, body: bytes, charset: str) -> Redacted[bytes]:
     try:
         found = redactor.text(body.decode(charset))
-        return Redacted(found.value.encode(charset), found.hits) if found.hits else Redacted(body, {})
+        return Redacted(found.value.encode(charset), found.hits) if found.hits else Redacted(body, _NO_HITS)
     except UnicodeError:
         raise Unparsable("text that is not in its charset") from None
-
-
-def _member(redactor: Redactor, raw: bytes) -> Redacted[bytes]:
-    """One member of a message, the protocol's own tokens in it untouched."""
-    members = jsonrpc.members_of(raw) if _has_opaque(raw) else None
-    if members is None:
-        return redactor.json(raw)
-    hits = Counter[str]()
-    for name, value in members.items():
-        if name not in _OPAQUE:
-            found = redactor.json(bytes(value))
-            if found.hits:
-                hits.update(found.hits)
-                members[name] = msgspec.Raw(found.value)
-    return Redacted(msgspec.json.encode(members), hits) if hits else Redacted(raw, {})
-
-
-def _has_opaque(data: bytes) -> bool:
-    return any(map(data.__contains__, _OPAQUE_NAMES))
-
-
-def _mirrors(
-    headers: tuple[Header, ...], redactor: Redactor, values: frozenset[bytes], hits: Mapping[str, int]
-) -> tuple[tuple[Header, ...], Mapping[str, int]]:
-    """`Mcp-Param-*` mirror arguments: what is taken out of the body must not stay there. `values`: of fields. With
-    `hits` and those in them."""
-    if not mirror.of_arguments(headers):
-        return headers, hits
-    every = Counter(hits)
-    clean = tuple(
-        (name, _mirror(value, redactor, values, every)) if mirror.of_argument(name) else (name, value)
-        for name, value in headers
-    )
-    return clean, every
-
-
-def _mirror(value: bytes, redactor: Redactor, values: frozenset[bytes], hits: Counter[str]) -> bytes:
-    text = mirror.decoded(value)
-    if text is None:
-        raise Unparsable("a Mcp-Param header that cannot be decoded")
-    if text.encode() in values:
-        return mask(FIELD)
-    found = redactor.text(text)
-    if not found.hits:
-        return value
-    hits.update(found.hits)
-    if mirror.wrapped(value) or not (found.value.isascii() and found.value.isprintable()):
-        return mirror.wrap(found.value)
-    return found.value.encode("ascii")

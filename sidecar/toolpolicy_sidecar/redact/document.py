@@ -25,13 +25,14 @@ _HALF_PAIR = re.compile(
     re.DOTALL,
 )
 
-_skip = msgspec.json.Decoder(msgspec.Raw)
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 _string = msgspec.json.Decoder(str)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
 _OF_NUMBER = frozenset(b"0123456789.eE+-")
 _STEP_BYTES = 16 * 1024
 _COUNT_BYTES = 256 * 1024
+_MATTER = MAX_DEPTH + 1
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -42,20 +43,14 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 
 def check(data: bytes) -> None:
     """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
-    if data.startswith(_UTF16_32_MARKS) or 0 in data[:4]:
-        raise Unparsable("JSON that is not UTF-8 but UTF-16 or UTF-32")
     try:
         if not data.isascii():
             data.decode()
-        _skip.decode(data)
-    except UnicodeDecodeError:
-        raise Unparsable("JSON that is not UTF-8") from None
+        _skip(data)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
-    except msgspec.DecodeError as error:
-        if any(match[1] for match in _HALF_PAIR.finditer(data)):
-            raise Unparsable("JSON with half a surrogate pair") from None
-        raise Unparsable(f"malformed JSON ({_place(error)})") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unparsable(_defect(data, error)) from None
     if too_deep(data):
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}")
 
@@ -71,7 +66,7 @@ def is_one(text: bytes) -> bool:
     if not looks_like_one(text):
         return False
     try:
-        _skip.decode(text)
+        _skip(text)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
@@ -89,6 +84,18 @@ class Tokens:
         self._quoted = data.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in data else data
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
+
+    def begin(self, place: int) -> None:
+        """Again from this place, which is in no string."""
+        self._at = place
+
+    def pass_over(self, place: int) -> int:
+        """To where a string or number ends behind this place, and is no name of what follows."""
+        while place < len(self._data) and (found := self.reaching(place)) is not None:
+            place = found[1]
+            if not NAMED.match(self._data, place):
+                return place
+        return len(self._data)
 
     def reaching(self, place: int) -> tuple[int, int] | None:
         """Where the first one is, after the last one, that ends behind this place."""
@@ -128,10 +135,10 @@ def written_out(number: bytes) -> bytes | None:
 
 def too_deep(data: bytes) -> bool:
     """Deeper than is read."""
-    brackets = 0
-    for at in range(0, len(data), _COUNT_BYTES):
-        end = at + _COUNT_BYTES
-        brackets += data.count(b"[", at, end) + data.count(b"{", at, end)
+    if len(data) <= _COUNT_BYTES:
+        brackets = _brackets(data)
+    else:
+        brackets = sum(_brackets(data[at : at + _COUNT_BYTES]) for at in range(0, len(data), _COUNT_BYTES))
     if brackets <= MAX_DEPTH:
         return False
     quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
@@ -148,7 +155,17 @@ def too_deep(data: bytes) -> bool:
     return False
 
 
-def _place(error: msgspec.DecodeError) -> str:
-    """`byte 17`, from msgspec's message."""
-    found = re.search(r"byte \d+", str(error))
-    return found[0] if found else "truncated"
+def _brackets(piece: bytes) -> int:
+    """`count` looks at each byte, `replace` goes from one to the next; no more of them are counted than matter."""
+    return len(piece) - len(piece.replace(b"[", b"", _MATTER).replace(b"{", b"", _MATTER))
+
+
+def _defect(data: bytes, error: Exception) -> str:
+    if data.startswith(_UTF16_32_MARKS) or 0 in data[:4]:
+        return "JSON that is not UTF-8 but UTF-16 or UTF-32"
+    if isinstance(error, UnicodeDecodeError):
+        return "JSON that is not UTF-8"
+    if any(match[1] for match in _HALF_PAIR.finditer(data)):
+        return "JSON with half a surrogate pair"
+    place = re.search(r"byte \d+", str(error))
+    return f"malformed JSON ({place[0] if place else 'truncated'})"

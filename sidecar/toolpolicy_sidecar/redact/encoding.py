@@ -13,7 +13,7 @@ _WBITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate":
 
 def decode(data: bytes, encoding: str, limit_bytes: int) -> bytes:
     """Raises UnknownEncoding (also of several), Unparsable, TooLarge, TooDeep."""
-    name = encoding.strip().lower()
+    name = encoding and encoding.strip().lower()
     if name in {"", "identity"}:
         if len(data) > limit_bytes:
             raise TooLarge(_over(limit_bytes))

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import document, wrapped
-from toolpolicy_sidecar.redact.scanner import DISGUISED, SMALL_BYTES, Scanner
+from toolpolicy_sidecar.redact.expression import Bounds
+from toolpolicy_sidecar.redact.scanner import ANYWHERE, DISGUISED, SMALL_BYTES, Scanner
 
+FEW_HITS = 4
+"""With more of them it is better to search for all of them first."""
 MOST_HITS = 64
 """With more of them the long way is not much longer, and it knows when a pattern takes too long."""
 
@@ -36,10 +39,47 @@ class Changed(NamedTuple):
     end: int
 
 
-def redacted(scanner: Scanner, data: bytes, place: int) -> Changed | None:
-    """A valid document without what is hit. None: it has to go the long way. `place`: where it is first
+def redacted(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
+    """A valid document without what is hit. None: it has to go the long way. `first`: what in it is first
     remarkable."""
-    if not scanner.in_place or len(data) > SMALL_BYTES or data.find(b"\\") >= 0 or not data.isascii():
+    if not scanner.in_place:
+        return None
+    if scanner.alone and first is not ANYWHERE:
+        found = _one_by_one(scanner, data, first)
+        if found is not None:
+            return found
+    return _at_once(scanner, data, first[0])
+
+
+def _one_by_one(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
+    """Of a single rule: what is remarkable is what it hits, unless it looks like something else, and what is left of
+    the string tells in the same search whether there is more."""
+    hits: dict[str, int] = {}
+    text, start, end, after = data, *first, 0
+    for _ in range(FEW_HITS):
+        hit, shape = text[start:end], text[start : end + _AROUND].translate(_SHAPE)
+        if start < after or shape.find(b"%") >= 0 or shape.find(_RUN) >= 0:
+            return None
+        if hit.find(b'"') >= 0 or not hit.strip(scanner.untold):
+            return None
+        opened = text.rfind(b'"', 0, start) + 1
+        may_open = opened == start or text[opened] in _MAY_OPEN
+        if may_open and document.looks_like_one(text[opened : text.find(b'"', end)]):
+            return None
+        put = scanner.replacement(0, hit, hits)
+        text, after = text[:start] + put + text[end:], start + len(put)
+        if may_open and document.is_one(text[opened : text.find(b'"', after)]):
+            return None
+        found = scanner.search(text, opened)
+        if found is None:
+            return Changed(text, hits, first[0], len(data) - len(text) + after)
+        start, end = found
+    return None
+
+
+def _at_once(scanner: Scanner, data: bytes, place: int) -> Changed | None:
+    """Of several rules, or many hits. `place`: nothing is remarkable before."""
+    if len(data) > SMALL_BYTES or data.find(b"\\") >= 0 or not data.isascii():
         return None
     regions = scanner.few_regions(data, place, MOST_HITS)
     if not regions:

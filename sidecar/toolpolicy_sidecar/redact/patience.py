@@ -24,8 +24,14 @@ class Patience:
     def spend(self) -> None:
         """A search more. Raises TooCostly."""
         self._count += 1
-        if self._count == CHECKED_MATCHES:
+        if self._count % CHECKED_MATCHES == 0:
+            self.check()
+
+    def check(self) -> None:
+        """CHECKED_MATCHES searches more. Raises TooCostly."""
+        now_s = self._cpu_s()
+        if not self._ends_s:
             granted_s = LEAST_BUDGET_S + self._size_bytes * BUDGET_S_PER_BYTE
-            self._ends_s = self._cpu_s() + min(BUDGET_S, granted_s)
-        elif self._count % CHECKED_MATCHES == 0 and self._cpu_s() > self._ends_s:
+            self._ends_s = now_s + min(BUDGET_S, granted_s)
+        elif now_s > self._ends_s:
             raise TooCostly("to look for what the policy names takes too long on it")

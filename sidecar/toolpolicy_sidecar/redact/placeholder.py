@@ -8,7 +8,8 @@ FIELD = "field"
 """What hits are called that are found by their place."""
 
 _OPEN = b"[redacted:"
-_LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
+_TAG = b":abcdefghijklmnop"
+_LETTERS = bytes.maketrans(b"0123456789abcdef", _TAG[1:])
 """Letters only: a placeholder must not look like a number that may be a card."""
 _VALUE_BYTES = 6
 _PROOF_BYTES = 3
@@ -29,7 +30,7 @@ class Placeholders:
     """Makes them, and knows its own again, so that nothing is redacted twice.
 
     `key` is secret: whoever has it can try out values. Without it nobody can write a placeholder that is taken for
-    one of ours, and hide a value in it.
+    one of ours, and hide a value in it. `characters`: all that they are made of.
     """
 
     def __init__(self, key: bytes, names: Iterable[str], literals: Iterable[bytes]) -> None:
@@ -44,6 +45,7 @@ class Placeholders:
         )
         self._longest_bytes = max(own_bytes, *map(len, longest_first), 0)
         self._any = re.compile(b"|".join([*map(re.escape, longest_first), own]))
+        self.characters = b"".join([_OPEN, b"]", _TAG, *map(str.encode, names), *literals])
 
     def keyed(self, name: str, value: bytes, salt: bytes = b"") -> bytes:
         """The same for the same value, whatever it was found as; a number may be written with other separators.

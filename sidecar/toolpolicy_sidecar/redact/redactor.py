@@ -66,10 +66,10 @@ class Redactor:
         """A valid JSON document, whatever part of it would be looked at. None: each part must be, by itself."""
         if self._fields or document.too_deep(message):
             return None
-        place = self._scanner.remarkable(message)
-        if place is None:
+        first = self._scanner.remarkable(message)
+        if first is None:
             return Changed(message, _NO_HITS, 0, 0)
-        return None if self.blocks else in_place.redacted(self._scanner, message, place)
+        return None if self.blocks else in_place.redacted(self._scanner, message, first)
 
     def unremarkable(self, text: bytes) -> bool:
         """True: nothing is hit in any part of this text, however it is decoded. False: it has to be looked at."""
@@ -97,12 +97,14 @@ class Redactor:
     def json(self, data: bytes) -> Redacted[bytes]:
         """Every string, key and number of a JSON document."""
         document.check(data)
-        place = self._scanner.remarkable(data)
-        if place is None:
+        first = self._scanner.remarkable(data)
+        if first is None:
             return Redacted(data, _NO_HITS)
-        found = in_place.redacted(self._scanner, data, place)
+        found = in_place.redacted(self._scanner, data, first)
         if found is not None:
-            return self._verdict(data, found.value, found.hits)
+            if self.blocks:
+                raise Blocked(found.hits)
+            return Redacted(found.value, found.hits)
         hits = Counter[str]()
         return self._verdict(data, self._values.document(data, hits), hits)
 

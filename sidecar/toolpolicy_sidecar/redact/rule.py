@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """`anchored`: whether it hits may depend on where the text begins and ends. `sign` stands in every hit.
-    `replacement` None: a placeholder that tells values apart."""
+    """`anchored`: whether it hits may depend on where the text begins and ends; `asks_beside`: on the characters
+    beside a match. `sign` stands in every hit. `replacement` None: a placeholder that tells values apart."""
 
     name: str
     sign: str
     expression: Callable[[], Expression]
     replacement: bytes | None
     anchored: bool = False
+    asks_beside: bool = True
     validator: "Validator | None" = None
     keyed: bool = False
 
@@ -31,8 +32,9 @@ def of_pattern(pattern: snapshot.Pattern) -> Rule:
     """Raises InvalidPattern."""
     expression = compiled(pattern.name, pattern.regex)
     replacement = None if pattern.replace is None else pattern.replace.encode()
-    anchored = is_anchored(pattern.regex)
-    return Rule(pattern.name, pattern.regex, lambda: expression, replacement, anchored)
+    regex = pattern.regex
+    asks_beside = re.search(r"\\[bB]", regex) is not None
+    return Rule(pattern.name, regex, lambda: expression, replacement, is_anchored(regex), asks_beside)
 
 
 def chosen_detectors(redaction: snapshot.Redaction) -> "tuple[tuple[Detector, ...], Iterable[str]]":

@@ -7,14 +7,17 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from operator import itemgetter
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
-from toolpolicy_sidecar.redact.patience import Patience
+from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
 from toolpolicy_sidecar.redact.spans import Span, behind, in_order, under, whole_characters
@@ -34,20 +37,33 @@ BESIDE_BYTES = 64
 SHORT_BYTES = 1024
 """In a longer text it is cheaper to ask first whether any sign is there at all, and then which."""
 NOWHERE = (sys.maxsize, sys.maxsize)
+ANYWHERE = (0, 0)
+_OUTSIDE = b"[]{}:, \t\r\n0123456789.+-eEtrufalsn"
+"""What a valid JSON document may have outside of its strings, but for quotes."""
 
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
 
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
+_ORDER = itemgetter(2)
 
+_ANY_VALUE = b"A" * 16
 _NOTHING: list[Region] = []
+
+
+def _anywhere(_text: bytes, _at: int) -> Bounds:
+    return ANYWHERE
 
 
 class Scanner:
     """`anchored`: some rule must see each value by itself; no search over a whole document rules it out.
     `keyed`: some rule wants to know under which key a value stands.
-    `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read."""
+    `in_place`: no rule looks at more than its match, and no replacement changes how what is around it is read.
+    `alone`: that is so, and there is one rule, which does not even ask what stands beside its match.
+    `untold`: a match with any other character than these stands in a string, if it stands in JSON and has no quote, and
+    is no part of a placeholder.
+    `search`: as `remarkable` from a place on, in a text that is ASCII."""
 
     def __init__(
         self,
@@ -64,13 +80,15 @@ class Scanner:
         self.tokenizes = tokenizes
         self._session: Session | None = None
         self._rules = rules = patterns + detectors
+        self._fixed = [rule.replacement for rule in rules]
         self._patterns = range(len(patterns))
         self.anchored = any(rule.anchored for rule in rules)
         self.keyed = any(rule.keyed for rule in rules)
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
         triggers = dict.fromkeys(rule.sign for rule in rules if not rule.anchored)
         self._union = union(triggers)
-        self._remarkable = None if self.anchored else union([*triggers, DISGUISE])
+        remarkable = None if self.anchored else union([*triggers, DISGUISE])
+        self.search: Callable[[bytes, int], Bounds | None] = remarkable.first if remarkable else _anywhere
         by_sign: dict[str, list[int]] = {}
         for order, rule in enumerate(detectors, len(patterns)):
             by_sign.setdefault(rule.sign, []).append(order)
@@ -78,12 +96,14 @@ class Scanner:
         self.in_place = not (detectors or self.anchored or self._allowed or tokenizes) and all(
             rule.replacement is None or _UNESCAPED.fullmatch(rule.replacement) for rule in patterns
         )
+        self.alone = self.in_place and len(rules) == 1 and not rules[0].asks_beside
         self._keyed = frozenset(order for order, rule in enumerate(rules) if rule.keyed)
         self.placeholders = Placeholders(
             key,
             {FIELD, *names} | {rule.name for rule in rules},
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
+        self.untold = _OUTSIDE + self.placeholders.characters
 
     @classmethod
     def compile(
@@ -108,12 +128,12 @@ class Scanner:
         in it reads otherwise when it is decoded. One search, for the many small texts of which that is true."""
         return self.remarkable(text) is None
 
-    def remarkable(self, text: bytes) -> int | None:
-        """None: it is unremarkable. Otherwise no hit begins before this place, and nothing there reads otherwise."""
-        if self._remarkable is None or len(text) > SMALL_BYTES or not text.isascii():
-            return 0
-        found = self._remarkable.first(text)
-        return found[0] if found else None
+    def remarkable(self, text: bytes) -> Bounds | None:
+        """None: it is unremarkable. Otherwise no hit begins before these bounds, and nothing there reads
+        otherwise; they are ANYWHERE where nobody has looked."""
+        if len(text) > SMALL_BYTES or not text.isascii():
+            return ANYWHERE
+        return self.search(text, 0)
 
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
@@ -178,6 +198,30 @@ class Scanner:
             for text, found in zip(texts, spans, strict=True)
         ]
 
+    def regions_together(self, whole: Together, patiences: dict[int, Patience]) -> list[Region] | None:
+        """What is hit in short texts that read in no other way and stand under no telling name, as places in the whole.
+        `patiences`: by the order of rules. None: a pattern of the policy must see each text by itself."""
+        spans: list[Span] = []
+        starts = whole.starts
+        for order in self._suspected(whole.text):
+            if order not in self._patterns:
+                for index, begin, end in self._detected(whole, order, patiences[order]):
+                    at = starts[index]
+                    spans.append((at + begin, -at - end, order))
+            elif self._may_find(whole.text, order):
+                return None
+        return self._regions(whole.text, spans)
+
+    def patiences(self, size_bytes: int) -> dict[int, Patience]:
+        """For all rules, on a text of this size."""
+        return {order: self.patience(size_bytes) for order in range(len(self._rules))}
+
+    def tells(self, key: bytes) -> bool:
+        """False: no rule that wants to know names finds anything under this one."""
+        return self.keyed and (
+            self._union is None or self._union.first(b'%b": "%b' % (key, _ANY_VALUE)) is not None
+        )
+
     def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
         """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
         matches."""
@@ -209,12 +253,15 @@ class Scanner:
     def redacted(self, text: bytes, regions: list[Region], hits: dict[str, int]) -> bytes:
         """Every region replaced, and counted under its name in `hits`."""
         left = bytearray()  # to join so many pieces at once would hold up every other thread
-        at = 0
+        at, fixed = 0, self._fixed
         for start, end, order in regions:
             left += text[at:start]
-            left += self.replacement(order, text[start:end], hits)
+            left += fixed[order] or self._kept(order, text[start:end])
             at = end
         left += text[at:]
+        for order, count in Counter(map(_ORDER, regions)).items():
+            name = self._rules[order].name
+            hits[name] = hits.get(name, 0) + count
         return bytes(left)
 
     def patience(self, size_bytes: int) -> Patience:
@@ -223,8 +270,13 @@ class Scanner:
 
     def replacement(self, order: int, value: bytes, hits: dict[str, int]) -> bytes:
         """What stands for this value, which the rule of this order has hit; counted in `hits`."""
+        name = self._rules[order].name
+        hits[name] = hits.get(name, 0) + 1
+        return self._fixed[order] or self._kept(order, value)
+
+    def _kept(self, order: int, value: bytes) -> bytes:
+        """The same, where it may tell values apart."""
         rule = self._rules[order]
-        hits[rule.name] = hits.get(rule.name, 0) + 1
         if rule.replacement is not None:
             return rule.replacement
         value = unescape(value) if b"\\" in value else value
@@ -284,31 +336,40 @@ class Scanner:
         return spans
 
     def _found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
-        """What `_found` finds in each text. No detector's match reaches from one into the next."""
-        texts, starts = whole.texts, whole.starts
-        allowed = self._allowed
+        """What `_found` finds in each text."""
         for order in orders:
-            rule = self._rules[order]
-            expression, validator = rule.expression(), rule.validator
             patience = self.patience(len(whole.text))
-            if order in self._patterns:
-                if rule.anchored or expression.first(whole.text) is not None:
-                    for text, found in zip(texts, spans, strict=True):
-                        patience.spend()
-                        found.extend(self._found(text, (order,)))
-                continue
-            index, after = -1, 0
-            for start, end in expression.each(whole.text):
-                patience.spend()
-                if start >= after:
-                    index = whole.holder(start, index + 1)
-                    text, at, of_one = texts[index], starts[index], spans[index]
-                    after = at + len(text) + 1
-                for begin, stop in (
-                    validator(text, start - at, end - at) if validator else ((start - at, end - at),)
-                ):
-                    if begin != stop and (allowed is None or text[begin:stop] not in allowed):
-                        of_one.append((begin, -stop, order))
+            if order not in self._patterns:
+                for index, begin, end in self._detected(whole, order, patience):
+                    spans[index].append((begin, -end, order))
+            elif self._may_find(whole.text, order):
+                for text, found in zip(whole.texts, spans, strict=True):
+                    patience.spend()
+                    found.extend(self._found(text, (order,)))
+
+    def _may_find(self, text: bytes, order: int) -> bool:
+        rule = self._rules[order]
+        return rule.anchored or rule.expression().first(text) is not None
+
+    def _detected(self, whole: Together, order: int, patience: Patience) -> list[Region]:
+        """The index of a text, and from where to where in it. No detector's match reaches from one into the next."""
+        rule, found = self._rules[order], list[Region]()
+        validator, allowed = rule.validator, self._allowed
+        texts, starts = whole.texts, whole.starts
+        text, index, at, after = b"", -1, 0, 0
+        for number, (start, end) in enumerate(rule.expression().each(whole.text), 1):
+            if number % CHECKED_MATCHES == 0:
+                patience.check()
+            if start >= after:
+                index = bisect_right(starts, start, index + 1) - 1
+                text, at = texts[index], starts[index]
+                after = at + len(text) + 1
+            for begin, stop in (
+                validator(text, start - at, end - at) if validator else ((start - at, end - at),)
+            ):
+                if begin != stop and (allowed is None or text[begin:stop] not in allowed):
+                    found.append((index, begin, stop))
+        return found
 
     def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
         """What `_under_key` finds under each key."""

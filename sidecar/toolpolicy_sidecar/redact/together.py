@@ -3,7 +3,8 @@ text takes is its call."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import add
 from typing import NamedTuple
 
 _BETWEEN = b"\xff"
@@ -34,4 +35,4 @@ class Together(NamedTuple):
 
 
 def _starts(texts: Iterable[bytes]) -> list[int]:
-    return [0, *accumulate(len(text) + 1 for text in texts)][:-1]
+    return [0, *map(add, accumulate(map(len, texts)), count(1))][:-1]

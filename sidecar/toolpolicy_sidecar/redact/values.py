@@ -5,10 +5,12 @@ Everything here returns its very argument when nothing is hit.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from toolpolicy_sidecar.redact import binary, document, wrapped
+from toolpolicy_sidecar.redact import binary, document, full, wrapped
+from toolpolicy_sidecar.redact.document import Tokens
+from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 from toolpolicy_sidecar.redact.together import Together
@@ -18,10 +20,14 @@ from toolpolicy_sidecar.redact.views import rereadings, unescape
 NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
 something, it is Unscannable."""
-SHORT_BYTES = binary.LEAST_BYTES
+SHORT_BYTES = full.SHORT_BYTES
 """Shorter texts are searched many at once."""
 _FEW = 3
 """So few texts are sooner searched one by one."""
+_MANY = 64
+"""After so many suspects it is asked whether the document is full of them."""
+_PART_BYTES = 64 * 1024
+"""Of a document that is. No step on so much holds up other threads."""
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
 
@@ -54,12 +60,36 @@ class Values:
         scanner = self._scanner
         if not scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
             return data
-        found = self._suspects(data)
+        tokens, patiences = Tokens(data), scanner.patiences(len(data))
+        may_be_full = full.may_be(data)
+        pieces: list[bytes] = []
+        put = at = 0
+        while at < len(data):
+            found, at = self._suspects(data, tokens, at, may_be_full=may_be_full)
+            for start, end, left in self._changed(found, hits, depth):
+                pieces += [data[put:start], left]
+                put = end
+            while at < len(data):
+                end = tokens.pass_over(at + _PART_BYTES)
+                count = hits.total()
+                part = self._full(data[at:end], hits, depth, patiences)
+                if part is None:
+                    may_be_full = False
+                    tokens.begin(at)
+                    break
+                pieces += [data[put:at], part]
+                put = at = end
+                if hits.total() - count < _MANY:
+                    break
+        return b"".join([*pieces, data[put:]]) if pieces and hits else data
+
+    def _changed(
+        self, found: Sequence[_Found], hits: Counter[str], depth: int
+    ) -> Iterator[tuple[int, int, bytes]]:
+        """From where to where a string or number goes, and what stands in its place."""
         lefts = self._each([each for each in found if not each.number], depth)
         of_numbers = self._each([each for each in found if each.number], 0)
         strings, numbers = iter(lefts), iter(of_numbers)
-        pieces: list[bytes] = []
-        put = 0
         for each in found:
             left = next(numbers if each.number else strings)
             value = left.text
@@ -69,9 +99,38 @@ class Values:
             elif each.number:
                 value = self._written_out(value, hits)
             if value is not each.text:
-                pieces += [data[put : each.start], document.string_token(value)]
-                put = each.end
-        return b"".join([*pieces, data[put:]]) if pieces else data
+                yield each.start, each.end, document.string_token(value)
+
+    def _full(
+        self, part: bytes, hits: Counter[str], depth: int, patiences: dict[int, Patience]
+    ) -> bytes | None:
+        """Of a part of a document that is full of what is looked for. None: it must be looked at value by value."""
+        pieces = part.split(b'"')
+        alone = full.alone(self._scanner, pieces)
+        if alone is None:
+            return None
+        strings = pieces[1::2]
+        if not strings:
+            return part
+        whole = Together.of([b"" if index in alone else text for index, text in enumerate(strings)])
+        regions = self._scanner.regions_together(whole, patiences)
+        if regions is None:
+            return None
+        lefts = Together.read(self._scanner.redacted(whole.text, regions, hits)).texts
+        remains = Counter(left for left, text in zip(lefts, whole.texts, strict=True) if left != text)
+        written: dict[bytes, bytes] = {}
+        for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
+            if left.hits:
+                written[remain] = document.string_token(left.text)[1:-1]
+                for name, count in left.hits.items():
+                    hits[name] += count * remains[remain]
+        pieces[1::2] = [written.get(left, left) for left in lefts] if written else lefts
+        found = [_Found(2 * index + 1, 0, strings[index], *of_one) for index, of_one in alone.items()]
+        for place in alone:
+            pieces[2 * place + 1] = strings[place]
+        for place, _, token in self._changed(found, hits, depth):
+            pieces[place] = token[1:-1]
+        return b'"'.join(pieces)
 
     def value(
         self, text: bytes, hits: Counter[str], key: bytes = b"", depth: int = 0, passes: int = _PASSES
@@ -93,12 +152,15 @@ class Values:
         hits[name] += 1
         return mask(name)
 
-    def _suspects(self, data: bytes) -> list[_Found]:
-        """Strings and numbers of a document in which something may be hit."""
+    def _suspects(
+        self, data: bytes, tokens: Tokens, at: int, *, may_be_full: bool
+    ) -> tuple[list[_Found], int]:
+        """Strings and numbers of a document, from `at` on, in which something may be hit; to where there are no others,
+        which is the end, or where it shows that the document is full of them."""
         scanner = self._scanner
-        tokens, patience = document.Tokens(data), scanner.patience(len(data))
+        patience = scanner.patience(len(data))
         found: list[_Found] = []
-        at, end, disguise = 0, 0, -1
+        begun, end, disguise = at, 0, -1
         begin, value_at, key = NOWHERE[0], -1, b""
         while True:
             if end <= at:
@@ -109,7 +171,7 @@ class Values:
             place = value_at if key else min(max(begin, at), disguise)
             reached = tokens.reaching(place) if place < len(data) else None
             if reached is None:
-                return found
+                return found, len(data)
             start, at = reached
             token = data[start:at]
             if start != value_at:
@@ -125,6 +187,10 @@ class Values:
             else:
                 found.append(_Found(start, at, token, key, plain=True, number=True))
                 key = b""
+            if may_be_full and not key and len(found) % _MANY == 0:
+                if at - begun < _MANY * full.GAP_BYTES:
+                    return found, at
+                begun = at
 
     def _each(self, found: Sequence[_Found], depth: int) -> list[_Left]:
         """Of each what `value` leaves. What comes again is looked at once, and short texts all together."""
@@ -164,13 +230,26 @@ class Values:
         own way."""
         lefts = self._once_each(texts, keys, depth, plain=plain)
         changed = [index for index, left in enumerate(lefts) if left.hits]
-        if changed:
-            remains = [lefts[index].text for index in changed]
-            again = self._once_each(remains, [keys[index] for index in changed], depth, plain=False)
-            for index, remain, left in zip(changed, remains, again, strict=True):
-                if left.hits or document.is_one(remain):
-                    hits = Counter(lefts[index].hits)
-                    lefts[index] = _Left(self.value(remain, hits, keys[index], depth, _PASSES - 1), hits)
+        settled = self._settled(
+            [lefts[index].text for index in changed], depth, [keys[index] for index in changed]
+        )
+        for index, left in zip(changed, settled, strict=True):
+            if left.hits:
+                lefts[index] = _Left(left.text, Counter(lefts[index].hits) + Counter(left.hits))
+        return lefts
+
+    def _settled(
+        self, remains: Sequence[bytes], depth: int, keys: Sequence[bytes] | None = None
+    ) -> list[_Left]:
+        """What is left of texts that were hit, when nothing more is hit in it."""
+        keys = keys or [b""] * len(remains)
+        if not remains:
+            return []
+        lefts = self._once_each(remains, keys, depth, plain=False)
+        for index, (remain, left) in enumerate(zip(remains, lefts, strict=True)):
+            if left.hits or document.is_one(remain):
+                hits = Counter[str]()
+                lefts[index] = _Left(self.value(remain, hits, keys[index], depth, _PASSES - 1), hits)
         return lefts
 
     def _once_each(

@@ -1,6 +1,7 @@
 """The short way through a small document ends as the long way does, or is not taken."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -44,10 +45,12 @@ def compiled(patterns: list[tuple[str, str | None]]) -> Redactor:
 
 
 def short_way(redactor: Redactor, data: bytes) -> Redacted[bytes] | None:
-    place = redactor._scanner.remarkable(data)
-    found = None if place is None else in_place.redacted(redactor._scanner, data, place)
-    if found is None:
-        return None
+    first = redactor._scanner.remarkable(data)
+    found = None if first is None else in_place.redacted(redactor._scanner, data, first)
+    return None if found is None else checked(found, data)
+
+
+def checked(found: in_place.Changed, data: bytes) -> Redacted[bytes]:
     same_after = len(data) - found.end
     assert found.value.startswith(data[: found.start])
     assert found.value[len(found.value) - same_after :] == data[found.end :]
@@ -78,6 +81,55 @@ def test_it_ends_as_the_long_way_does(
     if found is not None:
         assert found == long_way(redactor, data)
         document.check(found[0])
+
+
+LETTERS = st.sampled_from(
+    ["j", "q", "z", "jq", " ", ".", "@", "1", "[p]", "j@k.lz", "zz", "{", '"', "%6a", "qz" * 7]
+)
+OF_LETTERS = st.sampled_from(
+    ["j", "q", "z?", "[jqz]", "[^a]", "[^ ]{2}", "(?:jq|j)", r"[a-z]+@[a-z.]+", ".*", "x*", r"\s", "[0-9.e]+"]
+)  # fmt: skip
+
+
+@given(
+    texts=st.lists(st.lists(LETTERS, max_size=6).map("".join), min_size=1, max_size=4),
+    pattern=st.tuples(
+        st.lists(OF_LETTERS, min_size=1, max_size=3).map("".join),
+        st.sampled_from([None, "", "*", "[p]", "j", "QUJDQUJDQUJD", "{}"]),
+    ),
+)
+@settings(max_examples=250, deadline=None)
+@example(["jjqq"], ("jq", ""))
+@example(["qz" * 7 + "j"], ("j", ""))
+@example(["jq j"], ("jq|j", "q"))
+@example(["{j}"], ("j", '""'))
+@example(["j"], ("j", "{}"))
+def test_a_single_rule_ends_as_the_long_way_does(texts: list[str], pattern: tuple[str, str | None]) -> None:
+    redactor = compiled([pattern])
+    data = json.dumps(texts).encode()
+    first = redactor._scanner.remarkable(data)
+    if redactor._scanner.alone and first is not None:
+        found = in_place._one_by_one(redactor._scanner, data, first)
+        if found is not None:
+            assert checked(found, data) == long_way(redactor, data)
+
+
+@pytest.mark.parametrize("text", ["jane@example.com", "of jane@example.com and of joe@example.com"])
+def test_one_search_finds_and_another_one_shows_that_nothing_is_left(text: str) -> None:
+    scanner = Redactor.compile(snapshot.Redaction(patterns=(EMAIL,)))._scanner
+    data = json.dumps({"a": text, "b": "c"}).encode()
+    first = scanner.remarkable(data)
+    assert first is not None
+    found = in_place._one_by_one(scanner, data, first)
+    assert found is not None
+    assert json.loads(found.value) == {"a": re.sub(r"j\w+@example.com", "[email]", text), "b": "c"}
+
+
+@pytest.mark.parametrize("regex", [r"\bj", r"j\B", "^j"])
+def test_a_rule_that_asks_what_stands_beside_its_match_is_searched_for_by_itself(regex: str) -> None:
+    assert not compiled([(regex, "*")])._scanner.alone
+    assert compiled([("j", "*")])._scanner.alone
+    assert not compiled([("j", "*"), ("q", "*")])._scanner.alone
 
 
 CALL = {

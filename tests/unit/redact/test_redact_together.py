@@ -1,14 +1,17 @@
 """The many short values of a document are searched together, and each ends as it would alone."""
 
 import json
+import re
 from collections import Counter
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.detectors import DETECTORS
 from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.redact.values import _PART_BYTES
 
 EVERY = Redactor.compile(snapshot.Redaction(detectors=("Secrets", "PII", "Financial")))
 EXAMPLES = [
@@ -45,6 +48,43 @@ def test_examples_that_are_encoded() -> None:
     encoded = ["".join(f"%{byte:02x}" for byte in text.encode()) for text in EXAMPLES]
     encoded = [text for text in encoded if len(text) < 1000]
     assert together(EVERY, encoded) == alone(EVERY, encoded)
+
+
+FULL = [f"jane{number}@example.com" for number in range(200)]
+"""So many, one after the other, that what follows is searched as a part of a full document."""
+PLAIN = [text for text in EXAMPLES if text.isascii() and text.isprintable() and not {"\\", '"'} & {*text}]
+
+
+def test_examples_in_a_document_that_is_full_of_hits() -> None:
+    assert together(EVERY, FULL + PLAIN) == alone(EVERY, FULL + PLAIN)
+
+
+@pytest.mark.parametrize("number", [4111111111111111, 1.5, -3])
+def test_what_else_stands_in_a_full_document(number: float) -> None:
+    items = [
+        *FULL,
+        {"password": "first-9k2f", "name": "password", "value": "third-9k2f"},
+        {"colour": "first-9k2f", "jane@example.com": "4111 1111 1111 1111", "n": number},
+        "jane%40example.com",
+        "[1, 4111111111111111]",
+        "  [4111111111111111]",
+        "amFuZUBleGFtcGxlLmNvbQ==",
+        "x" * 1100 + " jane@example.com",
+        {"ssn": 123456789, "passwords": ["", "078-05-1120"]},
+        [number, None, True],
+    ]
+    found = json.loads(EVERY.json(json.dumps(items).encode()).value)
+    assert found[: len(FULL)] == ["[redacted:Email]"] * len(FULL)
+    assert found[len(FULL) :] == json.loads(EVERY.json(json.dumps(items[len(FULL) :]).encode()).value)
+
+
+def test_a_full_document_in_parts_keeps_every_byte_between_its_hits() -> None:
+    every = [f"{text} {number}" for number in range(40) for text in FULL]
+    data = json.dumps(every, indent=1).encode()
+    assert len(data) > 3 * _PART_BYTES
+    found = EVERY.json(data)
+    assert found.value == re.sub(rb"jane[0-9]+@example.com", b"[redacted:Email]", data)
+    assert found.hits == {"Email": len(every)}
 
 
 def test_the_name_of_a_value_is_its_own() -> None:

@@ -1,0 +1,73 @@
+"""Documents that are full of what is looked for, such as lists of addresses. To ask for each string whether something
+in it may be hit takes longer there than to look at all of them together."""
+
+from toolpolicy_sidecar.redact import binary, document, wrapped
+from toolpolicy_sidecar.redact.expression import Expression
+from toolpolicy_sidecar.redact.scanner import DISGUISED, Scanner
+from toolpolicy_sidecar.redact.together import Together
+
+GAP_BYTES = 128
+"""With one in so many a document is full of suspects."""
+SHORT_BYTES = binary.LEAST_BYTES
+"""Shorter texts are searched many at once."""
+
+_OTHERWISE = Expression(rf"[%&]|=[^\s\"=&+]*\+|{wrapped.EXPRESSION}")
+"""RE2: where a text of ASCII without backslashes reads otherwise when it is decoded."""
+_OPEN = frozenset({b" ", b"{", b"["})
+_VALUE = frozenset({b"value", b"Value"})
+_NUMBER = frozenset({b"-", *(b"%d" % digit for digit in range(10))})
+
+
+def may_be(data: bytes) -> bool:
+    """Whether each quote of this document begins or ends a string, and each character stands for itself."""
+    return data.find(b"\\") < 0 and data.isascii()
+
+
+def alone(scanner: Scanner, pieces: list[bytes]) -> dict[int, tuple[bytes, bool]] | None:
+    """Of a part of a document, in pieces from quote to quote, the strings that cannot be searched together with others:
+    long ones, those that read otherwise or may be documents, and those under a telling name. By their number: this
+    name, and whether the string reads in no other way. None: something may be hit outside of strings."""
+    outside = b'"'.join(pieces[::2])
+    if scanner.may_hit(outside):
+        return None
+    strings = pieces[1::2]
+    found = {
+        index: (b"", True)
+        for index, text in enumerate(strings)
+        if len(text) >= SHORT_BYTES or (text[:1] in _OPEN and document.looks_like_one(text))
+    }
+    whole, at, index = Together.of(strings), 0, -1
+    while (otherwise := _OTHERWISE.first(whole.text, at)) is not None:
+        index = whole.holder(otherwise[0], index + 1)
+        found[index] = (b"", False)
+        at = whole.starts[index] + len(strings[index]) + 1
+    if scanner.keyed and b":" in outside:
+        named = _named(scanner, pieces)
+        if named is None:
+            return None
+        for index, key in named.items():
+            found[index] = (key, found.get(index, (b"", True))[1])
+    return found
+
+
+def _named(scanner: Scanner, pieces: list[bytes]) -> dict[int, bytes] | None:
+    """The strings under telling names, and these: `"name": "value"`, or `{"name": "name", "value": "value"}`. None: a
+    number stands under one."""
+    telling: dict[bytes, bool] = {}
+    found: dict[int, bytes] = {}
+    behind = [piece.strip(b" \t\r\n") for piece in pieces[2::2]]
+    strings = pieces[1::2]
+    for index, (name, sign) in enumerate(zip(strings, behind, strict=True)):
+        at = index + 1
+        if sign == b"," and strings[at] in _VALUE:
+            sign, at = behind[at], at + 1  # noqa: PLW2901 -- of the name that is passed over
+        if sign[:1] != b":":
+            continue
+        if name not in telling:
+            telling[name] = scanner.tells(name) or DISGUISED.first(name) is not None
+        if telling[name]:
+            if sign == b":":
+                found[at] = name
+            elif sign[1:].lstrip(b" \t\r\n")[:1] in _NUMBER:
+                return None
+    return found
