@@ -40,13 +40,17 @@ class CallerHeaders(NamedTuple):
         baggage = _baggage(call)
         if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in incoming.noted:
             return NOBODY
-        session = _given(incoming, self.session) or _first(baggage, _SESSION_KEYS)
+        session, user, agent = _given(incoming, self.session), _given(incoming, self.user), None
+        if baggage:
+            session = session or _first(baggage, _SESSION_KEYS)
+            user = user or _first(baggage, _USER_KEYS)
+            agent = _first(baggage, _AGENT_KEYS)
         if session is None and call.mcp is not None:
             session = incoming.text(b"mcp-session-id") or None
         return Caller(
-            session=None if session is None else hashed(session),
-            user=_name(_given(incoming, self.user) or _first(baggage, _USER_KEYS)),
-            agent=_name(_first(baggage, _AGENT_KEYS)),
+            None if session is None else hashed(session),
+            None if user is None else _name(user),
+            None if agent is None else _name(agent),
         )
 
 
@@ -62,8 +66,10 @@ def hashed(session: str) -> str:
 def _given(incoming: Incoming, header: bytes | None) -> str | None:
     if header is None:
         return None
-    value = next((value for name, value in incoming.headers if name.lower() == header), b"")
-    return value.decode("latin-1").strip() or None
+    for name, value in incoming.headers:
+        if name.lower() == header:
+            return value.decode("latin-1").strip() or None
+    return None
 
 
 def _baggage(call: ToolCall) -> dict[str, str]:
@@ -99,9 +105,7 @@ def _first(baggage: dict[str, str], keys: tuple[str, ...]) -> str | None:
     return next((baggage[key] for key in keys if baggage.get(key)), None)
 
 
-def _name(text: str | None) -> str | None:
+def _name(text: str) -> str | None:
     """On one line, no longer than a name is, and no secret in its place."""
-    if text is None:
-        return None
     line = "".join(character for character in text if character.isprintable())
     return clean(line)[:NAME_CHARACTERS] or None

@@ -21,16 +21,16 @@ class Recorders:
 
     def call(self, record: CallRecord) -> None:
         """One that fails takes the record from nobody else, and the answer from no agent."""
-        complete = True
-        for recorder in self.all:
+        remaining, complete = iter(self.all), True
+        while True:
+            recorder: Recorder | None = None
             try:
-                recorder.call(record)
+                for recorder in remaining:
+                    recorder.call(record)
+                break
             except Exception:
                 complete = False
-                name = type(recorder).__name__
-                self.lost[name] += 1
-                if self.lost[name] == 1:
-                    log.exception("a call could not be recorded", extra={"recorder": name})
+                self._lost(type(recorder).__name__)
         self.recorded += complete
 
     def refused(self, record: RefusedRequest) -> None:
@@ -48,6 +48,11 @@ class Recorders:
     def transition(self, transition: Transition) -> None:
         for recorder in self.all:
             recorder.transition(transition)
+
+    def _lost(self, name: str) -> None:
+        self.lost[name] += 1
+        if self.lost[name] == 1:
+            log.exception("a call could not be recorded", extra={"recorder": name})
 
 
 class TransitionsOnly:
@@ -80,10 +85,8 @@ class CallsOnly:
         tell: Callable[[CallRecord], None],
         redacted: Callable[[RedactedMessage], None] | None = None,
     ) -> None:
-        self._tell, self._redacted = tell, redacted
-
-    def call(self, record: CallRecord) -> None:
-        self._tell(record)
+        self.call = tell
+        self._redacted = redacted
 
     def refused(self, record: RefusedRequest) -> None:
         """Not wanted."""
