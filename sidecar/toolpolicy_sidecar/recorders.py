@@ -29,8 +29,10 @@ class Recorders:
                     recorder.call(record)
                 break
             except Exception:
-                complete = False
-                self._lost(type(recorder).__name__)
+                complete, name = False, type(recorder).__name__
+                self.lost[name] += 1
+                if self.lost[name] == 1:
+                    log.exception("a call could not be recorded", extra={"recorder": name})
         self.recorded += complete
 
     def refused(self, record: RefusedRequest) -> None:
@@ -48,11 +50,6 @@ class Recorders:
     def transition(self, transition: Transition) -> None:
         for recorder in self.all:
             recorder.transition(transition)
-
-    def _lost(self, name: str) -> None:
-        self.lost[name] += 1
-        if self.lost[name] == 1:
-            log.exception("a call could not be recorded", extra={"recorder": name})
 
 
 class TransitionsOnly:

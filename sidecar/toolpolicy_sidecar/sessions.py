@@ -70,9 +70,7 @@ class Sessions:
             session.errors += 1
         if began >= session.busy_until or not session.iterations:
             session.iterations += 1
-        if began < session.began:
-            session.began = began
-        session.busy_until = now
+        session.began, session.busy_until = min(session.began, began), now
 
     def expire(self, now: float) -> None:
         """Ends those that have been silent."""
