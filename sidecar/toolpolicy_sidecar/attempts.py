@@ -134,9 +134,9 @@ class Attempts:
         progress.result, progress.error = classify.SUCCESS, None
         self._delay_s = self._asked_s = None
         self._agent_s = self._waited_for_agent_s()
-        if progress.trace is not None:
-            progress.trace.attempt(self._live.began)
-            request = progress.trace.carried(request)
+        trace = progress.trace
+        if trace is not None:
+            request = trace.carried(request, trace.attempt(self._live.began))
         outcome = _NEUTRAL
         try:
             problem = await attempt(
@@ -152,8 +152,8 @@ class Attempts:
         finally:
             now = self._clock.monotonic()
             progress.upstream_s = now - started
-            if progress.trace is not None:
-                progress.trace.ended(now, progress.result, progress.error)
+            if trace is not None:
+                trace.ended(now, progress.result, progress.error)
             self._settle(outcome, now)
             if self._second is not None:
                 self._drop(self._second)

@@ -16,6 +16,8 @@ class Recorders:
 
     def __init__(self) -> None:
         self.all: list[Recorder] = []
+        self.of_transitions: list[Callable[[Transition], None]] = []
+        """Of those who want nothing else."""
         self.recorded = 0
         self.lost: Counter[str] = Counter()
 
@@ -50,28 +52,8 @@ class Recorders:
     def transition(self, transition: Transition) -> None:
         for recorder in self.all:
             recorder.transition(transition)
-
-
-class TransitionsOnly:
-    """For one who wants nothing but transitions."""
-
-    def __init__(self, tell: Callable[[Transition], None]) -> None:
-        self._tell = tell
-
-    def call(self, record: CallRecord) -> None:
-        """Not wanted."""
-
-    def refused(self, record: RefusedRequest) -> None:
-        """Not wanted."""
-
-    def redacted(self, record: RedactedMessage) -> None:
-        """Not wanted."""
-
-    def egress(self, record: EgressRecord) -> None:
-        """Not wanted."""
-
-    def transition(self, transition: Transition) -> None:
-        self._tell(transition)
+        for tell in self.of_transitions:
+            tell(transition)
 
 
 class CallsOnly:

@@ -10,10 +10,12 @@ from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, OURS, CallTrace, Content
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler, failed
-from toolpolicy_sidecar.telemetry.trace_context import TraceContext, lineage
+from toolpolicy_sidecar.telemetry.trace_context import NOWHERE, Lineage, TraceContext, lineage
 from toolpolicy_sidecar.upstream import origin as upstream
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TRACE_BITS = 128
+_LOWER_HALF = 2**64 - 1
 _INTEGER = re.compile(rb"\d{1,18}")
 
 
@@ -46,31 +48,40 @@ class Tracer:
         self._redacted_content = redacted_content
         self._sampler, self._outbox = sampler, outbox
         self._header = trace_id_header.lower().encode() if trace_id_header else None
-        self._rng = rng or random.Random()  # noqa: S311 -- identifiers, not secrets
+        # Identifiers, not secrets. Never all zeros: those mean none.
+        self._bits = (rng or random.Random()).getrandbits  # noqa: S311 -- the same
+        self._below = sampler.below
 
     def begin(self, call: ToolCall) -> CallTrace:
-        came_from, outer = lineage(call, self._header), ACTIVE.get()
-        if call.stands_for is not None and outer is not None:
-            came_from, sampled = came_from._replace(parent=_inside(outer), link=None), outer.sampled
-            trace_id = outer.trace_id
+        came_from = lineage(call, self._header)
+        if came_from is NOWHERE and call.stands_for is None:
+            identifier = self._bits(_TRACE_BITS) or 1
+            sampled = identifier & _LOWER_HALF < self._below
+            trace = CallTrace(f"{identifier:032x}", sampled, self._bits, NOWHERE, began_here=True)
+            trace.plain = OURS.isdisjoint(call.incoming.noted)
         else:
-            parent = came_from.parent
-            trace_id = came_from.known_as or self._new_trace()
-            sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
-        replaces = not OURS.isdisjoint(call.incoming.noted)
-        trace = CallTrace(
-            came_from, trace_id, sampled=sampled, new_id=self._new_span, replaces=replaces, outer=outer
-        )
+            trace = self._continued(call, came_from)
         if self._redacted_content and call.mcp is not None:
-            tool = call.tool
-            trace.content = Content(
-                of_request=tool.on_request is not None, of_answer=tool.on_response is not None
-            )
+            tool, trace.plain = call.tool, False
+            trace.content = Content(tool.on_request is not None, tool.on_response is not None)
         ACTIVE.set(trace)
         return trace
 
+    def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
+        outer = None if call.stands_for is None else ACTIVE.get()
+        if outer is not None:
+            came_from = came_from._replace(parent=_inside(outer), link=None)
+            sampled, trace_id, began_here = outer.sampled, outer.trace_id, False
+        else:
+            parent, known = came_from.parent, came_from.known_as
+            trace_id, began_here = known or f"{self._bits(_TRACE_BITS) or 1:032x}", known is None
+            sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
+        return CallTrace(trace_id, sampled, self._bits, came_from, began_here, plain=False, outer=outer)
+
     def end(self, trace: CallTrace, call: ToolCall, record: CallRecord) -> None:
-        ACTIVE.set(trace.outer)
+        """What follows in this context belongs to the call around this one; where there is none, to the next one."""
+        if trace.outer is not None:
+            ACTIVE.set(trace.outer)
         if record.traced:
             urgent = failed(record.outcome) or call.stands_for is not None
             self._outbox.put(_finished(trace, call, record), 1 + len(trace.attempts), urgent=urgent)
@@ -79,20 +90,13 @@ class Tracer:
         """Belongs to the call that brought it about; one that time or a person brought about to none."""
         trace = ACTIVE.get()
         if trace is not None:
-            trace.transitions.append(transition)
-
-    # Never all zeros: those mean none.
-    def _new_trace(self) -> str:
-        return "%032x" % (self._rng.getrandbits(128) or 1)
-
-    def _new_span(self) -> str:
-        return "%016x" % (self._rng.getrandbits(64) or 1)
+            trace.transitions += (transition,)
 
 
 def _inside(outer: CallTrace) -> TraceContext:
     """A call that the sidecar makes for another one is a part of that one."""
     state = outer.lineage.parent.state if outer.lineage.parent else ""
-    return TraceContext(outer.trace_id, outer.span_id, outer.sampled, state)
+    return TraceContext(outer.trace_id, f"{outer.span_id:016x}", outer.sampled, state)
 
 
 _METHODS = frozenset(
