@@ -3,6 +3,7 @@
 docs/schemas/call.v1.json is made of this. Adding a field keeps the version; to take one away or to change what it means
 makes a new one."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -13,11 +14,11 @@ from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord
 
 SCHEMA = "call/v1"
-_SCHEMA = SCHEMA.encode()
 
 Words = Annotated[tuple[str, ...], Meta(description="What Enforce would have done with a call that passed")]
 
 _encode = msgspec.json.Encoder().encode
+_SCHEMA = _encode({"schema": SCHEMA})[1:-1] + b","
 
 
 class CallLine(CallRecord, frozen=True, kw_only=True, omit_defaults=True):
@@ -36,14 +37,22 @@ class CallLines:
         self._of_agent = _end(account)
         self._of_nobody = _end(({"agent": pod.agent} if pod.agent else {}) | account)
 
-    def line(self, record: CallRecord, at_s: float, level: bytes) -> bytes:
-        """A CallLine, behind what every line of the log begins with. `at_s`: Unix time."""
-        return b'{"time":"%b","level":"%b","event":"call","schema":"%b",%b%b' % (
-            written(at_s),
-            level,
-            _SCHEMA,
-            _encode(record)[1:-1],
-            self._of_agent if record.agent else self._of_nobody,
+    def lines(self, records: Iterable[CallRecord], at_s: float) -> bytes:
+        """CallLines, each behind what every line of the log begins with. `at_s`: Unix time."""
+        begin = b'{"time":"%b","level":' % written(at_s)
+        bad, good = b'"warning"', b'"info"'
+        return b"".join(
+            [
+                b'%b%b,"event":"call",%b%b%b'
+                % (
+                    begin,
+                    bad if record.outcome in {"failure", "refused"} else good,
+                    _SCHEMA,
+                    _encode(record)[1:-1],
+                    self._of_agent if record.agent else self._of_nobody,
+                )
+                for record in records
+            ]
         )
 
 

@@ -40,32 +40,37 @@ class CallerHeaders(NamedTuple):
         baggage = _baggage(call)
         if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in incoming.noted:
             return NOBODY
-        session, user, agent = _given(incoming, self.session), _given(incoming, self.user), None
+        session = None if self.session is None else _given(incoming, self.session)
+        user = None if self.user is None else _given(incoming, self.user)
+        agent = None
         if baggage:
             session = session or _first(baggage, _SESSION_KEYS)
             user = user or _first(baggage, _USER_KEYS)
             agent = _first(baggage, _AGENT_KEYS)
         if session is None and call.mcp is not None:
             session = incoming.text(b"mcp-session-id") or None
-        return Caller(
-            None if session is None else hashed(session),
-            None if user is None else _name(user),
-            None if agent is None else _name(agent),
-        )
+        return _known(session, user, agent)
 
 
 NOBODY = Caller()
 _NO_HEADERS = CallerHeaders()
 
 
-@lru_cache(maxsize=1024)
 def hashed(session: str) -> str:
     return hashlib.sha256(session.encode()).hexdigest()[:SESSION_DIGITS]
 
 
-def _given(incoming: Incoming, header: bytes | None) -> str | None:
-    if header is None:
-        return None
+@lru_cache(maxsize=1024)
+def _known(session: str | None, user: str | None, agent: str | None) -> Caller:
+    """As the call says it."""
+    return Caller(
+        None if session is None else hashed(session),
+        None if user is None else _name(user),
+        None if agent is None else _name(agent),
+    )
+
+
+def _given(incoming: Incoming, header: bytes) -> str | None:
     for name, value in incoming.headers:
         if name.lower() == header:
             return value.decode("latin-1").strip() or None

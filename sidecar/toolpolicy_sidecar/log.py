@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -12,7 +13,6 @@ from toolpolicy_api.json_lines import JsonLines
 from toolpolicy_sidecar.call_line import CallLines
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.telemetry.sampling import failed
 
 _calls = logging.getLogger("toolpolicy.call")
 
@@ -23,24 +23,25 @@ class Lines:
     def __init__(self, stream: TextIO | None = None) -> None:
         """To `stream`, or to standard output."""
         self._stream = stream
-        self._lines: list[bytes] = []
+        self._waiting: list[Callable[[], bytes]] = []
 
     @property
     def stream(self) -> TextIO:
         return self._stream or sys.stdout
 
-    def add(self, line: bytes) -> None:
-        """To be called on the event loop."""
-        if not self._lines:
+    def soon(self, text: Callable[[], bytes]) -> None:
+        """To be called on the event loop. `text` is asked for at the end of this turn, or before anything else is
+        written."""
+        if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._lines.append(line)
+        self._waiting.append(text)
 
     def flush(self) -> None:
-        if not self._lines:
+        if not self._waiting:
             return
-        written, self._lines = b"".join(self._lines), []
+        waiting, self._waiting = self._waiting, []
         with suppress(OSError, ValueError):  # nobody reads any longer: calls go on
-            self.stream.buffer.write(written)
+            self.stream.buffer.write(b"".join([text() for text in waiting]))
             self.stream.buffer.flush()
 
 
@@ -77,11 +78,17 @@ class LogRecorder:
         """Writes what the log is configured for at this moment."""
         self._written, self._lines = CallLines(pod or Pod()), _lines()
         self._good, self._bad = map(_calls.isEnabledFor, (logging.INFO, logging.WARNING))
+        self._records: list[CallRecord] = []
 
     def call(self, record: CallRecord) -> None:
-        bad = failed(record.outcome)
-        if self._bad if bad else self._good:
-            self._lines.add(self._written.line(record, time.time(), b"warning" if bad else b"info"))
+        if self._bad if record.outcome in {"failure", "refused"} else self._good:
+            if not self._records:
+                self._lines.soon(self._text)
+            self._records.append(record)
+
+    def _text(self) -> bytes:
+        records, self._records = self._records, []
+        return self._written.lines(records, time.time())
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}

@@ -1,7 +1,7 @@
 """A finished call as OpenTelemetry spans, in the names of its conventions for GenAI and MCP (status Development, so
 they are written down here). The only module that loads the SDK for traces; docs/traces.md describes what it makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -26,13 +26,19 @@ _TOOL_ERROR = "tool_error"
 """What the conventions call a result with `isError`."""
 
 
+class Ours(Resource):
+    """There is one, which all spans and records share: it is itself, and need not be put into words to be compared."""
+
+    __hash__ = object.__hash__
+
+
 class SpanCodec:
     def __init__(self, resource: Mapping[str, str], version: str) -> None:
-        self._resource = Resource({"service.version": version, **resource})
+        self._resource = Ours({"service.version": version, **resource})
         self._scope = InstrumentationScope("toolpolicy", version)
 
-    def encode(self, item: Finished) -> bytes:
-        data: bytes = encode_spans(list(self.spans(item))).SerializeToString()
+    def encode(self, items: Sequence[Finished]) -> bytes:
+        data: bytes = encode_spans([span for item in items for span in self.spans(item)]).SerializeToString()
         return data
 
     def rejected(self, answer: bytes) -> int:
