@@ -69,7 +69,7 @@ class SecondAttempt:
         request = timed(call, request, headers, self._until.at - now)
         trace = self._progress.trace
         if trace is not None:
-            request = trace.carried(request, trace.hedge(now))
+            request = trace.carried(request, trace.attempt(now, beside=True))
         return request
 
 

@@ -84,30 +84,25 @@ class CallTrace(msgspec.Struct, gc=False):
             self._span_id = self.bits(_SPAN_BITS) or 1
         return self._span_id
 
-    def attempt(self, now: float) -> AttemptTrace:
-        made = self._current = AttemptTrace(self.bits(_SPAN_BITS) or 1, now)
+    def attempt(self, now: float, *, beside: bool = False) -> AttemptTrace:
+        """`beside` the current one."""
+        made = AttemptTrace(self.bits(_SPAN_BITS) or 1, now, beside)
         self.attempts += (made,)
-        return made
-
-    def hedge(self, now: float) -> AttemptTrace:
-        """A second attempt beside the current one."""
-        made = self._other = AttemptTrace(self.bits(_SPAN_BITS) or 1, now, beside=True)
-        self.attempts += (made,)
+        if beside:
+            self._other = made
+        else:
+            self._current = made
         return made
 
     def won(self) -> None:
         """The second one is the one that counts."""
         self._current, self._other = self._other, self._current
 
-    def heard(self, status: int) -> None:
-        if self._current is not None:
-            self._current.status = status
-
-    def ended(self, now: float, result: Class, error: str | None) -> None:
-        """Of the current attempt, and of the one beside it."""
+    def ended(self, now: float, status: int, result: Class, error: str | None) -> None:
+        """Of the current attempt, and of the one beside it. `status` 0: no answer began."""
         current = self._current
         if current is not None:
-            current.ended, current.reason, current.error = now, result.reason, error
+            current.ended, current.status, current.reason, current.error = now, status, result.reason, error
             self._current = None
         if self._other is not None:
             self._other.ended, self._other.dropped = now, True
