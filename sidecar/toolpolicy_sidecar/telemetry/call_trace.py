@@ -19,7 +19,6 @@ from toolpolicy_sidecar.upstream.exchange import Request
 OURS = frozenset({TRACEPARENT, TRACESTATE})
 
 
-_SPAN_BITS = 64
 CONTENT_BYTES = 4096
 """A longer message is not kept: what waits to be exported is bounded."""
 
@@ -45,7 +44,7 @@ class AttemptTrace(msgspec.Struct, gc=False):
     """`began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a hedge; `dropped`: the
     one of two whose answer did not count."""
 
-    span_id: int
+    span_id: str
     began: float
     beside: bool = False
     ended: float | None = None
@@ -60,9 +59,10 @@ class CallTrace(msgspec.Struct, gc=False):
 
     trace_id: str
     """32 hexadecimal digits."""
+    next_span: str
+    """16 of them, for the first one that wants to be known."""
     sampled: bool
-    bits: Callable[[int], int]
-    """So many random ones."""
+    new_span: Callable[[], str]
     lineage: Lineage
     began_here: bool = False
     """It is a trace of this call alone, as far as the sidecar knows."""
@@ -73,20 +73,21 @@ class CallTrace(msgspec.Struct, gc=False):
     content: Content | None = None
     attempts: tuple[AttemptTrace, ...] = ()
     transitions: tuple[Transition, ...] = ()
-    _span_id: int = 0
+    _span_id: str = ""
     _current: AttemptTrace | None = None
     _other: AttemptTrace | None = None
 
     @property
-    def span_id(self) -> int:
+    def span_id(self) -> str:
         """Of the call's own span. Made when it is first asked for: most calls are not kept."""
         if not self._span_id:
-            self._span_id = self.bits(_SPAN_BITS) or 1
+            self._span_id = self.new_span()
         return self._span_id
 
     def attempt(self, now: float, *, beside: bool = False) -> AttemptTrace:
         """`beside` the current one."""
-        made = AttemptTrace(self.bits(_SPAN_BITS) or 1, now, beside)
+        made = AttemptTrace(self.next_span or self.new_span(), now, beside)
+        self.next_span = ""
         self.attempts += (made,)
         if beside:
             self._other = made
@@ -110,7 +111,7 @@ class CallTrace(msgspec.Struct, gc=False):
 
     def carried(self, request: Request, by: AttemptTrace) -> Request:
         """The request as this attempt sends it: the tool's spans become children of that attempt's."""
-        parent = f"00-{self.trace_id}-{by.span_id:016x}-{'01' if self.sampled else '00'}".encode()
+        parent = f"00-{self.trace_id}-{by.span_id}-{'01' if self.sampled else '00'}".encode()
         headers, body = request.headers, request.body
         if not self.plain:
             if self.content is not None:

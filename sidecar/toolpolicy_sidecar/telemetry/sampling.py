@@ -27,9 +27,9 @@ class Sampler(NamedTuple):
         return int(trace_id[16:], 16) < self.below
 
     @property
-    def below(self) -> float:
+    def below(self) -> int:
         """The lower halves of the trace ids that are sampled, as numbers."""
-        return self.ratio * _ALL
+        return int(self.ratio * _ALL)
 
 
 def kept(outcome: CallOutcome, *, sampled: bool, for_another: bool) -> bool:

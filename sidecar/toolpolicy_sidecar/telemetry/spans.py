@@ -92,11 +92,11 @@ class SpanCodec:
             end_time=_nanoseconds(of, ended),
         )
 
-    def _context(self, of: Finished, span_id: int) -> SpanContext:
+    def _context(self, of: Finished, span_id: str) -> SpanContext:
         parent = of.trace.lineage.parent
         state = _state(parent.state) if parent else None
         # Kept, whatever the head of the trace had said.
-        return SpanContext(int(of.trace.trace_id, 16), span_id, False, TraceFlags(SAMPLED), state)  # noqa: FBT003 -- is_remote
+        return SpanContext(int(of.trace.trace_id, 16), int(span_id, 16), False, TraceFlags(SAMPLED), state)  # noqa: FBT003 -- is_remote
 
 
 def _remote(context: TraceContext) -> SpanContext:

@@ -7,14 +7,24 @@ from typing import NamedTuple
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, OURS, CallTrace, Content
+from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler, failed
-from toolpolicy_sidecar.telemetry.trace_context import NOWHERE, Lineage, TraceContext, lineage
+from toolpolicy_sidecar.telemetry.trace_context import (
+    NOWHERE,
+    TRACEPARENT,
+    TRACESTATE,
+    Lineage,
+    TraceContext,
+    lineage,
+)
 from toolpolicy_sidecar.upstream import origin as upstream
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TRACE_BITS = 128
+_SPAN_BITS, _TRACE_BITS = 64, 128
+_ID_BYTES = (_SPAN_BITS + _TRACE_BITS) // 8
+_NOT_ZERO = 1 << _SPAN_BITS + _TRACE_BITS - 1 | 1 << _TRACE_BITS - 1
+"""The first bit of either: what is sampled is decided by the last ones."""
 _LOWER_HALF = 2**64 - 1
 _INTEGER = re.compile(rb"\d{1,18}")
 
@@ -48,17 +58,17 @@ class Tracer:
         self._redacted_content = redacted_content
         self._sampler, self._outbox = sampler, outbox
         self._header = trace_id_header.lower().encode() if trace_id_header else None
-        # Identifiers, not secrets. Never all zeros: those mean none.
-        self._bits = (rng or random.Random()).getrandbits  # noqa: S311 -- the same
+        self._bits = (rng or random.Random()).getrandbits  # noqa: S311 -- identifiers, not secrets
         self._below = sampler.below
 
     def begin(self, call: ToolCall) -> CallTrace:
         came_from = lineage(call, self._header)
         if came_from is NOWHERE and call.stands_for is None:
-            identifier = self._bits(_TRACE_BITS) or 1
-            sampled = identifier & _LOWER_HALF < self._below
-            trace = CallTrace(f"{identifier:032x}", sampled, self._bits, NOWHERE, began_here=True)
-            trace.plain = OURS.isdisjoint(call.incoming.noted)
+            bits, trace_id, span_id = self._identifiers()
+            sampled = bits & _LOWER_HALF < self._below
+            trace = CallTrace(trace_id, span_id, sampled, self._new_span, NOWHERE, began_here=True)
+            noted = call.incoming.noted
+            trace.plain = TRACESTATE not in noted and TRACEPARENT not in noted
         else:
             trace = self._continued(call, came_from)
         if self._redacted_content and call.mcp is not None:
@@ -68,15 +78,27 @@ class Tracer:
         return trace
 
     def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
-        outer = None if call.stands_for is None else ACTIVE.get()
+        _, trace_id, span_id = self._identifiers()
+        outer, began_here = None if call.stands_for is None else ACTIVE.get(), False
         if outer is not None:
             came_from = came_from._replace(parent=_inside(outer), link=None)
-            sampled, trace_id, began_here = outer.sampled, outer.trace_id, False
+            trace_id, sampled = outer.trace_id, outer.sampled
         else:
             parent, known = came_from.parent, came_from.known_as
-            trace_id, began_here = known or f"{self._bits(_TRACE_BITS) or 1:032x}", known is None
+            trace_id, began_here = known or trace_id, known is None
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
-        return CallTrace(trace_id, sampled, self._bits, came_from, began_here, plain=False, outer=outer)
+        return CallTrace(
+            trace_id, span_id, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
+        )
+
+    def _identifiers(self) -> tuple[int, str, str]:
+        """A trace id as the lower bits of a number, and as digits; a span id. None of them is all zeros."""
+        bits = self._bits(_SPAN_BITS + _TRACE_BITS) | _NOT_ZERO
+        digits = bits.to_bytes(_ID_BYTES, "big").hex()
+        return bits, digits[16:], digits[:16]
+
+    def _new_span(self) -> str:
+        return self._identifiers()[2]
 
     def end(self, trace: CallTrace, call: ToolCall, record: CallRecord) -> None:
         """What follows in this context belongs to the call around this one; where there is none, to the next one."""
@@ -96,7 +118,7 @@ class Tracer:
 def _inside(outer: CallTrace) -> TraceContext:
     """A call that the sidecar makes for another one is a part of that one."""
     state = outer.lineage.parent.state if outer.lineage.parent else ""
-    return TraceContext(outer.trace_id, f"{outer.span_id:016x}", outer.sampled, state)
+    return TraceContext(outer.trace_id, outer.span_id, outer.sampled, state)
 
 
 _METHODS = frozenset(
