@@ -31,7 +31,7 @@ RETRY_AFTER_S = 30.0
 """A receiver that asks for more is not waited for: what it misses is counted."""
 ENCODING_SHARE = 0.1
 """Of the event loop's time, at most, so that calls do not notice a burst of failures that are all to be exported."""
-AT_ONCE = 4
+AT_ONCE = 8
 """Calls whose spans are encoded in one go: about a millisecond, in which no call moves."""
 ANSWER_BYTES = 64 * 1024
 _RETRYABLE = frozenset({429, 502, 503, 504})
