@@ -58,6 +58,7 @@ class Attempts:
         "_resendable",
         "_retry",
         "_second",
+        "_status",
         "_total",
     )
 
@@ -133,10 +134,11 @@ class Attempts:
         progress.attempts += 1
         progress.result, progress.error = classify.SUCCESS, None
         self._delay_s = self._asked_s = None
+        self._status = 0  # no answer has begun
         self._agent_s = self._waited_for_agent_s()
-        if progress.trace is not None:
-            progress.trace.attempt(self._live.began)
-            request = progress.trace.carried(request)
+        trace = progress.trace
+        if trace is not None:
+            request = trace.carried(request, trace.attempt(self._live.began))
         outcome = _NEUTRAL
         try:
             problem = await attempt(
@@ -152,8 +154,8 @@ class Attempts:
         finally:
             now = self._clock.monotonic()
             progress.upstream_s = now - started
-            if progress.trace is not None:
-                progress.trace.ended(now, progress.result, progress.error)
+            if trace is not None:
+                trace.ended(now, self._status, progress.result, progress.error)
             self._settle(outcome, now)
             if self._second is not None:
                 self._drop(self._second)
@@ -216,8 +218,7 @@ class Attempts:
     def _carry(self, response: Response, watch: deadline.Watch) -> Awaitable[None]:
         """Of a failed answer that is to be tried again nothing reaches the agent. Its connection is closed: a new one
         may lead to another, healthy replica. Raises Stopped, UpstreamFailure."""
-        if self._progress.trace is not None:
-            self._progress.trace.heard(response.status)
+        self._status = response.status
         if response.status >= 429:
             self._look(response)
         return self._relay.carry(response, watch)

@@ -3,11 +3,13 @@
 docs/schemas/call.v1.json is made of this. Adding a field keeps the version; to take one away or to change what it means
 makes a new one."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from toolpolicy_api.json_lines import written
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord
 
@@ -16,9 +18,7 @@ SCHEMA = "call/v1"
 Words = Annotated[tuple[str, ...], Meta(description="What Enforce would have done with a call that passed")]
 
 _encode = msgspec.json.Encoder().encode
-
-
-_BEGIN = _encode({"schema": SCHEMA})[1:-1] + b","
+_SCHEMA = _encode({"schema": SCHEMA})[1:-1] + b","
 
 
 class CallLine(CallRecord, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,10 +37,23 @@ class CallLines:
         self._of_agent = _end(account)
         self._of_nobody = _end(({"agent": pod.agent} if pod.agent else {}) | account)
 
-    def members(self, record: CallRecord) -> bytes:
-        """Of a JSON object, with its end: the same as of a CallLine."""
-        end = self._of_agent if record.agent else self._of_nobody
-        return b"%b%b%b" % (_BEGIN, _encode(record)[1:-1], end)
+    def lines(self, records: Iterable[CallRecord], at_s: float) -> bytes:
+        """CallLines, each behind what every line of the log begins with. `at_s`: Unix time."""
+        begin = b'{"time":"%b","level":' % written(at_s)
+        bad, good = b'"warning"', b'"info"'
+        return b"".join(
+            [
+                b'%b%b,"event":"call",%b%b%b'
+                % (
+                    begin,
+                    bad if record.outcome in {"failure", "refused"} else good,
+                    _SCHEMA,
+                    _encode(record)[1:-1],
+                    self._of_agent if record.agent else self._of_nobody,
+                )
+                for record in records
+            ]
+        )
 
 
 def fields(record: CallRecord, pod: Pod) -> dict[str, Any]:
@@ -54,5 +67,5 @@ def fields(record: CallRecord, pod: Pod) -> dict[str, Any]:
 
 
 def _end(values: dict[str, str]) -> bytes:
-    """Of a JSON object that has had members before these."""
-    return b"," + _encode(values)[1:] if values else b"}"
+    """Of a line of JSON that has had members before these."""
+    return (b"," + _encode(values)[1:] if values else b"}") + b"\n"

@@ -40,30 +40,41 @@ class CallerHeaders(NamedTuple):
         baggage = _baggage(call)
         if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in incoming.noted:
             return NOBODY
-        session = _given(incoming, self.session) or _first(baggage, _SESSION_KEYS)
+        session = None if self.session is None else _given(incoming, self.session)
+        user = None if self.user is None else _given(incoming, self.user)
+        agent = None
+        if baggage:
+            session = session or _first(baggage, _SESSION_KEYS)
+            user = user or _first(baggage, _USER_KEYS)
+            agent = _first(baggage, _AGENT_KEYS)
         if session is None and call.mcp is not None:
             session = incoming.text(b"mcp-session-id") or None
-        return Caller(
-            session=None if session is None else hashed(session),
-            user=_name(_given(incoming, self.user) or _first(baggage, _USER_KEYS)),
-            agent=_name(_first(baggage, _AGENT_KEYS)),
-        )
+        return _known(session, user, agent)
 
 
 NOBODY = Caller()
 _NO_HEADERS = CallerHeaders()
 
 
-@lru_cache(maxsize=1024)
 def hashed(session: str) -> str:
     return hashlib.sha256(session.encode()).hexdigest()[:SESSION_DIGITS]
 
 
-def _given(incoming: Incoming, header: bytes | None) -> str | None:
-    if header is None:
-        return None
-    value = next((value for name, value in incoming.headers if name.lower() == header), b"")
-    return value.decode("latin-1").strip() or None
+@lru_cache(maxsize=1024)
+def _known(session: str | None, user: str | None, agent: str | None) -> Caller:
+    """As the call says it."""
+    return Caller(
+        None if session is None else hashed(session),
+        None if user is None else _name(user),
+        None if agent is None else _name(agent),
+    )
+
+
+def _given(incoming: Incoming, header: bytes) -> str | None:
+    for name, value in incoming.headers:
+        if name.lower() == header:
+            return value.decode("latin-1").strip() or None
+    return None
 
 
 def _baggage(call: ToolCall) -> dict[str, str]:
@@ -99,9 +110,7 @@ def _first(baggage: dict[str, str], keys: tuple[str, ...]) -> str | None:
     return next((baggage[key] for key in keys if baggage.get(key)), None)
 
 
-def _name(text: str | None) -> str | None:
+def _name(text: str) -> str | None:
     """On one line, no longer than a name is, and no secret in its place."""
-    if text is None:
-        return None
     line = "".join(character for character in text if character.isprintable())
     return clean(line)[:NAME_CHARACTERS] or None

@@ -16,7 +16,7 @@ from toolpolicy_sidecar.resilience.breaker import (
 )
 from toolpolicy_sidecar.resilience.hedge import Hedge
 from toolpolicy_sidecar.resilience.throttle import ThrottleGate
-from toolpolicy_sidecar.tally import Tally, Total
+from toolpolicy_sidecar.tally import Tally
 from toolpolicy_sidecar.upstream.origin import Place
 
 LAST_ERROR_CHARACTERS = 200
@@ -37,7 +37,6 @@ class Circuit:
         "_rules",
         "_said",
         "_tally",
-        "_total",
         "_transitioned_ms",
         "hedge",
         "key",
@@ -62,8 +61,7 @@ class Circuit:
         self._breaker = CircuitBreaker(rules.breaker) if rules.breaker else None
         self.throttle = ThrottleGate()
         self.hedge = _hedge(rules, None)
-        self._tally = Tally()
-        self._total = Total(clock.unix_ms())
+        self._tally = Tally(clock.unix_ms())
         self._override = override
         self._last_error: str | None = None
         self._transitioned_ms: int | None = None
@@ -129,10 +127,10 @@ class Circuit:
                 self._tell((change,))
 
     def count(self, now: float, outcome: CallOutcome, latency_ms: float | None) -> None:
-        error = outcome in {"failure", "refused"}
-        self._tally.add(now, error=error, latency_ms=latency_ms)
-        if not (outcome == "refused" and self._off):
-            self._total.add(error=error, latency_ms=latency_ms)
+        refused = outcome == "refused"
+        self._tally.add(
+            now, error=refused or outcome == "failure", latency_ms=latency_ms, off=refused and self._off
+        )
 
     # switches
     @property
@@ -205,7 +203,7 @@ class Circuit:
             override=channel.Override(override.action, override.until_ms, override.reason, override.by)
             if override
             else None,
-            totals=self._total.said(),
+            totals=self._tally.totals(),
         )
 
     @property

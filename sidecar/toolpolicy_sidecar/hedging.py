@@ -67,9 +67,9 @@ class SecondAttempt:
         self.live = Live(permit, now, known)
         headers = without(request.headers, call.server.timeout_header.lower())
         request = timed(call, request, headers, self._until.at - now)
-        if self._progress.trace is not None:
-            self._progress.trace.hedge(now)
-            request = self._progress.trace.carried(request)
+        trace = self._progress.trace
+        if trace is not None:
+            request = trace.carried(request, trace.attempt(now, beside=True))
         return request
 
 

@@ -4,35 +4,17 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, TextIO
 
-import msgspec
-
 from toolpolicy_api.channel import Transition
-from toolpolicy_api.clean import clean
+from toolpolicy_api.json_lines import JsonLines
 from toolpolicy_sidecar.call_line import CallLines
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 
-_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _calls = logging.getLogger("toolpolicy.call")
-
-
-class JsonLines(logging.Formatter):
-    """`time`, `level`, `event`, and whatever was given as `extra`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": _written(record.created),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-        }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return clean(msgspec.json.encode(line, enc_hook=str).decode())
 
 
 class Lines:
@@ -41,24 +23,25 @@ class Lines:
     def __init__(self, stream: TextIO | None = None) -> None:
         """To `stream`, or to standard output."""
         self._stream = stream
-        self._lines: list[bytes] = []
+        self._waiting: list[Callable[[], bytes]] = []
 
     @property
     def stream(self) -> TextIO:
         return self._stream or sys.stdout
 
-    def add(self, line: bytes) -> None:
-        """To be called on the event loop."""
-        if not self._lines:
+    def soon(self, text: Callable[[], bytes]) -> None:
+        """To be called on the event loop. `text` is asked for at the end of this turn, or before anything else is
+        written."""
+        if not self._waiting:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._lines.append(line)
+        self._waiting.append(text)
 
     def flush(self) -> None:
-        if not self._lines:
+        if not self._waiting:
             return
-        written, self._lines = b"".join(self._lines), []
+        waiting, self._waiting = self._waiting, []
         with suppress(OSError, ValueError):  # nobody reads any longer: calls go on
-            self.stream.buffer.write(written)
+            self.stream.buffer.write(b"".join([text() for text in waiting]))
             self.stream.buffer.flush()
 
 
@@ -67,42 +50,45 @@ class _InOrder(logging.StreamHandler[TextIO]):
 
     def __init__(self, lines: Lines) -> None:
         super().__init__(lines.stream)
-        self._lines = lines
+        self.lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.flush()
+        self.lines.flush()
         super().emit(record)
-
-
-_lines = Lines()
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Lines go to `stream`, or to standard output."""
-    global _lines  # noqa: PLW0603 -- a process has one log
-    _lines = Lines(stream)
-    handler = _InOrder(_lines)
+    handler = _InOrder(Lines(stream))
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("aiohttp").setLevel(logging.ERROR)
+
+
+def _lines() -> Lines:
+    """Those of the process, if its log is configured."""
+    configured = (each.lines for each in logging.getLogger().handlers if isinstance(each, _InOrder))
+    return next(configured, Lines())
 
 
 class LogRecorder:
     """Names, sizes, counts and reasons; never a value of an argument, a header or a result."""
 
     def __init__(self, pod: Pod | None = None) -> None:
-        self._written = CallLines(pod or Pod())
+        """Writes what the log is configured for at this moment."""
+        self._written, self._lines = CallLines(pod or Pod()), _lines()
+        self._good, self._bad = map(_calls.isEnabledFor, (logging.INFO, logging.WARNING))
+        self._records: list[CallRecord] = []
 
     def call(self, record: CallRecord) -> None:
-        good = record.outcome in {"success", "neutral"}
-        if not _calls.isEnabledFor(logging.INFO if good else logging.WARNING):
-            return
-        line = b'{"time":"%b","level":"%b","event":"call",%b\n' % (
-            _written(time.time()).encode(),
-            b"info" if good else b"warning",
-            self._written.members(record),
-        )
-        _lines.add(line)
+        if self._bad if record.outcome in {"failure", "refused"} else self._good:
+            if not self._records:
+                self._lines.soon(self._text)
+            self._records.append(record)
+
+    def _text(self) -> bytes:
+        records, self._records = self._records, []
+        return self._written.lines(records, time.time())
 
     def refused(self, record: RefusedRequest) -> None:
         fields: dict[str, Any] = {"reason": record.reason, "status": record.status}
@@ -137,14 +123,3 @@ class LogRecorder:
             "last_error": transition.last_error,
         }
         _calls.log(level, "circuit", extra=fields)
-
-
-def _written(at_s: float) -> str:
-    """Unix seconds as ISO 8601, to the millisecond, in UTC."""
-    whole = int(at_s)
-    return f"{_second(whole)}.{int((at_s - whole) * 1000):03d}+00:00"
-
-
-@lru_cache(maxsize=2)
-def _second(at_s: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))

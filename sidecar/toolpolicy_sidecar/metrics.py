@@ -1,7 +1,6 @@
 """Prometheus metrics. Labels come from the policy, never from a caller: their number is bounded by the policy."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,27 +15,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
-from toolpolicy_api.snapshot import UNLISTED
-from toolpolicy_sidecar.accumulators import BUCKETS_S, Counts, Durations
+from toolpolicy_sidecar.accumulators import BUCKETS_S
 from toolpolicy_sidecar.preview import Previewed
-from toolpolicy_sidecar.reasons import CallOutcome, Reason
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Runtime
 from toolpolicy_sidecar.slots import Slots, SlotsKey
+from toolpolicy_sidecar.tool_calls import KEY, ToolCalls
 
-_KEY = ["policy", "server", "tool"]
-_Key = tuple[str, str, str]
+_KEY = list(KEY)
 _STATES = {"Closed": 0, "HalfOpen": 1, "Open": 2, "Disabled": 3}
-Result = Literal["success", "neutral", "error", "throttled", "disabled"]
-
-
-def result(outcome: CallOutcome, reason: str | None) -> Result:
-    """What a call is to an alert: few enough that each can be there from the start, for every tool."""
-    if reason == Reason.ToolDisabled:
-        return "disabled"
-    if outcome == "failure" or outcome == "refused":  # noqa: PLR1714 -- mypy narrows by == alone
-        return "throttled" if reason == Reason.Throttled else "error"
-    return outcome
 
 
 class Metrics:
@@ -44,22 +31,8 @@ class Metrics:
 
     def __init__(self, current: Current) -> None:
         self.registry = CollectorRegistry()
-        self._calls = Counts("toolpolicy_tool_calls", "Tool calls.", [*_KEY, "outcome", "reason"])
-        self._durations = Durations(
-            "toolpolicy_tool_call_duration_seconds", "From a call's arrival to the end of its answer.", _KEY
-        )
-        self._upstream = Durations(
-            "toolpolicy_upstream_duration_seconds",
-            "From the first attempt to the end of the last one.",
-            _KEY,
-        )
-        self._results = Counts(
-            "toolpolicy_tool_results",
-            "Tool calls as alerts count them, there from the start: success, neutral, error, throttled, disabled.",
-            [*_KEY, "result"],
-        )
-        for collector in (self._calls, self._results, self._durations, self._upstream):
-            self.registry.register(collector)
+        self._tools = ToolCalls()
+        self.registry.register(self._tools)
         current.on_install.append(self._declare)
         self._retries = Counter(
             "toolpolicy_tool_retries_total",
@@ -86,12 +59,6 @@ class Metrics:
             [*_KEY, "to"],
             registry=self.registry,
         )
-        self._redactions = Counts(
-            "toolpolicy_redactions",
-            "Texts taken out. Of messages that belong to no call of a tool, the tool is `*`.",
-            [*_KEY, "detector", "direction"],
-        )
-        self.registry.register(self._redactions)
         self._fallbacks = Counter(
             "toolpolicy_fallbacks_total",
             "Calls whose tool has a fallback for them: why its own answer was missing, and was it Answered instead?",
@@ -170,22 +137,11 @@ class Metrics:
     def _declare(self, runtime: Runtime) -> None:
         """What alerts read is there before the first call, for every tool of the policies."""
         for of in runtime.circuits:
-            key = (of.policy, of.server, of.tool)
-            self._durations.declare(key)
-            self._upstream.declare(key)
-            for each in get_args(Result):
-                self._results.declare((*key, each))
+            self._tools.declare((of.policy, of.server, of.tool))
 
     def call(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
-        traced = None
-        if record.traced and record.trace_id is not None:
-            traced = (record.trace_id, (record.started_at_ms + record.duration_ms) / 1000)
-        self._calls.add((*key, record.outcome, record.reason or ""), traced)
-        self._results.add((*key, result(record.outcome, record.reason)))
-        self._durations.add(key, record.duration_ms / 1000, traced)
-        if record.upstream_ms is not None:
-            self._upstream.add(key, record.upstream_ms / 1000)
+        self._tools.add(key, record)
         if record.queued_ms:
             self._queued.labels(*key).observe(record.queued_ms / 1000)
         if record.fallback is not None:
@@ -195,16 +151,8 @@ class Metrics:
             self._hedges.labels(*key, record.hedge).inc()
         for reason in record.retries:
             self._retries.labels(*key, reason).inc()
-        if record.redacted_request:
-            self._redacted(key, "request", record.redacted_request)
-        if record.redacted_response:
-            self._redacted(key, "response", record.redacted_response)
         if record.shadow:
             self._shadow(record)
-
-    def _redacted(self, key: _Key, direction: str, hits: Mapping[str, int]) -> None:
-        for detector, count in hits.items():
-            self._redactions.add((*key, detector, direction), count=count)
 
     def _shadow(self, record: CallRecord) -> None:
         key = (record.policy, record.server, record.tool)
@@ -226,8 +174,7 @@ class Metrics:
         self._refused.labels(record.reason).inc()
 
     def redacted(self, record: RedactedMessage) -> None:
-        for detector, count in record.hits.items():
-            self._redactions.add((record.policy, record.server, UNLISTED, detector, "response"), count=count)
+        self._tools.message(record)
 
     def egress(self, record: EgressRecord) -> None:
         self._egress.labels(record.via).inc()

@@ -25,7 +25,7 @@ from toolpolicy_sidecar.no_roots import no_roots
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.preview import Previewed
-from toolpolicy_sidecar.recorders import CallsOnly, Recorders, TransitionsOnly
+from toolpolicy_sidecar.recorders import CallsOnly, Recorders
 from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address, Settings
 from toolpolicy_sidecar.telemetry.exports import Exports
@@ -100,6 +100,8 @@ class Sidecar:
         self.failed = FailedCalls()
         recorders.all += [LogRecorder(pod), self.metrics, self.failed, CallsOnly(sessions.call)]
         recorders.all += self.exports.recorders
+        if self.exports.tracer is not None:
+            recorders.of_transitions.append(self.exports.tracer.transition)
         self.recorders = recorders
         self._pages: list[Pages] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -209,7 +211,7 @@ class Sidecar:
         where = Where(operator, self.settings.token_file, self.settings.ca_file)
         self.recorders.all.append(CallsOnly(self.findings.call, self.findings.message))
         channel = ControlChannel(where, self.current, self._installed, self.findings.told)
-        self.recorders.all.append(TransitionsOnly(channel.transition))
+        self.recorders.of_transitions.append(channel.transition)
         self.metrics.connected.set_function(lambda: channel.connected)
         self.metrics.nacks.set_function(lambda: channel.nacks)
         self._tasks.append(asyncio.ensure_future(channel.run()))

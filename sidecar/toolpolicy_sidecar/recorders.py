@@ -16,18 +16,22 @@ class Recorders:
 
     def __init__(self) -> None:
         self.all: list[Recorder] = []
+        self.of_transitions: list[Callable[[Transition], None]] = []
+        """Of those who want nothing else."""
         self.recorded = 0
         self.lost: Counter[str] = Counter()
 
     def call(self, record: CallRecord) -> None:
         """One that fails takes the record from nobody else, and the answer from no agent."""
-        complete = True
-        for recorder in self.all:
+        remaining, complete = iter(self.all), True
+        while True:
+            recorder: Recorder | None = None
             try:
-                recorder.call(record)
+                for recorder in remaining:
+                    recorder.call(record)
+                break
             except Exception:
-                complete = False
-                name = type(recorder).__name__
+                complete, name = False, type(recorder).__name__
                 self.lost[name] += 1
                 if self.lost[name] == 1:
                     log.exception("a call could not be recorded", extra={"recorder": name})
@@ -48,28 +52,8 @@ class Recorders:
     def transition(self, transition: Transition) -> None:
         for recorder in self.all:
             recorder.transition(transition)
-
-
-class TransitionsOnly:
-    """For one who wants nothing but transitions."""
-
-    def __init__(self, tell: Callable[[Transition], None]) -> None:
-        self._tell = tell
-
-    def call(self, record: CallRecord) -> None:
-        """Not wanted."""
-
-    def refused(self, record: RefusedRequest) -> None:
-        """Not wanted."""
-
-    def redacted(self, record: RedactedMessage) -> None:
-        """Not wanted."""
-
-    def egress(self, record: EgressRecord) -> None:
-        """Not wanted."""
-
-    def transition(self, transition: Transition) -> None:
-        self._tell(transition)
+        for tell in self.of_transitions:
+            tell(transition)
 
 
 class CallsOnly:
@@ -80,10 +64,8 @@ class CallsOnly:
         tell: Callable[[CallRecord], None],
         redacted: Callable[[RedactedMessage], None] | None = None,
     ) -> None:
-        self._tell, self._redacted = tell, redacted
-
-    def call(self, record: CallRecord) -> None:
-        self._tell(record)
+        self.call = tell
+        self._redacted = redacted
 
     def refused(self, record: RefusedRequest) -> None:
         """Not wanted."""

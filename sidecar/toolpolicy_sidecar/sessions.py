@@ -42,31 +42,42 @@ class Sessions:
     ) -> None:
         self._ended, self._limit, self._idle_s = ended, limit, idle_s
         self._live: OrderedDict[tuple[str, str], _Session] = OrderedDict()
+        self._due = 0.0
+        """Before this, none is over."""
 
     def add(self, record: CallRecord, now: float) -> None:
         """A call that is over now. Calls of the sidecar's own, and such as belong to no session, count for none: a
         trace that began with the call itself says nothing of others."""
-        identifier = record.session or (None if record.own_trace else record.trace_id)
-        if identifier is None or record.stands_for is not None:
+        identifier = record.session
+        if identifier is None:
+            if record.own_trace or record.trace_id is None:
+                return
+            identifier = record.trace_id
+        if record.stands_for is not None:
             return
-        self.expire(now)
+        if now >= self._due:
+            self.expire(now)
         key, began = (record.policy, identifier), now - record.duration_ms / 1000
         session = self._live.get(key)
         if session is None:
             session = self._live[key] = _Session(began)
             if len(self._live) > self._limit:
                 self._end(next(iter(self._live)))
-        self._live.move_to_end(key)
+        else:
+            self._live.move_to_end(key)
         session.calls += 1
-        session.errors += failed(record.outcome)
-        session.iterations += session.iterations == 0 or began >= session.busy_until
+        if failed(record.outcome):
+            session.errors += 1
+        if began >= session.busy_until or not session.iterations:
+            session.iterations += 1
         session.began, session.busy_until = min(session.began, began), now
 
     def expire(self, now: float) -> None:
         """Ends those that have been silent."""
         while self._live:
             key, oldest = next(iter(self._live.items()))
-            if now - oldest.busy_until < self._idle_s:
+            self._due = oldest.busy_until + self._idle_s
+            if now < self._due:
                 return
             self._end(key)
 

@@ -48,10 +48,11 @@ class Untouched:
 
     async def _attempt(self, request: Request, shadow: ShadowCall | None) -> Problem | None:
         means, progress = self._means, self._progress
+        status = 0
 
         async def carry(response: Response, watch: Watch) -> None:
-            if progress.trace is not None:
-                progress.trace.heard(response.status)
+            nonlocal status
+            status = response.status
             await self._relay.carry(response if shadow is None else shadow.head(response), watch)
 
         progress.attempts = 1
@@ -67,7 +68,7 @@ class Untouched:
             problem = self._call.incoming.body.problem or problem
             progress.failed(problem)
         if progress.trace is not None:
-            progress.trace.ended(means.clock.monotonic(), progress.result, progress.error)
+            progress.trace.ended(means.clock.monotonic(), status, progress.result, progress.error)
         if shadow is not None:
             await shadow.end(problem)
         return problem

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from toolpolicy_sidecar.metrics import result
 from toolpolicy_sidecar.reasons import CallOutcome
+from toolpolicy_sidecar.tool_calls import result
 
 TOOL = {"policy": "support/agent", "server": "kb", "tool": "search"}
 POLICY = {"policy": "support/agent"}

@@ -201,8 +201,9 @@ class McpRelay:
 
     def _say(self, message: bytes) -> None:
         """The answer, as the agent gets it."""
-        if self._progress.trace is not None:
-            self._progress.trace.told(message)
+        trace = self._progress.trace
+        if trace is not None and trace.content is not None:
+            trace.content.told(message)
 
     def _refuse_nonsense(self, response: Response) -> None:
         """Nothing that a client would take for an answer. Encoded although nobody asked for it, it passes where

@@ -5,7 +5,7 @@ from typing import Any
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.record import CallRecord, Recorder
-from toolpolicy_sidecar.recorders import CallsOnly, TransitionsOnly
+from toolpolicy_sidecar.recorders import CallsOnly
 from toolpolicy_sidecar.telemetry.sampling import failed
 from toolpolicy_sidecar.telemetry.settings import Destination, Signal, Telemetry
 from toolpolicy_sidecar.telemetry.shipper import Codec, Shipper
@@ -55,7 +55,6 @@ class Exports:
             trace_id_header=trace_id_header,
             redacted_content=redacted_content,
         )
-        self.recorders.append(TransitionsOnly(self.tracer.transition))
         self.shippers["traces"] = shipper
 
     def _log(self, to: Destination) -> None:

@@ -1,6 +1,6 @@
 """Records of calls as OpenTelemetry log records. The only module that loads the SDK for logs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
@@ -23,7 +23,11 @@ class LogCodec:
         self._scope = InstrumentationScope("toolpolicy", version)
         self._pod = pod
 
-    def encode(self, item: CallRecord) -> bytes:
+    def encode(self, items: Sequence[CallRecord]) -> bytes:
+        data: bytes = encode_logs([self._record(item) for item in items]).SerializeToString()
+        return data
+
+    def _record(self, item: CallRecord) -> ReadableLogRecord:
         bad = failed(item.outcome)
         ended_ns = item.started_at_ms * 1_000_000 + round(item.duration_ms * 1_000_000)
         record = LogRecord(
@@ -37,9 +41,7 @@ class LogCodec:
         )
         if item.trace_id is not None:
             record.trace_id = int(item.trace_id, 16)
-        readable = ReadableLogRecord(record, self._resource, self._scope)
-        data: bytes = encode_logs([readable]).SerializeToString()
-        return data
+        return ReadableLogRecord(record, self._resource, self._scope)
 
     def rejected(self, answer: bytes) -> int:
         response = ExportLogsServiceResponse()

@@ -24,13 +24,21 @@ class Sampler(NamedTuple):
         """`parent`: the caller's flag, None for no caller."""
         if parent is not None and self.follows:
             return parent
-        return int(trace_id[16:], 16) < self.ratio * _ALL
+        return int(trace_id[16:], 16) < self.below
+
+    @property
+    def below(self) -> int:
+        """The lower halves of the trace ids that are sampled, as numbers."""
+        return int(self.ratio * _ALL)
 
 
 def kept(outcome: CallOutcome, *, sampled: bool, for_another: bool) -> bool:
     """What the head of its trace says, what failed, and what was done for one that failed (`for_another`)."""
-    return sampled or for_another or failed(outcome)
+    return sampled or for_another or outcome in _FAILED
 
 
 def failed(outcome: CallOutcome) -> bool:
-    return outcome in {"failure", "refused"}
+    return outcome in _FAILED
+
+
+_FAILED = frozenset[CallOutcome](("failure", "refused"))

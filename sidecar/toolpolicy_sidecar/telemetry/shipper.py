@@ -5,7 +5,7 @@ import logging
 import random
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
@@ -31,6 +31,8 @@ RETRY_AFTER_S = 30.0
 """A receiver that asks for more is not waited for: what it misses is counted."""
 ENCODING_SHARE = 0.1
 """Of the event loop's time, at most, so that calls do not notice a burst of failures that are all to be exported."""
+AT_ONCE = 8
+"""Calls whose spans are encoded in one go: about a millisecond, in which no call moves."""
 ANSWER_BYTES = 64 * 1024
 _RETRYABLE = frozenset({429, 502, 503, 504})
 """By the OTLP specification; any other failure is final."""
@@ -40,7 +42,7 @@ _GZIP_WBITS = 31
 class Codec(Protocol[T_contra]):
     """Makes the bytes. Encoded requests of OTLP can be joined: protobuf merges what is repeated."""
 
-    def encode(self, item: T_contra) -> bytes: ...
+    def encode(self, items: Sequence[T_contra]) -> bytes: ...
     def rejected(self, answer: bytes) -> int:
         """How many of a request the receiver did not take, by its answer."""
         ...
@@ -99,21 +101,37 @@ class Shipper(Generic[T]):
                 await self._deliver(codec, body, size)
 
     async def _batch(self, codec: Codec[T]) -> tuple[bytes, int]:
-        """Encoded one by one, with pauses in which calls have the loop for themselves."""
-        pieces, size = [], 0
-        while size < self._to.batch and (taken := self.outbox.take()):
-            item, weight = taken
+        """Encoded a few at a time, with pauses in which calls have the loop for themselves."""
+        body, size = b"", 0
+        while size < self._to.batch and (taken := self._next(self._to.batch - size)):
             began = self._clock.monotonic()
-            try:
-                pieces.append(codec.encode(item))
-                size += weight
-            except Exception:
-                log.exception("telemetry could not be encoded")
-                self.outbox.drop("Unencodable", weight)
+            piece, weight = self._encoded(codec, taken)
+            body, size = body + piece, size + weight
             if not self._closing:
                 took_s = self._clock.monotonic() - began
                 await asyncio.sleep(took_s * (1 / ENCODING_SHARE - 1))
-        return b"".join(pieces), size
+        return body, size
+
+    def _next(self, most: int) -> list[tuple[T, int]]:
+        """A few of those that wait, whose sizes come to `most` or little more."""
+        found: list[tuple[T, int]] = []
+        while len(found) < AT_ONCE and most > 0 and (taken := self.outbox.take()):
+            found.append(taken)
+            most -= taken[1]
+        return found
+
+    def _encoded(self, codec: Codec[T], items: list[tuple[T, int]]) -> tuple[bytes, int]:
+        """What can be encoded of them, and its size."""
+        size = sum(weight for _, weight in items)
+        try:
+            return codec.encode([item for item, _ in items]), size
+        except Exception:
+            if len(items) > 1:  # one of them: the others leave
+                pieces = [self._encoded(codec, [each]) for each in items]
+                return b"".join(piece for piece, _ in pieces), sum(weight for _, weight in pieces)
+            log.exception("telemetry could not be encoded")
+            self.outbox.drop("Unencodable", size)
+            return b"", 0
 
     async def _deliver(self, codec: Codec[T], body: bytes, size: int) -> None:
         if self._to.gzip:

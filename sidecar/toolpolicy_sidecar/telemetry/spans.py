@@ -1,9 +1,8 @@
 """A finished call as OpenTelemetry spans, in the names of its conventions for GenAI and MCP (status Development, so
 they are written down here). The only module that loads the SDK for traces; docs/traces.md describes what it makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -15,25 +14,32 @@ from toolpolicy_api.clean import clean
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import CallRecord
+from toolpolicy_sidecar.telemetry import otlp
 from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace
+from toolpolicy_sidecar.telemetry.otlp import Attributed, Value
 from toolpolicy_sidecar.telemetry.sampling import failed
 from toolpolicy_sidecar.telemetry.trace_context import SAMPLED, TraceContext
 from toolpolicy_sidecar.telemetry.tracer import Finished
 
-Attributes = dict[str, str | int | float | bool | list[str]]
+Attributes = dict[str, Value]
 
 _TOOL_ERROR = "tool_error"
 """What the conventions call a result with `isError`."""
 
 
+class Ours(Resource):
+    """There is one, which all spans and records share: it is itself, and need not be put into words to be compared."""
+
+    __hash__ = object.__hash__
+
+
 class SpanCodec:
     def __init__(self, resource: Mapping[str, str], version: str) -> None:
-        self._resource = Resource({"service.version": version, **resource})
+        self._resource = Ours({"service.version": version, **resource})
         self._scope = InstrumentationScope("toolpolicy", version)
 
-    def encode(self, item: Finished) -> bytes:
-        data: bytes = encode_spans(list(self.spans(item))).SerializeToString()
-        return data
+    def encode(self, items: Sequence[Finished]) -> bytes:
+        return otlp.request(span for item in items for span in self.spans(item))
 
     def rejected(self, answer: bytes) -> int:
         response = ExportTraceServiceResponse()
@@ -45,46 +51,47 @@ class SpanCodec:
             return 0
         return int(response.partial_success.rejected_spans)
 
-    def spans(self, of: Finished) -> Iterator[ReadableSpan]:
+    def spans(self, of: Finished) -> Iterator[Attributed]:
         """The call's own, then one for each attempt."""
         trace, record = of.trace, of.record
         parent, link = trace.lineage.parent, trace.lineage.link
-        yield ReadableSpan(
+        span = ReadableSpan(
             name=_name(record),
             context=self._context(of, trace.span_id),
             parent=None if parent is None else _remote(parent),
             resource=self._resource,
             instrumentation_scope=self._scope,
             kind=SpanKind.SERVER,
-            attributes=_of_call(of),
             events=sorted(_events(of), key=lambda event: event.timestamp),
             links=() if link is None else (Link(_remote(link)),),
             status=_status(record.reason, record.error, bad=failed(record.outcome)),
             start_time=_nanoseconds(of, of.arrived),
             end_time=_nanoseconds(of, of.arrived + record.duration_ms / 1000),
+            attributes=_of_this_call(of),
         )
+        yield Attributed(span, _of_call(of))
         for number, attempt in enumerate(trace.attempts):
             yield self._attempt(of, number, attempt)
 
-    def _attempt(self, of: Finished, number: int, attempt: AttemptTrace) -> ReadableSpan:
+    def _attempt(self, of: Finished, number: int, attempt: AttemptTrace) -> Attributed:
         record = of.record
         ended = attempt.ended if attempt.ended is not None else of.arrived + record.duration_ms / 1000
         reason = attempt.reason
         if reason is None and not attempt.dropped and record.reason is Reason.ClientGone:
             reason = Reason.ClientGone
         bad = reason is not None and reason not in {Reason.ClientGone, Reason.ClientError}
-        return ReadableSpan(
+        span = ReadableSpan(
             name=_name(record) if record.protocol == "MCP" else of.method,
             context=self._context(of, attempt.span_id),
             parent=self._context(of, of.trace.span_id),
             resource=self._resource,
             instrumentation_scope=self._scope,
             kind=SpanKind.CLIENT,
-            attributes=_of_attempt(of, number, attempt, reason),
             status=_status(reason, attempt.error, bad=bad),
             start_time=_nanoseconds(of, attempt.began),
             end_time=_nanoseconds(of, ended),
         )
+        return Attributed(span, _of_attempt(of, number, attempt, reason))
 
     def _context(self, of: Finished, span_id: str) -> SpanContext:
         parent = of.trace.lineage.parent
@@ -152,8 +159,6 @@ def _of_call(of: Finished) -> Attributes:
     }
     if not of.trace.sampled:
         attributes["toolpolicy.kept"] = "failed"
-    if of.request_id is not None:
-        attributes["jsonrpc.request.id"] = str(of.request_id)
     optional = {
         "toolpolicy.reason": record.reason,
         "toolpolicy.stands_for": record.stands_for,
@@ -163,19 +168,20 @@ def _of_call(of: Finished) -> Attributes:
         "gen_ai.agent.name": record.agent,
     }
     attributes |= {name: str(value) for name, value in optional.items() if value is not None}
-    attributes |= _content(of)
     if record.argument_keys:
-        attributes["toolpolicy.argument_keys"] = list(record.argument_keys)
+        attributes["toolpolicy.argument_keys"] = record.argument_keys
     if record.shadow:
-        attributes["toolpolicy.shadow"] = [str(decision) for decision in record.shadow]
+        attributes["toolpolicy.shadow"] = tuple(str(decision) for decision in record.shadow)
     if failed(record.outcome) and record.reason is not None:
         attributes["error.type"] = _error_type(record.reason)
     return attributes
 
 
-def _content(of: Finished) -> Attributes:
-    """Sensitive: only where it was asked for."""
+def _of_this_call(of: Finished) -> Attributes:
+    """What hardly another one has. Of its content, which is sensitive, only what was asked for."""
     content, found = of.trace.content, Attributes()
+    if of.request_id is not None:
+        found["jsonrpc.request.id"] = str(of.request_id)
     if content is None:
         return found
     request = jsonrpc.members_of(content.request or b"") or {}

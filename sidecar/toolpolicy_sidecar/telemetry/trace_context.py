@@ -51,21 +51,26 @@ NOWHERE = Lineage(None)
 
 def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
     """What a message says of itself counts before what its HTTP request says, both before `trace_id_header`."""
-    by_request = of_headers(call.incoming)
-    if call.mcp is not None and call.mcp.meta:
-        by_message = of_meta(call.mcp.body)
+    mcp, incoming = call.mcp, call.incoming
+    in_meta = mcp is not None and mcp.meta
+    if TRACEPARENT not in incoming.noted and not in_meta and trace_id_header is None:
+        return NOWHERE
+    by_request = of_headers(incoming)
+    if mcp is not None and in_meta:
+        by_message = of_meta(mcp.body)
         if by_message is not None:
             link = by_request if by_request and by_request.span_id != by_message.span_id else None
             return Lineage(by_message, link, in_meta=True)
     if by_request is None:
-        known = None if trace_id_header is None else _plain_id(call.incoming, trace_id_header)
+        known = None if trace_id_header is None else _plain_id(incoming, trace_id_header)
         return NOWHERE if known is None else Lineage(None, trace_id=known)
     return Lineage(by_request)
 
 
 def trace_id_of(call: ToolCall) -> str | None:
     """As the call says it."""
-    return lineage(call, None).known_as
+    found = lineage(call, None)
+    return None if found is NOWHERE else found.known_as
 
 
 def of_headers(incoming: Incoming) -> TraceContext | None:
@@ -94,10 +99,6 @@ def parsed(parent: str, state: str) -> TraceContext | None:
         return None
     state = state if len(state) <= STATE_CHARACTERS and state.isascii() and state.isprintable() else ""
     return TraceContext(match[2], match[3], bool(int(match[4], 16) & SAMPLED), state)
-
-
-def traceparent(trace_id: str, span_id: str, *, sampled: bool) -> bytes:
-    return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}".encode()
 
 
 def with_parent(body: bytes, parent: bytes) -> bytes:

@@ -7,13 +7,25 @@ from typing import NamedTuple
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, OURS, CallTrace, Content
+from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler, failed
-from toolpolicy_sidecar.telemetry.trace_context import TraceContext, lineage
+from toolpolicy_sidecar.telemetry.trace_context import (
+    NOWHERE,
+    TRACEPARENT,
+    TRACESTATE,
+    Lineage,
+    TraceContext,
+    lineage,
+)
 from toolpolicy_sidecar.upstream import origin as upstream
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
+_SPAN_BITS, _TRACE_BITS = 64, 128
+_ID_BYTES = (_SPAN_BITS + _TRACE_BITS) // 8
+_NOT_ZERO = 1 << _SPAN_BITS + _TRACE_BITS - 1 | 1 << _TRACE_BITS - 1
+"""The first bit of either: what is sampled is decided by the last ones."""
+_LOWER_HALF = 2**64 - 1
 _INTEGER = re.compile(rb"\d{1,18}")
 
 
@@ -46,31 +58,52 @@ class Tracer:
         self._redacted_content = redacted_content
         self._sampler, self._outbox = sampler, outbox
         self._header = trace_id_header.lower().encode() if trace_id_header else None
-        self._rng = rng or random.Random()  # noqa: S311 -- identifiers, not secrets
+        self._bits = (rng or random.Random()).getrandbits  # noqa: S311 -- identifiers, not secrets
+        self._below = sampler.below
 
     def begin(self, call: ToolCall) -> CallTrace:
-        came_from, outer = lineage(call, self._header), ACTIVE.get()
-        if call.stands_for is not None and outer is not None:
-            came_from, sampled = came_from._replace(parent=_inside(outer), link=None), outer.sampled
-            trace_id = outer.trace_id
+        came_from = lineage(call, self._header)
+        if came_from is NOWHERE and call.stands_for is None:
+            bits, trace_id, span_id = self._identifiers()
+            sampled = bits & _LOWER_HALF < self._below
+            trace = CallTrace(trace_id, span_id, sampled, self._new_span, NOWHERE, began_here=True)
+            noted = call.incoming.noted
+            trace.plain = TRACESTATE not in noted and TRACEPARENT not in noted
         else:
-            parent = came_from.parent
-            trace_id = came_from.known_as or self._new_trace()
-            sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
-        replaces = not OURS.isdisjoint(call.incoming.noted)
-        trace = CallTrace(
-            came_from, trace_id, sampled=sampled, new_id=self._new_span, replaces=replaces, outer=outer
-        )
+            trace = self._continued(call, came_from)
         if self._redacted_content and call.mcp is not None:
-            tool = call.tool
-            trace.content = Content(
-                of_request=tool.on_request is not None, of_answer=tool.on_response is not None
-            )
+            tool, trace.plain = call.tool, False
+            trace.content = Content(tool.on_request is not None, tool.on_response is not None)
         ACTIVE.set(trace)
         return trace
 
+    def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
+        _, trace_id, span_id = self._identifiers()
+        outer, began_here = None if call.stands_for is None else ACTIVE.get(), False
+        if outer is not None:
+            came_from = came_from._replace(parent=_inside(outer), link=None)
+            trace_id, sampled = outer.trace_id, outer.sampled
+        else:
+            parent, known = came_from.parent, came_from.known_as
+            trace_id, began_here = known or trace_id, known is None
+            sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
+        return CallTrace(
+            trace_id, span_id, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
+        )
+
+    def _identifiers(self) -> tuple[int, str, str]:
+        """A trace id as the lower bits of a number, and as digits; a span id. None of them is all zeros."""
+        bits = self._bits(_SPAN_BITS + _TRACE_BITS) | _NOT_ZERO
+        digits = bits.to_bytes(_ID_BYTES, "big").hex()
+        return bits, digits[16:], digits[:16]
+
+    def _new_span(self) -> str:
+        return self._identifiers()[2]
+
     def end(self, trace: CallTrace, call: ToolCall, record: CallRecord) -> None:
-        ACTIVE.set(trace.outer)
+        """What follows in this context belongs to the call around this one; where there is none, to the next one."""
+        if trace.outer is not None:
+            ACTIVE.set(trace.outer)
         if record.traced:
             urgent = failed(record.outcome) or call.stands_for is not None
             self._outbox.put(_finished(trace, call, record), 1 + len(trace.attempts), urgent=urgent)
@@ -79,14 +112,7 @@ class Tracer:
         """Belongs to the call that brought it about; one that time or a person brought about to none."""
         trace = ACTIVE.get()
         if trace is not None:
-            trace.transitions.append(transition)
-
-    # Never all zeros: those mean none.
-    def _new_trace(self) -> str:
-        return "%032x" % (self._rng.getrandbits(128) or 1)
-
-    def _new_span(self) -> str:
-        return "%016x" % (self._rng.getrandbits(64) or 1)
+            trace.transitions += (transition,)
 
 
 def _inside(outer: CallTrace) -> TraceContext:

@@ -355,7 +355,7 @@ def test_a_report_is_true_without_calls(case: Case) -> None:
 
 
 def test_the_tally_forgets_after_five_minutes() -> None:
-    tally = Tally()
+    tally = Tally(0)
     for number, latency_ms in enumerate((1.0, 5.0, 6.0, 200_000.0, None)):
         tally.add(100.0 + number * 20, error=number == 0, latency_ms=latency_ms)
     calls, errors, latency = tally.sums(200.0)

@@ -18,11 +18,11 @@ from prometheus_client import generate_latest
 from tests.corpus.policies import GOOD
 from toolpolicy_api import channel
 from toolpolicy_api.channel import ToolKey, ToolReport, Transition
+from toolpolicy_api.json_lines import JsonLines
 from toolpolicy_operator.document import document
 from toolpolicy_operator.events import Event, Series, _body, of_status, of_transition
 from toolpolicy_operator.fleet import Fleet
 from toolpolicy_operator.index import INJECTED_LABEL, Index
-from toolpolicy_operator.logs import JsonLines
 from toolpolicy_operator.metrics import ConditionNow, Metrics
 from toolpolicy_operator.slo.store import Budgets, _text
 from toolpolicy_operator.verdict import status_of

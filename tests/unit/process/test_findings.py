@@ -1,9 +1,10 @@
 """What heartbeats say of redaction: counts of the last five minutes, by policy, direction and detector."""
 
+from tests.unit.telemetry.made import record
 from toolpolicy_api.channel import Finding
 from toolpolicy_sidecar.findings import MOST, Findings
 from toolpolicy_sidecar.preview import Previewed
-from toolpolicy_sidecar.record import CallRecord, RedactedMessage
+from toolpolicy_sidecar.record import RedactedMessage
 
 
 class Clock:
@@ -14,20 +15,6 @@ class Clock:
 
     def unix_ms(self) -> int:
         return 0
-
-
-def record(**fields: object) -> CallRecord:
-    made: dict[str, object] = {
-        "policy": "a/p",
-        "server": "kb",
-        "tool": "search",
-        "protocol": "MCP",
-        "outcome": "success",
-        "status": 200,
-        "started_at_ms": 0,
-        "duration_ms": 1.0,
-    }
-    return CallRecord(**made | fields)  # type: ignore[arg-type] # as the test says
 
 
 def test_calls_messages_and_what_shadow_would_have_done() -> None:

@@ -8,29 +8,18 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from toolpolicy_sidecar import log
+from tests.unit.telemetry.made import record
 from toolpolicy_sidecar.log import LogRecorder, configure
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.record import CallRecord, EgressRecord
+from toolpolicy_sidecar.record import EgressRecord
 
-SUCCESS = CallRecord(
-    policy="support/agent",
-    server="kb",
-    tool="search",
-    protocol="MCP",
-    outcome="success",
-    status=200,
-    started_at_ms=0,
-    duration_ms=12.345,
-    attempts=1,
-)
+SUCCESS = record(policy="support/agent", duration_ms=12.345, attempts=1)
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     before = (root.level, root.handlers[:])
-    log._lines.flush()  # what other tests have left
     yield
     root.level, root.handlers[:] = before
 

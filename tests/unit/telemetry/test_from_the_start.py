@@ -9,8 +9,8 @@ import yaml
 from tests.unit.telemetry.observed import Observed, observed
 from toolpolicy_api.slo import DAY_S, Slo
 from toolpolicy_operator.slo.rule import objectives
-from toolpolicy_sidecar.metrics import result
 from toolpolicy_sidecar.reasons import CallOutcome
+from toolpolicy_sidecar.tool_calls import result
 
 RULES = Path(__file__).parents[3] / "charts/toolpolicy/files/alerts.yaml"
 POLICY = {

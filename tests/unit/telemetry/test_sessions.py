@@ -2,23 +2,14 @@
 
 from typing import Any
 
+from tests.unit.telemetry import made
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.sessions import Ended, Sessions
 
 
 def record(**fields: Any) -> CallRecord:
-    plain: dict[str, Any] = {
-        "policy": "support/agent",
-        "server": "kb",
-        "tool": "search",
-        "protocol": "MCP",
-        "outcome": "success",
-        "status": 200,
-        "started_at_ms": 0,
-        "duration_ms": 1000.0,
-        "session": "aaa",
-    }
-    return CallRecord(**(plain | fields))
+    """It took a second."""
+    return made.record(**({"duration_ms": 1000.0, "session": "aaa"} | fields))
 
 
 def test_turns_are_calls_one_after_another() -> None:
@@ -29,7 +20,7 @@ def test_turns_are_calls_one_after_another() -> None:
     sessions.expire(69.9)
     assert not ended
     sessions.expire(70.0)
-    assert ended == [Ended("support/agent", calls=3, errors=0, iterations=3, duration_s=10.0)]
+    assert ended == [Ended("a/p", calls=3, errors=0, iterations=3, duration_s=10.0)]
 
 
 def test_calls_side_by_side_are_one_turn() -> None:
@@ -39,9 +30,9 @@ def test_calls_side_by_side_are_one_turn() -> None:
     sessions.add(record(duration_ms=3000.0, outcome="failure"), 3.0)  # 0 to 3, around it
     sessions.add(record(duration_ms=1500.0, outcome="refused"), 4.0)  # 2.5 to 4
     sessions.add(record(duration_ms=100.0), 5.0)
-    assert sessions.longest() == {"support/agent": 2}
+    assert sessions.longest() == {"a/p": 2}
     sessions.expire(1000.0)
-    assert ended == [Ended("support/agent", calls=4, errors=2, iterations=2, duration_s=5.0)]
+    assert ended == [Ended("a/p", calls=4, errors=2, iterations=2, duration_s=5.0)]
 
 
 def test_memory_is_bounded_and_the_silent_go_first() -> None:
@@ -54,7 +45,7 @@ def test_memory_is_bounded_and_the_silent_go_first() -> None:
     assert sessions.live == 2
     assert [one.calls for one in ended] == [1]
     sessions.add(record(session="a"), 5.0)
-    assert sessions.longest() == {"support/agent": 3}
+    assert sessions.longest() == {"a/p": 3}
 
 
 def test_a_trace_is_a_session_where_nothing_else_is_and_fallbacks_are_no_calls_of_agents() -> None:
