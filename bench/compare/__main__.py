@@ -78,31 +78,32 @@ def compare(cases: list[work.Case], peers: list[Peer], rounds: int, seconds: int
 
 
 def _direct(case: work.Case, port: int, folder: Path, seconds: int) -> Result:
-    first_answer(port, case.path, case.request, case.answer)
-    count = Flood(port, case.path, case.request, folder).run(seconds)
-    took = steady(port, case.path, case.request, rate=RATE, seconds=seconds)
+    calls = case.calls(case.path)
+    first_answer(port, calls[0], case.answer)
+    count = Flood(port, calls, folder).run(seconds)
+    took = steady(port, calls, rate=RATE, seconds=seconds)
     return Result(case.name, "direct", count / seconds, took.p50, took.p99)
 
 
 def _measured(  # noqa: PLR0917 -- the coordinates of one measurement
     peer: Peer, case: work.Case, upstream_port: int, folder: Path, seconds: int, base: Result
 ) -> Result:
-    own, port, path = folder / peer.name.replace(" ", "-"), free_port(), peer.path(case)
+    own, port, calls = folder / peer.name.replace(" ", "-"), free_port(), case.calls(peer.path(case))
     own.mkdir()
     command = peer.command(port, upstream_port, case, own)
     began = time.perf_counter()
     # At its start everybody has the whole machine, as a container has; only load is pinned.
     with running(anywhere(command), port, own) as pid:
-        first_answer(port, path, case.request, peer.answer(case))
+        first_answer(port, calls[0], peer.answer(case))
         start_ms = (time.perf_counter() - began) * 1000
         pin(pid, MEASURED_CORE)
-        flood = Flood(port, path, case.request, own)
+        flood = Flood(port, calls, own)
         flood.run(WARM_UP_S)
         before = cpu_s(pid)
         count = flood.run(seconds)
         cpu = (cpu_s(pid) - before) / count
         rss = rss_mib(pid)
-        took = steady(port, path, case.request, rate=RATE, seconds=seconds)
+        took = steady(port, calls, rate=RATE, seconds=seconds)
     added = Latencies(took.p50 - base.p50_us, took.p99 - base.p99_us)
     return Result(case.name, peer.name, count / seconds, *added, cpu * 1e6, rss, start_ms)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bench.compare.machine import OTHER_CORE, pinned
 from bench.compare.peers import environment
+from bench.compare.work import Call
 from localcluster.packages import unpacked
 
 CONNECTIONS = 32
@@ -23,7 +24,8 @@ class Wrong(RuntimeError):  # noqa: N818 -- a verdict on an answer
     """What came back is not what must come back: there is nothing to measure."""
 
 
-def request(port: int, path: str, body: bytes) -> bytes:
+def request(port: int, call: Call) -> bytes:
+    path, body = call
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Accept: application/json, text/event-stream\r\nUser-Agent: bench\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -31,10 +33,10 @@ def request(port: int, path: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def first_answer(port: int, path: str, body: bytes, expected: bytes) -> None:
+def first_answer(port: int, call: Call, expected: bytes) -> None:
     """One call, and an answer of the same JSON as `expected`. Raises Wrong."""
     with socket.create_connection(("127.0.0.1", port), timeout=_LAST_ANSWER_S) as connection:
-        connection.sendall(request(port, path, body))
+        connection.sendall(request(port, call))
         answer = b""
         while not _complete(answer):
             piece = connection.recv(65536)
@@ -47,19 +49,25 @@ def first_answer(port: int, path: str, body: bytes, expected: bytes) -> None:
 
 
 class Flood:
-    """wrk, with one thread, on the core that is not measured."""
+    """wrk, with one thread, on the core that is not measured: the calls in turn."""
 
-    def __init__(self, port: int, path: str, body: bytes, folder: Path) -> None:
+    def __init__(self, port: int, calls: list[Call], folder: Path) -> None:
         script = folder / "wrk.lua"
+        asked = "\n".join(
+            f'asked[{n}] = wrk.format(nil, "{path}", nil, [==[{body.decode()}]==])'
+            for n, (path, body) in enumerate(calls)
+        )
         script.write_text(
             'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
             'wrk.headers["Accept"] = "application/json, text/event-stream"\n'
-            f'wrk.headers["User-Agent"] = "bench"\nwrk.body = [==[{body.decode()}]==]\n'
+            'wrk.headers["User-Agent"] = "bench"\n'
+            f"asked, turn = {{}}, 0\nfunction init()\n{asked}\nend\n"
+            f"function request() turn = (turn + 1) % {len(calls)}; return asked[turn] end\n"
         )
         binary = shutil.which("wrk") or str(unpacked("wrk") / "usr/bin/wrk")
         flags = ["--threads", "1", "--connections", str(CONNECTIONS), "--script", str(script)]
         self._command = pinned([binary, *flags], OTHER_CORE)
-        self._url = f"http://127.0.0.1:{port}{path}"
+        self._url = f"http://127.0.0.1:{port}/"
 
     def run(self, seconds: int) -> int:
         """How many calls were answered. Raises Wrong when one was not."""
@@ -80,10 +88,10 @@ class Latencies(NamedTuple):
     p99: float
 
 
-def steady(port: int, path: str, body: bytes, *, rate: float, seconds: float) -> Latencies:
+def steady(port: int, calls: list[Call], *, rate: float, seconds: float) -> Latencies:
     """Calls are due at their times, whatever became of the ones before; each one's time runs from when it was due,
     so that a stall is felt by all that it held up (no coordinated omission)."""
-    asked = request(port, path, body)
+    asked = [request(port, call) for call in calls]
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(_SPARE_CONNECTIONS)]
     for connection in idle:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -96,7 +104,7 @@ def steady(port: int, path: str, body: bytes, *, rate: float, seconds: float) ->
         now = time.perf_counter()
         if sent < len(due) and now >= due[sent]:
             connection = idle.pop() if idle else socket.create_connection(("127.0.0.1", port))
-            connection.sendall(asked)
+            connection.sendall(asked[sent % len(asked)])
             busy[connection] = (due[sent], b"")
             sent += 1
             continue
