@@ -66,7 +66,7 @@ class HttpListener(ABC):
         self._current.in_flight += 1
         reply = asked.reply
         try:
-            await self._answer(asked)
+            await self._route(asked, self._runtime(asked))
         except Stopped as stopped:
             await self._refuse(reply, stopped.problem, stopped.destination)
         except ConnectionError:
@@ -77,8 +77,8 @@ class HttpListener(ABC):
         finally:
             self._current.in_flight -= 1
 
-    async def _answer(self, asked: Asked) -> None:
-        """Raises Stopped."""
+    def _runtime(self, asked: Asked) -> Runtime:
+        """What is in force for this request, whose turn it is. Raises Stopped."""
         arrived = asked.arrived = self._clock.monotonic()
         asked.arrived_ms = self._clock.unix_ms()
         asked.body.bound(arrived + self._limits.request_s)
@@ -90,7 +90,7 @@ class HttpListener(ABC):
         if problem is not None:
             asked.reply.close_after()
             raise Stopped(problem)
-        await self._route(asked, runtime)
+        return runtime
 
     def _before_any_policy(self) -> Runtime:
         """What is in force at a cold start. Raises Stopped."""

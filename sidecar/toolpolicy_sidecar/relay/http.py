@@ -167,7 +167,9 @@ class HttpRelay:
         kind = (response.header(b"content-type") or b"").decode("latin-1")
         encoding = (response.header(b"content-encoding") or b"").decode("latin-1")
         if response.length is not None or self._call.tool.keeps_answers:
-            body, rest = await gathered(response, watch, self._limit_bytes)
+            body, rest = at_once(response, self._limit_bytes) or await gathered(
+                response, watch, self._limit_bytes
+            )
         else:
             first = await next_piece(response, watch)
             text = cleanse.http_text(redactor, kind, encoding, first, self._limit_bytes)
@@ -184,7 +186,7 @@ class HttpRelay:
                 raise Stopped(too_large(self._limit_bytes))
             await self._stream(response, headers, watch, body)
             return
-        plain = await plainly(body, encoding, self._limit_bytes, redactor)
+        plain = await plainly(body, encoding, self._limit_bytes, redactor) if encoding else body
         if plain:
             work = partial(cleanse.http_answer, redactor, plain, kind)
             found = await aside(len(plain), work, partial(redactor.light, plain))
@@ -325,14 +327,20 @@ class Gathered(NamedTuple):
     rest: bool
 
 
+def at_once(response: Response, limit_bytes: int) -> Gathered | None:
+    """All of an answer, if nobody has to wait for it."""
+    if response.length is None or response.length > limit_bytes:
+        return None
+    body = response.at_once()
+    return None if body is None else Gathered(body, rest=False)
+
+
 async def gathered(response: Response, watch: Watch, limit_bytes: int, first: bytes = b"") -> Gathered:
     """With what was already read of it."""
     pieces, size = ([first], len(first)) if first else ([], 0)
     length = response.length
     if max(length or 0, size) > limit_bytes:
         return Gathered(first, rest=True)
-    if length is not None and (body := response.at_once()) is not None:
-        return Gathered(body, rest=False)
     over = False
     while not over and (piece := await next_piece(response, watch)):
         size += len(piece)

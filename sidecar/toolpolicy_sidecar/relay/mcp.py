@@ -15,6 +15,7 @@ from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import (
+    at_once,
     clean_head,
     events_of,
     gathered,
@@ -92,15 +93,20 @@ class McpRelay:
         elif status == 200 and kind.startswith(b"text/event-stream"):
             await self._events(response, watch)
         elif self._changed:
-            body, rest = await gathered(response, watch, self._limit_bytes)
+            body, rest = at_once(response, self._limit_bytes) or await gathered(
+                response, watch, self._limit_bytes
+            )
             if rest:
                 if redactor is None or redactor.on_unscannable == "Refuse" or not self._keeps_id:
                     raise Stopped(too_large(self._limit_bytes))
                 await self._stream(response, body, watch)
                 return
-            plain = await self._decoded(response, body)
-            headers = response.headers if plain is body else cleanse.of_changed_body(response.headers)
-            await self._whole(response, headers, plain)
+            headers = response.headers
+            if response.header(b"content-encoding"):
+                plain = await self._decoded(response, body)
+                if plain is not body:
+                    body, headers = plain, cleanse.of_changed_body(headers)
+            await self._whole(response, headers, body)
         else:
             await self._held(response, watch)
 
