@@ -27,7 +27,10 @@ def list_map(key: str) -> dict[str, Any]:
 class Model(BaseModel):
     """camelCase on the wire, snake_case in code, unknown fields refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    # Sections are read as parts of a policy, and have no validator of their own unless somebody asks for it.
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, defer_build=True
+    )
 
 
 Duration = Annotated[

@@ -4,6 +4,8 @@ import gc
 import sys
 from pathlib import Path
 
+from toolpolicy_sidecar.unneeded import unneeded
+
 
 def main() -> None:
     """Files on standard input, a snapshot or what is wrong on standard output. Until EOF."""
@@ -12,7 +14,9 @@ def main() -> None:
     import msgspec  # noqa: PLC0415 -- see above
     import yaml  # noqa: F401, PLC0415 -- the same
 
-    from toolpolicy_api import check  # noqa: F401, PLC0415 -- the same
+    # pydantic would look through everything that is installed for plugins of its own.
+    with unneeded("importlib.metadata", entry_points=lambda **_: ()):
+        from toolpolicy_api import check  # noqa: F401, PLC0415 -- the same
     from toolpolicy_sidecar.config.files import BadPolicies, compile_files  # noqa: PLC0415 -- the same
 
     given = sys.stdin.buffer.read()
