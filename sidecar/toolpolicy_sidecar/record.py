@@ -113,8 +113,8 @@ class RedactedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EgressRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What passed unread: to a host that no policy names, or in a WebSocket to a policy's server, whose handshake is a
-    call of its own."""
+    """What passed unread: to a host that no policy names, or in a WebSocket. The handshake of one to a policy's server
+    is a call of its own."""
 
     via: Literal["Request", "Tunnel", "WebSocket"]
     destination: str
@@ -127,7 +127,7 @@ class EgressRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     """How a tunnel ended, unless one side closed it."""
     server: str | None = None
-    """Of a WebSocket, the policy's name for its server."""
+    """Of a WebSocket, the policy's name for its server, if one names it."""
 
 
 class Recorder(Protocol):

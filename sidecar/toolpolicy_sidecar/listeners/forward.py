@@ -3,10 +3,13 @@
 import ipaddress
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
 from toolpolicy_sidecar import destination, target
+from toolpolicy_sidecar.call import Incoming
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.egress import Egress
@@ -14,6 +17,7 @@ from toolpolicy_sidecar.listeners.http_listener import HttpListener
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.interception import Interception
 from toolpolicy_sidecar.listeners.tunnels import Tunnels
+from toolpolicy_sidecar.listeners.upgrade import AgentUpgrade
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
@@ -107,17 +111,33 @@ class ForwardListener(HttpListener):
         problem = runtime.egress.refusal(origin, method=asked.method, path=path)
         if problem is not None:
             raise Stopped(problem, shown(origin))
-        if asked.head.upgrades:
-            text = "a WebSocket to a host that no policy names goes through a tunnel: ask for it by CONNECT"
-            raise Stopped(Problem(Reason.UpgradeRefused, text), shown(origin))
         incoming = self._incoming(asked, "", None)
         incoming = replace(incoming, headers=_for_server(incoming.headers))
         asked.body.bound(asked.arrived + _UPLOAD_S, sys.maxsize)
-        where = where._replace(origin=runtime.egress.dialled(origin))
+        dialled = where._replace(origin=runtime.egress.dialled(origin))
         try:
-            await unnamed.relay(incoming, where, asked.reply, self._pool, self._clock, self._recorder)
+            if asked.head.upgrades:
+                await self._elsewhere(asked, incoming, dialled, partial(_let, where))
+            else:
+                await unnamed.relay(incoming, dialled, asked.reply, self._pool, self._clock, self._recorder)
         except Stopped as stopped:
             raise Stopped(stopped.problem, shown(origin)) from None
+
+    async def _elsewhere(
+        self, asked: Asked, incoming: Incoming, where: Destination, let: Callable[[Egress], bool]
+    ) -> None:
+        """A WebSocket to a host that no policy names is a tunnel, once the server agrees. Raises Stopped."""
+
+        async def ask(upgrade: AgentUpgrade) -> None:
+            call, before = replace(incoming, upgrade=upgrade), self._current.runtime
+            await unnamed.relay(call, where, asked.reply, self._pool, self._clock, self._recorder)
+            if upgrade.opened:
+                with self.tunnels.watched(upgrade.tunnel, let):
+                    if self._current.runtime is not before:
+                        self.tunnels.reconsider(self.in_force())
+                    await upgrade.closed()
+
+        await self._websocket(asked, where.origin, ask)
 
     async def _connect(self, asked: Asked, runtime: Runtime) -> None:
         """A tunnel; or what is inside of it goes through the pipeline, if a policy names the host. Raises Stopped."""
@@ -152,6 +172,15 @@ class ForwardListener(HttpListener):
 def _for_server(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
     """Without what is for this proxy alone: it may hold credentials."""
     return tuple(header for header in headers if not header[0].lower().startswith(b"proxy-"))
+
+
+def _let(where: Destination, egress: Egress) -> bool:
+    """May a WebSocket to there be open that no server's rules apply to?"""
+    if egress.named(where.origin):
+        path = target.read(where.target)
+        if isinstance(path, Problem) or egress.covering(where.origin, path.path) is not None:
+            return False
+    return egress.refusal(where.origin) is None
 
 
 def _is_local(address: str) -> bool:

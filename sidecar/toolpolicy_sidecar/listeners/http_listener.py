@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -23,6 +23,7 @@ from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
 from toolpolicy_sidecar.record import EgressRecord, Recorder, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Limits, Runtime
 from toolpolicy_sidecar.tool import ServerState
+from toolpolicy_sidecar.upstream.origin import Origin
 
 log = logging.getLogger("toolpolicy")
 
@@ -138,14 +139,29 @@ class HttpListener(ABC):
         """Until the WebSocket is closed, if there comes to be one. Raises Stopped."""
         if server.protocol != "HTTP":
             raise Stopped(Problem(Reason.UpgradeRefused, _NO_WEBSOCKET))
+
+        async def call(upgrade: AgentUpgrade) -> None:
+            made = http_recogniser.recognise(replace(incoming, upgrade=upgrade), server)
+            await self._pipeline.call(made, asked.reply)
+
+        await self._websocket(asked, server.place.origin, call, server=server.name)
+
+    async def _websocket(
+        self,
+        asked: Asked,
+        origin: Origin,
+        ask: Callable[[AgentUpgrade], Awaitable[None]],
+        *,
+        server: str | None = None,
+    ) -> None:
+        """`ask`: the server there, and wait until what it may agree to is closed. Raises Stopped."""
         if self.websockets >= self._limits.tunnels:
             text = f"{self.websockets} WebSockets are open, and no more may be"
             raise Stopped(Problem(Reason.ConcurrencyLimit, text, 1))
         upgrade = AgentUpgrade(asked, self._current, self._limits.tunnel_idle_s)
         self.websockets += 1
         try:
-            call = http_recogniser.recognise(replace(incoming, upgrade=upgrade), server)
-            await self._pipeline.call(call, asked.reply)
+            await ask(upgrade)
         finally:
             self.websockets -= 1
             upgrade.end()
@@ -154,13 +170,13 @@ class HttpListener(ABC):
                 self._recorder.egress(
                     EgressRecord(
                         via="WebSocket",
-                        destination=shown(server.place.origin),
+                        destination=shown(origin),
                         status=101,
                         duration_ms=(self._clock.monotonic() - asked.arrived) * 1000,
                         sent_bytes=upgrade.sent_bytes,
                         received_bytes=upgrade.received_bytes,
                         error=upgrade.error,
-                        server=server.name,
+                        server=server,
                     )
                 )
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from toolpolicy_sidecar.attempt import problem_of
@@ -20,6 +22,7 @@ from toolpolicy_sidecar.upstream.failure import UpstreamFailure
 from toolpolicy_sidecar.upstream.names import Names
 from toolpolicy_sidecar.upstream.origin import Origin
 
+_CHANGED = "the policies have changed"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -28,6 +31,7 @@ class Tunnels:
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._names, self._check = names, check
         self._open: dict[Tunnel, Origin] = {}
+        self._watched: dict[Tunnel, Callable[[Egress], bool]] = {}
         self._redirected: dict[Tunnel, frozenset[str]] = {}
         """Hosts that the policies named at its port when it began."""
 
@@ -76,6 +80,15 @@ class Tunnels:
         self._open[tunnel] = origin
         return tunnel
 
+    @contextmanager
+    def watched(self, tunnel: Tunnel, let: Callable[[Egress], bool]) -> Iterator[None]:
+        """One that came to be in another way ends as well, as soon as it would not be `let` begin."""
+        self._watched[tunnel] = let
+        try:
+            yield
+        finally:
+            del self._watched[tunnel]
+
     def reconsider(self, runtime: Runtime) -> None:
         """A tunnel that the policies of now would not let begin ends."""
         egress = runtime.egress
@@ -84,7 +97,10 @@ class Tunnels:
             # By its address nobody knows whether it leads to a server that was named since.
             moved = self._redirected.get(tunnel, egress.hosts_at(origin.port)) != egress.hosts_at(origin.port)
             if named or moved or egress.refusal(origin):
-                tunnel.cut("the policies have changed")
+                tunnel.cut(_CHANGED)
+        for tunnel, let in list(self._watched.items()):
+            if not let(egress):
+                tunnel.cut(_CHANGED)
 
     async def _dial(self, tunnel: Tunnel, origin: Origin) -> None:
         """Raises Stopped."""

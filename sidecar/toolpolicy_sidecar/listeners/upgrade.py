@@ -21,8 +21,8 @@ class AgentUpgrade:
 
     def __init__(self, asked: Asked, current: Current, idle_s: float) -> None:
         self._asked, self._current = asked, current
-        self._tunnel = Tunnel(idle_s)
-        self.far = self._tunnel.far
+        self.tunnel = Tunnel(idle_s)
+        self.far = self.tunnel.far
         keys = [value for name, value in asked.head.headers if name.lower() == b"sec-websocket-key"]
         self.problem = _fault(asked, keys)
         self.accept = b64encode(sha1(b"".join(keys) + _GUID, usedforsecurity=False).digest())
@@ -31,31 +31,31 @@ class AgentUpgrade:
     @property
     def sent_bytes(self) -> int:
         """To the server."""
-        return self._tunnel.near.received_bytes
+        return self.tunnel.near.received_bytes
 
     @property
     def received_bytes(self) -> int:
-        return self._tunnel.far.received_bytes
+        return self.tunnel.far.received_bytes
 
     @property
     def error(self) -> str | None:
         """How it ended, unless one side closed it."""
-        return self._tunnel.error
+        return self.tunnel.error
 
     def open(self, headers: Iterable[Header]) -> None:
         """Raises ConnectionError."""
         transport = self._asked.reply.switch(headers)
         self.opened = True
         self._current.pushing += 1
-        self._tunnel.join(transport, self._asked.connection.taken())
+        self.tunnel.join(transport, self._asked.connection.taken())
 
     async def closed(self) -> None:
-        await self._tunnel.closed()
+        await self.tunnel.closed()
 
     def end(self) -> None:
         """At once, if it has not ended. To be called once."""
         self._current.pushing -= self.opened
-        self._tunnel.cut("the sidecar is shutting down")
+        self.tunnel.cut("the sidecar is shutting down")
 
 
 def _fault(asked: Asked, keys: list[bytes]) -> Problem | None:

@@ -9,6 +9,7 @@ from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.record import EgressRecord, Recorder
+from toolpolicy_sidecar.relay.upgrade import agreed
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.pool import Pool
 
@@ -18,7 +19,7 @@ CONNECT_S = 10.0
 async def relay(  # noqa: PLR0917 -- the two sides, and what is between them
     incoming: Incoming, destination: Destination, reply: Reply, pool: Pool, clock: Clock, recorder: Recorder
 ) -> None:
-    """Raises Stopped, when nothing was answered yet."""
+    """Raises Stopped, when nothing was answered yet. A WebSocket that the server agrees to is left open."""
     sent_bytes = status = 0
 
     async def counted(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -29,6 +30,9 @@ async def relay(  # noqa: PLR0917 -- the two sides, and what is between them
 
     async def carry(response: Response, _watch: Watch) -> None:
         nonlocal status
+        if response.status == 101 and upgrade is not None:
+            upgrade.open(agreed(upgrade, response))
+            return
         status = response.status
         await reply.start(status, response.reason, response.headers, response.length)
         while piece := await response.read():
@@ -36,8 +40,19 @@ async def relay(  # noqa: PLR0917 -- the two sides, and what is between them
         await reply.finish()
 
     origin, target = destination
+    upgrade = incoming.upgrade
+    if upgrade is not None and upgrade.problem is not None:
+        raise Stopped(upgrade.problem)
     body = None if incoming.body.length == 0 else counted(incoming.body.pieces())
-    request = Request(origin, incoming.method, target, incoming.headers, body, length=incoming.body.length)
+    request = Request(
+        origin,
+        incoming.method,
+        target,
+        incoming.headers,
+        body,
+        switch_to=None if upgrade is None else upgrade.far,
+        length=incoming.body.length,
+    )
     problem: Problem | None = None
     try:
         watch = Watch(clock, None, None)

@@ -10,6 +10,7 @@ from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.relay.http import HttpRelay, clean_head
 from toolpolicy_sidecar.upstream.exchange import Request, Response
+from toolpolicy_sidecar.upstream.headers import Header
 
 
 class UpgradeRelay(HttpRelay):
@@ -32,8 +33,14 @@ class UpgradeRelay(HttpRelay):
         if response.status != 101:
             await super().carry(response, watch)
             return
-        if response.header(b"sec-websocket-accept") != self._upgrade.accept:
-            text = "its Sec-WebSocket-Accept does not answer the agent's key"
-            raise Stopped(Problem(Reason.MalformedAnswer, text))
-        self._upgrade.open(await clean_head(self._call, self._progress, response, response.headers))
+        headers = agreed(self._upgrade, response)
+        self._upgrade.open(await clean_head(self._call, self._progress, response, headers))
         self._progress.status, self._progress.result = 101, classify.SUCCESS
+
+
+def agreed(upgrade: Upgrade, response: Response) -> tuple[Header, ...]:
+    """The headers of a 101. Raises Stopped."""
+    if response.header(b"sec-websocket-accept") != upgrade.accept:
+        text = "its Sec-WebSocket-Accept does not answer the agent's key"
+        raise Stopped(Problem(Reason.MalformedAnswer, text))
+    return response.headers

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 from aiohttp import WSMsgType
+from msgspec.structs import replace
 
 from tests.unit.datapath.loopback import Agent, Exchange, until
 from tests.unit.datapath.web_sockets import LARGE_BYTES, Sockets, sockets
 from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, trusting
+from toolpolicy_api import snapshot
 
 ASKING = [
     ("Connection", "Upgrade"),
@@ -180,9 +182,84 @@ async def test_the_end_of_a_side_with_tls(p: Proxied, by: str, caplog: pytest.Lo
     assert not caplog.records
 
 
+def below(p: Proxied, port: int, path: str) -> snapshot.Policy:
+    """With a server at this path of a host."""
+    policy = p.w.policy(port=port)
+    api = replace(policy.servers[1], url=f"http://127.0.0.1:{port}{path}")
+    return replace(policy, servers=(policy.servers[0], api))
+
+
+@asynccontextmanager
+async def elsewhere(p: Proxied, server: Sockets) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """One that was asked for by an absolute URL, as clients do that know no CONNECT for `ws:`."""
+    proxy = f"http://127.0.0.1:{p.port}"
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"http://127.0.0.1:{server.port}/base/live", proxy=proxy) as socket,
+    ):
+        yield socket
+
+
 async def test_to_a_host_that_no_policy_names(p: Proxied) -> None:
+    async with sockets() as server:
+        async with elsewhere(p, server) as socket:
+            assert await says(socket, "hello") == "HELLO"
+            p.w.install()  # nothing that is about this host
+            assert await says(socket, "again") == "AGAIN"
+        await until(lambda: p.w.recorded.passed)
+    (passed,) = p.w.recorded.passed
+    assert (passed.via, passed.server, passed.status, passed.error) == ("WebSocket", None, 101, None)
+    assert passed.destination == f"127.0.0.1:{server.port}"
+    assert passed.sent_bytes > 10 < passed.received_bytes
+    assert not p.w.recorded.calls
+    assert p.w.current.in_flight == p.w.current.pushing == p.forward.websockets == 0
+
+
+@pytest.mark.parametrize("change", ["denied", "named"])
+async def test_one_to_elsewhere_ends_when_it_would_not_begin_any_more(p: Proxied, change: str) -> None:
+    async with sockets() as server, elsewhere(p, server) as socket:
+        assert await says(socket, "hello") == "HELLO"
+        if change == "denied":
+            p.w.install(egress_default="Deny")
+        else:
+            p.w.install(port=server.port)
+        assert (await socket.receive(timeout=20)).type in {WSMsgType.CLOSED, WSMsgType.ERROR}
+        await until(lambda: p.w.recorded.passed)
+    assert p.w.recorded.passed[0].error == "the policies have changed"
+
+
+async def test_another_path_of_a_named_host_is_elsewhere(p: Proxied) -> None:
+    async with sockets() as server:
+        p.w.install_policy(below(p, server.port, "/other"))
+        async with elsewhere(p, server) as socket:
+            assert await says(socket, "hello") == "HELLO"
+            p.w.install_policy(below(p, server.port, "/another"))
+            assert await says(socket, "again") == "AGAIN"
+            p.w.install_policy(below(p, server.port, "/base"))
+            assert (await socket.receive(timeout=20)).type in {WSMsgType.CLOSED, WSMsgType.ERROR}
+
+
+async def test_elsewhere_may_say_no_or_nonsense(p: Proxied) -> None:
+    async with sockets() as server:
+        server.refuses = 401
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            async with elsewhere(p, server):
+                pass
+    assert refused.value.status == 401
+    assert [passed.via for passed in p.w.recorded.passed] == ["Request"]
+    agent = await p.agent()
+
+    async def nonsense(exchange: Exchange) -> None:
+        await exchange.raw(AGREES.replace(b"s3pP", b"s3pQ"))
+
+    p.other.script = nonsense
+    answer = await agent.request("GET", f"{p.elsewhere}/live", None, [("Host", "x"), *ASKING])
+    assert (answer.status, answer.json["reason"]) == (502, "MalformedAnswer")
+    agent = await p.agent()
+    answer = await agent.request("GET", f"{p.elsewhere}/live", None, [("Host", "x"), *ASKING[:2]])
+    assert (answer.status, answer.json["reason"]) == (400, "MalformedRequest")
+    p.w.install(egress_default="Deny")
     agent = await p.agent()
     answer = await agent.request("GET", f"{p.elsewhere}/live", None, [("Host", "x"), *ASKING])
-    assert (answer.status, answer.json["reason"]) == (403, "UpgradeRefused")
-    assert "CONNECT" in answer.json["detail"]
-    assert not p.other.seen
+    assert (answer.status, answer.json["reason"]) == (403, "EgressDenied")
+    assert len(p.other.seen) == 1
