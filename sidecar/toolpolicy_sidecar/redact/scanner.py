@@ -9,7 +9,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from operator import itemgetter
 
@@ -152,13 +152,13 @@ class Scanner:
         return start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
     def regions(
-        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False, at: int = 0
+        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
     ) -> list[Region]:
         """What is hit, in order, none overlapping. `key`: the name under which the text stands, in JSON. `opened`: it
         is a document that was redacted value by value, and only what looks at it as a whole is left. `plain`: it
-        reads in no other way. `at`: nothing that is hit begins before."""
+        reads in no other way."""
         whole = self._patterns if opened else None
-        spans = self._found(text, self._suspected(text) if whole is None else whole, at)
+        spans = self._found(text, self._suspected(text) if whole is None else whole)
         if key:
             spans += self._under_key(text, key)
         if not plain and (whole is None or whole):
@@ -199,17 +199,20 @@ class Scanner:
         ]
 
     def regions_together(self, whole: Together, patiences: dict[int, Patience]) -> list[Region] | None:
-        """What is hit in short texts that read in no other way and stand under no telling name, as places in the whole.
-        `patiences`: by the order of rules. None: a pattern of the policy must see each text by itself."""
+        """What is hit in short texts of ASCII that read in no other way and stand under no telling name, as places in
+        the whole. `patiences`: by the order of rules. None: a pattern of the policy must see each text by itself."""
         spans: list[Span] = []
         starts = whole.starts
         for order in self._suspected(whole.text):
-            if order not in self._patterns:
+            if order in self._patterns:
+                if self._may_find(whole.text, order):
+                    return None
+            elif self._rules[order].every is not None:
+                spans += self._every(whole.text, order)
+            else:
                 for index, begin, end in self._detected(whole, order, patiences[order]):
                     at = starts[index]
                     spans.append((at + begin, -at - end, order))
-            elif self._may_find(whole.text, order):
-                return None
         return self._regions(whole.text, spans)
 
     def patiences(self, size_bytes: int) -> dict[int, Patience]:
@@ -315,25 +318,32 @@ class Scanner:
         orders = self._keyed.intersection(self._suspected(joined))
         return behind(self._found(joined, orders), key, text)
 
-    def _found(self, text: bytes, orders: Iterable[int], at: int = 0) -> list[Span]:
+    def _found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
         spans: list[Span] = []
         for order in orders:
-            rule = self._rules[order]
-            validator, allowed = rule.validator, self._allowed
-            own, patience = order in self._patterns, None
-            for start, end in rule.expression().each(text, at):
-                if patience is None:
-                    patience = self.patience(len(text))
-                patience.spend()
-                if start == end:
-                    continue
-                for begin, stop in validator(text, start, end) if validator else ((start, end),):
-                    if allowed is not None and text[begin:stop] in allowed:
-                        continue
-                    if own:
-                        begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
-                    spans.append((begin, -stop, order))
+            patience = self.patience(len(text))
+            if order in self._patterns:
+                spans += self._of_pattern(text, order, patience)
+            elif self._rules[order].every is not None and len(text) > SHORT_BYTES and text.isascii():
+                spans += self._every(text, order)
+            else:
+                detected = self._detected(Together(text, (text,), [0]), order, patience)
+                spans += [(start, -end, order) for _, start, end in detected]
         return spans
+
+    def _every(self, text: bytes, order: int) -> Iterator[Span]:
+        """In ASCII, where the rule knows how to find all at once."""
+        every, allowed = self._rules[order].every, self._allowed
+        for start, end in every(text) if every and self._may_find(text, order) else ():
+            if allowed is None or text[start:end] not in allowed:
+                yield start, -end, order
+
+    def _of_pattern(self, text: bytes, order: int, patience: Patience) -> Iterator[Span]:
+        for start, end in self._rules[order].expression().each(text):
+            patience.spend()
+            if start != end and (self._allowed is None or text[start:end] not in self._allowed):
+                begin, stop = whole_characters(text, start, end)
+                yield begin, -stop, order
 
     def _found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `_found` finds in each text."""
@@ -345,7 +355,7 @@ class Scanner:
             elif self._may_find(whole.text, order):
                 for text, found in zip(whole.texts, spans, strict=True):
                     patience.spend()
-                    found.extend(self._found(text, (order,)))
+                    found.extend(self._of_pattern(text, order, self.patience(len(text))))
 
     def _may_find(self, text: bytes, order: int) -> bool:
         rule = self._rules[order]

@@ -6,6 +6,8 @@ Everything here returns its very argument when nothing is hit.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
+from operator import ne
 from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import binary, document, full, wrapped
@@ -112,12 +114,14 @@ class Values:
         strings = pieces[1::2]
         if not strings:
             return part
-        whole = Together.of([b"" if index in alone else text for index, text in enumerate(strings)])
+        whole = Together.of(
+            [b"" if index in alone else text for index, text in enumerate(strings)] if alone else strings
+        )
         regions = self._scanner.regions_together(whole, patiences)
         if regions is None:
             return None
         lefts = Together.read(self._scanner.redacted(whole.text, regions, hits)).texts
-        remains = Counter(left for left, text in zip(lefts, whole.texts, strict=True) if left != text)
+        remains = Counter(compress(lefts, map(ne, lefts, whole.texts)))
         written: dict[bytes, bytes] = {}
         for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
             if left.hits:
@@ -235,7 +239,7 @@ class Values:
         )
         for index, left in zip(changed, settled, strict=True):
             if left.hits:
-                lefts[index] = _Left(left.text, Counter(lefts[index].hits) + Counter(left.hits))
+                lefts[index] = _Left(left.text, _both(lefts[index].hits, left.hits))
         return lefts
 
     def _settled(
@@ -294,16 +298,14 @@ class Values:
             raise TooDeep(f"base64 or hexadecimal, more than {NESTED} deep")
         contents = self._each([_Found(run.start, run.end, run.content) for run in runs], depth + 1)
         pieces: list[bytes] = []
-        changed: dict[int, Counter[str]] = {}
+        changed: dict[int, Mapping[str, int]] = {}
         put = 0
         for run, content in zip(runs, contents, strict=True):
             if content.hits:
                 pieces += (whole.text[put : run.start], run.wrap(content.text))
                 put = run.end
                 index = whole.holder(run.start)
-                if index not in changed:
-                    changed[index] = Counter(texts[index].hits)
-                changed[index].update(content.hits)
+                changed[index] = _both(changed.get(index) or texts[index].hits, content.hits)
         left = Together.read(b"".join([*pieces, whole.text[put:]])).texts
         for index, hits in changed.items():
             texts[index] = _Left(left[index], hits)
@@ -329,6 +331,10 @@ class Values:
                 return False
             text = unescape(text)
         return True
+
+
+def _both(hits: Mapping[str, int], others: Mapping[str, int]) -> Mapping[str, int]:
+    return {**hits, **{name: hits.get(name, 0) + count for name, count in others.items()}} if hits else others
 
 
 def _disguised(data: bytes, start: int) -> int:

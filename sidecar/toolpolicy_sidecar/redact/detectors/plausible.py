@@ -197,4 +197,12 @@ def entropy_bits(value: bytes) -> float:
     """Shannon's, per character."""
     size = len(value)
     counts = map(value.count, set(value))
-    return math.log2(size) - sum([count * math.log2(count) for count in counts if count > 1]) / size
+    weighted = map(_OF_COUNT.__getitem__, counts) if size < len(_OF_COUNT) else map(_of_count, counts)
+    return math.log2(size) - sum(weighted) / size
+
+
+def _of_count(count: int) -> float:
+    return count * math.log2(count)
+
+
+_OF_COUNT = [0.0, *map(_of_count, range(1, 512))]
