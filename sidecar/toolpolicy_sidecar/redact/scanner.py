@@ -208,7 +208,7 @@ class Scanner:
                 if self._may_find(whole.text, order):
                     return None
             elif self._rules[order].every is not None:
-                spans += self._every(whole.text, order)
+                spans += self._every(whole.text, order, patiences[order])
             else:
                 for index, begin, end in self._detected(whole, order, patiences[order]):
                     at = starts[index]
@@ -325,16 +325,19 @@ class Scanner:
             if order in self._patterns:
                 spans += self._of_pattern(text, order, patience)
             elif self._rules[order].every is not None and len(text) > SHORT_BYTES and text.isascii():
-                spans += self._every(text, order)
+                spans += self._every(text, order, patience)
             else:
                 detected = self._detected(Together(text, (text,), [0]), order, patience)
                 spans += [(start, -end, order) for _, start, end in detected]
         return spans
 
-    def _every(self, text: bytes, order: int) -> Iterator[Span]:
+    def _every(self, text: bytes, order: int, patience: Patience) -> Iterator[Span]:
         """In ASCII, where the rule knows how to find all at once."""
         every, allowed = self._rules[order].every, self._allowed
-        for start, end in every(text) if every and self._may_find(text, order) else ():
+        found = every(text) if every and self._may_find(text, order) else ()
+        for number, (start, end) in enumerate(found, 1):
+            if number % CHECKED_MATCHES == 0:
+                patience.check()
             if allowed is None or text[start:end] not in allowed:
                 yield start, -end, order
 
