@@ -67,15 +67,21 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     groups = text[start:end].replace(b"-", b" ").split(b" ")
     digits = b"".join(groups)
     sizes = [*accumulate(map(len, groups), initial=0)]  # before each group, and of all
-    begins, ends = range(len(groups)), dict(zip(sizes[1:], count(), strict=False))
-    if start > 0 and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
-        begins = begins[1:]
+    begins = [
+        (group, size, lengths)
+        for group, size in enumerate(sizes)
+        if (lengths := _LENGTHS.get(digits[size : size + 4]))
+    ]
+    if not begins:
+        return
+    if not begins[0][0] and start and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
+        del begins[0]
+    ends = dict(zip(sizes[1:], count(), strict=False))
     if end < len(text) and text[end] in _LETTERS:
         del ends[sizes[-1]]
     known: dict[bytes, bool] = {}
-    for group in begins:
-        size = sizes[group]
-        for length in _LENGTHS.get(digits[size : size + 4], ()):
+    for group, size, lengths in begins:
+        for length in lengths:
             if size + length not in ends:
                 continue
             number = digits[size : size + length]
