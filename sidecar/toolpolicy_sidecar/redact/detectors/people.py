@@ -47,13 +47,15 @@ def _networks(*written: str) -> frozenset[int]:
     )
 
 
+_OCTETS = {b"%d" % octet: octet for octet in range(256)}
+"""As they are written: with a zero in front they are octal to some, and a number of something else to most."""
 _NOBODY = _networks("127.0.0.0/8", "0.0.0.0/8", "255.0.0.0/8", "169.254.0.0/16")
 _PRIVATE = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 
 
 def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Of a host that may be somebody's: not of a private network."""
-    if b":" in text[start:end]:
+    if text.find(b":", start, end) >= 0:
         if _is_ipv6_host(text[start:end]):
             yield start, end
         return
@@ -79,9 +81,8 @@ def _is_ipv6_host(written: bytes) -> bool:
 
 def _ipv4_host(text: bytes, start: int, end: int) -> int | None:
     """Its number. Not a mask, not a network, not this machine's own, not the version of a browser."""
-    written = text[start:end]
-    first, second, third, last = map(int, written.split(b"."))
-    if max(first, second, third, last) > 255 or b"%d.%d.%d.%d" % (first, second, third, last) != written:
+    first, second, third, last = map(_OCTETS.get, text[start:end].split(b"."))
+    if first is None or second is None or third is None or last is None:
         return None
     address = first << 24 | second << 16 | third << 8 | last
     behind = text[end : end + 2]

@@ -62,7 +62,7 @@ _GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
 def _is_stand_in(value: bytes) -> bool:
-    if b"$" in value and _WITH_A_VARIABLE.fullmatch(value):
+    if value.find(b"$") >= 0 and _WITH_A_VARIABLE.fullmatch(value):
         return True
     return _STAND_IN.fullmatch(value) is not None
 
@@ -80,7 +80,7 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
     if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
         return
-    if b" " in value and _SENTENCE.search(value):
+    if value.find(b" ") >= 0 and _SENTENCE.search(value):
         return
     yield start, end
 
@@ -113,7 +113,7 @@ def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside a name that ends in key. A name that is no more than that is one in code and in queries, not in JSON,
     where it says which of many."""
     at, name = nearest_name(text, start)
-    if name == b"key" and (at == 0 or b"=" not in text[at:start]):
+    if name == b"key" and (at == 0 or text.find(b"=", at, start) < 0):
         return
     if meaning(name) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
@@ -167,10 +167,8 @@ def is_random(value: bytes) -> bool:
         return False
     if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
         return False
-    if b"://" in value or (
-        b"/" in value and value == value.lower()
-    ):  # a path: base64 of this length has capitals
-        return False
+    if value.find(b"/") >= 0 and (value.find(b"://") >= 0 or value == value.lower()):
+        return False  # a path: base64 of this length has capitals
     digits = _DIGIT.search(value) is not None
     letters = _LETTER.search(value) is not None
     bits = entropy_bits(value)
