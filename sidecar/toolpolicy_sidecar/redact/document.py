@@ -33,6 +33,7 @@ _OF_NUMBER = frozenset(b"0123456789.eE+-")
 _STEP_BYTES = 16 * 1024
 _COUNT_BYTES = 256 * 1024
 _MATTER = MAX_DEPTH + 1
+_MAY_BEGIN = frozenset({b" ", b"\t", b"\r", b"\n", b"{", b"[", b'"'})
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -57,6 +58,8 @@ def check(data: bytes) -> None:
 
 def looks_like_one(text: bytes) -> bool:
     """Could this be an object, a list or a string of JSON? Its first and last character say."""
+    if text[:1] not in _MAY_BEGIN:
+        return False
     stripped = text.strip(b" \t\r\n")
     return stripped[:1] + stripped[-1:] in {b"{}", b"[]", b'""'}
 

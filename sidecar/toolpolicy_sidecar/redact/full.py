@@ -13,7 +13,7 @@ SHORT_BYTES = binary.LEAST_BYTES
 
 _OTHERWISE = Expression(rf"[%&]|=[^\s\"=&+]*\+|{wrapped.EXPRESSION}")
 """RE2: where a text of ASCII without backslashes reads otherwise when it is decoded."""
-_OPEN = frozenset({b" ", b"{", b"["})
+_OPEN = (b" ", b"{", b"[")
 _VALUE = frozenset({b"value", b"Value"})
 _NUMBER = frozenset({b"-", *(b"%d" % digit for digit in range(10))})
 
@@ -31,12 +31,13 @@ def alone(scanner: Scanner, pieces: list[bytes]) -> dict[int, tuple[bytes, bool]
     if scanner.may_hit(outside):
         return None
     strings = pieces[1::2]
-    found = {
-        index: (b"", True)
-        for index, text in enumerate(strings)
-        if len(text) >= SHORT_BYTES or (text[:1] in _OPEN and document.looks_like_one(text))
-    }
-    whole, at, index = Together.of(strings), 0, -1
+    whole = Together.of(strings)
+    found: dict[int, tuple[bytes, bool]] = {}
+    if max(map(len, strings), default=0) >= SHORT_BYTES or whole.begin_with(_OPEN):
+        for index, text in enumerate(strings):
+            if len(text) >= SHORT_BYTES or document.looks_like_one(text):
+                found[index] = (b"", True)
+    at, index = 0, -1
     while (otherwise := _OTHERWISE.first(whole.text, at)) is not None:
         index = whole.holder(otherwise[0], index + 1)
         found[index] = (b"", False)

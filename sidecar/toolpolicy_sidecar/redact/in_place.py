@@ -66,7 +66,7 @@ def _one_by_one(scanner: Scanner, data: bytes, first: Bounds) -> Changed | None:
         may_open = opened == start or text[opened] in _MAY_OPEN
         if may_open and document.looks_like_one(text[opened : text.find(b'"', end)]):
             return None
-        put = scanner.replacement(0, hit, hits)
+        put = scanner.replacements.one(0, hit, hits)
         text, after = text[:start] + put + text[end:], start + len(put)
         if may_open and document.is_one(text[opened : text.find(b'"', after)]):
             return None
@@ -100,7 +100,7 @@ def _at_once(scanner: Scanner, data: bytes, place: int) -> Changed | None:
             if document.looks_like_one(data[opened : data.find(b'"', end)]):
                 return None
             begins.append(opened + shift)
-        put = scanner.replacement(order, hit, hits)
+        put = scanner.replacements.one(order, hit, hits)
         pieces += (data[at:start], put)
         shift += len(put) - len(hit)
         at = end

@@ -11,7 +11,7 @@ from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern
 
 if TYPE_CHECKING:
-    from toolpolicy_sidecar.redact.detectors.detector import Detector, Validator
+    from toolpolicy_sidecar.redact.detectors.detector import Detector, Every, Validator
 
 
 class Rule(NamedTuple):
@@ -26,6 +26,7 @@ class Rule(NamedTuple):
     asks_beside: bool = True
     validator: "Validator | None" = None
     keyed: bool = False
+    every: "Every | None" = None
 
 
 def of_pattern(pattern: snapshot.Pattern) -> Rule:
@@ -58,6 +59,7 @@ def of_detector(detector: "Detector", action: snapshot.Action) -> Rule:
         {"Hash": None, "Tokenize": None, "Drop": b""}.get(action, mask(detector.name)),
         validator=detector.validator,
         keyed=detector.keyed,
+        every=detector.every,
     )
 
 

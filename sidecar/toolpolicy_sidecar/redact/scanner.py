@@ -7,24 +7,23 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from operator import itemgetter
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
-from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience
-from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders, mask
+from toolpolicy_sidecar.redact.finder import Finder
+from toolpolicy_sidecar.redact.patience import Patience
+from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders
+from toolpolicy_sidecar.redact.replacements import Replacements
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
-from toolpolicy_sidecar.redact.spans import Span, behind, in_order, under, whole_characters
+from toolpolicy_sidecar.redact.spans import Region, Span, behind, in_order, under
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.triggers import signs, union
-from toolpolicy_sidecar.redact.views import unescape, views
+from toolpolicy_sidecar.redact.views import views
 
 SMALL_BYTES = 4 * 1024
 """Beyond, two searches with an automaton each are better than one with the product of both."""
@@ -43,11 +42,6 @@ _OUTSIDE = b"[]{}:, \t\r\n0123456789.+-eEtrufalsn"
 
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
-
-Region = tuple[int, int, int]
-"""Start, end, and the order of the rule that gives it its name."""
-_ORDER = itemgetter(2)
-
 _ANY_VALUE = b"A" * 16
 _NOTHING: list[Region] = []
 
@@ -76,12 +70,11 @@ class Scanner:
         tokenizes: bool,
         names: Iterable[str] = (),
     ) -> None:
-        self._cpu_s, self._allowed = cpu_s, allowed or None
         self.tokenizes = tokenizes
-        self._session: Session | None = None
         self._rules = rules = patterns + detectors
-        self._fixed = [rule.replacement for rule in rules]
         self._patterns = range(len(patterns))
+        self._finder = Finder(rules, self._patterns, allowed, cpu_s)
+        self.patience, self.patiences = self._finder.patience, self._finder.patiences
         self.anchored = any(rule.anchored for rule in rules)
         self.keyed = any(rule.keyed for rule in rules)
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
@@ -93,7 +86,7 @@ class Scanner:
         for order, rule in enumerate(detectors, len(patterns)):
             by_sign.setdefault(rule.sign, []).append(order)
         self._signs, self._of_signs = signs(tuple(by_sign)), list(by_sign.values())
-        self.in_place = not (detectors or self.anchored or self._allowed or tokenizes) and all(
+        self.in_place = not (detectors or self.anchored or allowed or tokenizes) and all(
             rule.replacement is None or _UNESCAPED.fullmatch(rule.replacement) for rule in patterns
         )
         self.alone = self.in_place and len(rules) == 1 and not rules[0].asks_beside
@@ -103,6 +96,7 @@ class Scanner:
             {FIELD, *names} | {rule.name for rule in rules},
             {rule.replacement for rule in patterns if rule.replacement is not None},
         )
+        self.replacements = Replacements(rules, self.placeholders, tokenizes=tokenizes)
         self.untold = _OUTSIDE + self.placeholders.characters
 
     @classmethod
@@ -120,7 +114,7 @@ class Scanner:
     def of(self, session: Session | None) -> "Scanner":
         """The same, with tokens of this session; None: nobody could put them back, so it masks."""
         scanner = copy(self)
-        scanner._session = session  # noqa: SLF001 -- our own
+        scanner.replacements = self.replacements.of(session)
         return scanner
 
     def unremarkable(self, text: bytes) -> bool:
@@ -152,19 +146,19 @@ class Scanner:
         return start, max(end, start + 1)  # an empty match may stand before another rule's hit
 
     def regions(
-        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False, at: int = 0
+        self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
     ) -> list[Region]:
         """What is hit, in order, none overlapping. `key`: the name under which the text stands, in JSON. `opened`: it
         is a document that was redacted value by value, and only what looks at it as a whole is left. `plain`: it
-        reads in no other way. `at`: nothing that is hit begins before."""
+        reads in no other way."""
         whole = self._patterns if opened else None
-        spans = self._found(text, self._suspected(text) if whole is None else whole, at)
+        spans = self._finder.found(text, self._suspected(text) if whole is None else whole)
         if key:
             spans += self._under_key(text, key)
         if not plain and (whole is None or whole):
             for view in views(text):
                 orders = self._suspected(view.text) if whole is None else whole
-                for start, minus_end, order in self._found(view.text, orders):
+                for start, minus_end, order in self._finder.found(view.text, orders):
                     begin, end = view.source_span(start, -minus_end)
                     spans.append((begin, -end, order))
         return self._regions(text, spans)
@@ -175,14 +169,14 @@ class Scanner:
         """What `regions` gives for each of many short texts, in a few searches over all of them together."""
         spans: list[list[Span]] = [[] for _ in texts]
         whole = Together.of(texts)
-        self._found_in_each(whole, self._suspected(whole.text), spans)
+        self._finder.found_in_each(whole, self._suspected(whole.text), spans)
         if self.keyed:
             self._under_keys(texts, keys, spans)
         if not plain:
             for view in views(whole.text):
                 found: list[list[Span]] = [[] for _ in texts]
                 read = Together.read(view.text)
-                self._found_in_each(read, self._suspected(view.text), found)
+                self._finder.found_in_each(read, self._suspected(view.text), found)
                 for index, of_one in enumerate(found):
                     at, origin = read.starts[index], whole.starts[index]
                     for start, minus_end, order in of_one:
@@ -199,22 +193,10 @@ class Scanner:
         ]
 
     def regions_together(self, whole: Together, patiences: dict[int, Patience]) -> list[Region] | None:
-        """What is hit in short texts that read in no other way and stand under no telling name, as places in the whole.
-        `patiences`: by the order of rules. None: a pattern of the policy must see each text by itself."""
-        spans: list[Span] = []
-        starts = whole.starts
-        for order in self._suspected(whole.text):
-            if order not in self._patterns:
-                for index, begin, end in self._detected(whole, order, patiences[order]):
-                    at = starts[index]
-                    spans.append((at + begin, -at - end, order))
-            elif self._may_find(whole.text, order):
-                return None
-        return self._regions(whole.text, spans)
-
-    def patiences(self, size_bytes: int) -> dict[int, Patience]:
-        """For all rules, on a text of this size."""
-        return {order: self.patience(size_bytes) for order in range(len(self._rules))}
+        """What is hit in short texts of ASCII that read in no other way and stand under no telling name, as places in
+        the whole. None: a pattern of the policy must see each text by itself."""
+        spans = self._finder.found_together(whole, self._suspected(whole.text), patiences)
+        return None if spans is None else self._regions(whole.text, spans)
 
     def tells(self, key: bytes) -> bool:
         """False: no rule that wants to know names finds anything under this one."""
@@ -250,44 +232,6 @@ class Scanner:
                 regions.append((start, -minus_end, order))
         return regions
 
-    def redacted(self, text: bytes, regions: list[Region], hits: dict[str, int]) -> bytes:
-        """Every region replaced, and counted under its name in `hits`."""
-        left = bytearray()  # to join so many pieces at once would hold up every other thread
-        at, fixed = 0, self._fixed
-        for start, end, order in regions:
-            left += text[at:start]
-            left += fixed[order] or self._kept(order, text[start:end])
-            at = end
-        left += text[at:]
-        for order, count in Counter(map(_ORDER, regions)).items():
-            name = self._rules[order].name
-            hits[name] = hits.get(name, 0) + count
-        return bytes(left)
-
-    def patience(self, size_bytes: int) -> Patience:
-        """For the work on a text of this size."""
-        return Patience(self._cpu_s, size_bytes)
-
-    def replacement(self, order: int, value: bytes, hits: dict[str, int]) -> bytes:
-        """What stands for this value, which the rule of this order has hit; counted in `hits`."""
-        name = self._rules[order].name
-        hits[name] = hits.get(name, 0) + 1
-        return self._fixed[order] or self._kept(order, value)
-
-    def _kept(self, order: int, value: bytes) -> bytes:
-        """The same, where it may tell values apart."""
-        rule = self._rules[order]
-        if rule.replacement is not None:
-            return rule.replacement
-        value = unescape(value) if b"\\" in value else value
-        if not self.tokenizes:
-            return self.placeholders.keyed(rule.name, value)
-        if self._session is None:
-            return mask(rule.name)
-        token = self.placeholders.keyed(rule.name, value, self._session.salt)
-        self._session.keep(token, value)
-        return token
-
     def _suspected(self, text: bytes) -> Sequence[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
         if self._signs is None:
@@ -313,63 +257,7 @@ class Scanner:
     def _with_key(self, text: bytes, key: bytes) -> list[Span]:
         joined = under(key, text)
         orders = self._keyed.intersection(self._suspected(joined))
-        return behind(self._found(joined, orders), key, text)
-
-    def _found(self, text: bytes, orders: Iterable[int], at: int = 0) -> list[Span]:
-        spans: list[Span] = []
-        for order in orders:
-            rule = self._rules[order]
-            validator, allowed = rule.validator, self._allowed
-            own, patience = order in self._patterns, None
-            for start, end in rule.expression().each(text, at):
-                if patience is None:
-                    patience = self.patience(len(text))
-                patience.spend()
-                if start == end:
-                    continue
-                for begin, stop in validator(text, start, end) if validator else ((start, end),):
-                    if allowed is not None and text[begin:stop] in allowed:
-                        continue
-                    if own:
-                        begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
-                    spans.append((begin, -stop, order))
-        return spans
-
-    def _found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
-        """What `_found` finds in each text."""
-        for order in orders:
-            patience = self.patience(len(whole.text))
-            if order not in self._patterns:
-                for index, begin, end in self._detected(whole, order, patience):
-                    spans[index].append((begin, -end, order))
-            elif self._may_find(whole.text, order):
-                for text, found in zip(whole.texts, spans, strict=True):
-                    patience.spend()
-                    found.extend(self._found(text, (order,)))
-
-    def _may_find(self, text: bytes, order: int) -> bool:
-        rule = self._rules[order]
-        return rule.anchored or rule.expression().first(text) is not None
-
-    def _detected(self, whole: Together, order: int, patience: Patience) -> list[Region]:
-        """The index of a text, and from where to where in it. No detector's match reaches from one into the next."""
-        rule, found = self._rules[order], list[Region]()
-        validator, allowed = rule.validator, self._allowed
-        texts, starts = whole.texts, whole.starts
-        text, index, at, after = b"", -1, 0, 0
-        for number, (start, end) in enumerate(rule.expression().each(whole.text), 1):
-            if number % CHECKED_MATCHES == 0:
-                patience.check()
-            if start >= after:
-                index = bisect_right(starts, start, index + 1) - 1
-                text, at = texts[index], starts[index]
-                after = at + len(text) + 1
-            for begin, stop in (
-                validator(text, start - at, end - at) if validator else ((start - at, end - at),)
-            ):
-                if begin != stop and (allowed is None or text[begin:stop] not in allowed):
-                    found.append((index, begin, stop))
-        return found
+        return behind(self._finder.found(joined, orders), key, text)
 
     def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
         """What `_under_key` finds under each key."""
@@ -378,7 +266,7 @@ class Scanner:
             return
         whole = Together.of([under(keys[index], texts[index]) for index in named])
         found: list[list[Span]] = [[] for _ in named]
-        self._found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
+        self._finder.found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
         for index, of_one in zip(named, found, strict=True):
             spans[index] += behind(of_one, keys[index], texts[index])
 

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 Span = tuple[int, int, int]
 """Start, end as a negative number, order of the rule: orders as regions are named."""
 
+Region = tuple[int, int, int]
+"""Start, end, and the order of the rule that gives it its name."""
+
 _SORTED_AT_ONCE = 4096
 _PART_BITS = 15
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")

@@ -29,6 +29,12 @@ class Together(NamedTuple):
         texts = text.split(_BETWEEN)
         return cls(text, texts, _starts(texts))
 
+    def begin_with(self, letters: Iterable[bytes]) -> bool:
+        """Whether any of the texts begins with one of these."""
+        return any(
+            self.text.startswith(letter) or self.text.find(_BETWEEN + letter) >= 0 for letter in letters
+        )
+
     def holder(self, place: int, after: int = 0) -> int:
         """The index of the text in which this place of the whole is, when it is in none before `after`."""
         return bisect_right(self.starts, place, after) - 1

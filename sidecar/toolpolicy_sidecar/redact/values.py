@@ -6,13 +6,16 @@ Everything here returns its very argument when nothing is hit.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
+from operator import ne
 from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import binary, document, full, wrapped
 from toolpolicy_sidecar.redact.document import Tokens
 from toolpolicy_sidecar.redact.patience import Patience
 from toolpolicy_sidecar.redact.placeholder import mask
-from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
+from toolpolicy_sidecar.redact.scanner import Scanner
+from toolpolicy_sidecar.redact.suspects import MANY, Found, suspects
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.verdict import TooDeep
 from toolpolicy_sidecar.redact.views import rereadings, unescape
@@ -24,24 +27,10 @@ SHORT_BYTES = full.SHORT_BYTES
 """Shorter texts are searched many at once."""
 _FEW = 3
 """So few texts are sooner searched one by one."""
-_MANY = 64
-"""After so many suspects it is asked whether the document is full of them."""
 _PART_BYTES = 64 * 1024
 """Of a document that is. No step on so much holds up other threads."""
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
-
-
-class _Found(NamedTuple):
-    """What `start:end` of a document or text stands for. `key`: the name under which it stands. `plain`: it reads in no
-    other way."""
-
-    start: int
-    end: int
-    text: bytes
-    key: bytes = b""
-    plain: bool = False
-    number: bool = False
 
 
 class _Left(NamedTuple):
@@ -65,7 +54,7 @@ class Values:
         pieces: list[bytes] = []
         put = at = 0
         while at < len(data):
-            found, at = self._suspects(data, tokens, at, may_be_full=may_be_full)
+            found, at = suspects(scanner, data, tokens, at, may_be_full=may_be_full)
             for start, end, left in self._changed(found, hits, depth):
                 pieces += [data[put:start], left]
                 put = end
@@ -79,12 +68,12 @@ class Values:
                     break
                 pieces += [data[put:at], part]
                 put = at = end
-                if hits.total() - count < _MANY:
+                if hits.total() - count < MANY:
                     break
         return b"".join([*pieces, data[put:]]) if pieces and hits else data
 
     def _changed(
-        self, found: Sequence[_Found], hits: Counter[str], depth: int
+        self, found: Sequence[Found], hits: Counter[str], depth: int
     ) -> Iterator[tuple[int, int, bytes]]:
         """From where to where a string or number goes, and what stands in its place."""
         lefts = self._each([each for each in found if not each.number], depth)
@@ -112,12 +101,14 @@ class Values:
         strings = pieces[1::2]
         if not strings:
             return part
-        whole = Together.of([b"" if index in alone else text for index, text in enumerate(strings)])
+        whole = Together.of(
+            [b"" if index in alone else text for index, text in enumerate(strings)] if alone else strings
+        )
         regions = self._scanner.regions_together(whole, patiences)
         if regions is None:
             return None
-        lefts = Together.read(self._scanner.redacted(whole.text, regions, hits)).texts
-        remains = Counter(left for left, text in zip(lefts, whole.texts, strict=True) if left != text)
+        lefts = Together.read(self._scanner.replacements.put(whole.text, regions, hits)).texts
+        remains = Counter(compress(lefts, map(ne, lefts, whole.texts)))
         written: dict[bytes, bytes] = {}
         for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
             if left.hits:
@@ -125,7 +116,7 @@ class Values:
                 for name, count in left.hits.items():
                     hits[name] += count * remains[remain]
         pieces[1::2] = [written.get(left, left) for left in lefts] if written else lefts
-        found = [_Found(2 * index + 1, 0, strings[index], *of_one) for index, of_one in alone.items()]
+        found = [Found(2 * index + 1, 0, strings[index], *of_one) for index, of_one in alone.items()]
         for place in alone:
             pieces[2 * place + 1] = strings[place]
         for place, _, token in self._changed(found, hits, depth):
@@ -152,50 +143,10 @@ class Values:
         hits[name] += 1
         return mask(name)
 
-    def _suspects(
-        self, data: bytes, tokens: Tokens, at: int, *, may_be_full: bool
-    ) -> tuple[list[_Found], int]:
-        """Strings and numbers of a document, from `at` on, in which something may be hit; to where there are no others,
-        which is the end, or where it shows that the document is full of them."""
-        scanner = self._scanner
-        patience = scanner.patience(len(data))
-        found: list[_Found] = []
-        begun, end, disguise = at, 0, -1
-        begin, value_at, key = NOWHERE[0], -1, b""
-        while True:
-            if end <= at:
-                patience.spend()
-                begin, end = scanner.suspect(data, at)
-            if disguise < at:
-                disguise = _disguised(data, at)
-            place = value_at if key else min(max(begin, at), disguise)
-            reached = tokens.reaching(place) if place < len(data) else None
-            if reached is None:
-                return found, len(data)
-            start, at = reached
-            token = data[start:at]
-            if start != value_at:
-                key = b""
-            if disguise < start:
-                disguise = _disguised(data, start)
-            if token[:1] == b'"':
-                plain = at <= disguise
-                text = token[1:-1] if plain else document.string_value(token)
-                found.append(_Found(start, at, text, key, plain))
-                named = document.NAMED.match(data, at) if scanner.keyed else None
-                key, value_at = (text, named.end()) if named else (b"", -1)
-            else:
-                found.append(_Found(start, at, token, key, plain=True, number=True))
-                key = b""
-            if may_be_full and not key and len(found) % _MANY == 0:
-                if at - begun < _MANY * full.GAP_BYTES:
-                    return found, at
-                begun = at
-
-    def _each(self, found: Sequence[_Found], depth: int) -> list[_Left]:
+    def _each(self, found: Sequence[Found], depth: int) -> list[_Left]:
         """Of each what `value` leaves. What comes again is looked at once, and short texts all together."""
         lefts: dict[tuple[bytes, bytes], _Left] = {}
-        short: dict[tuple[bytes, bytes], _Found] = {}
+        short: dict[tuple[bytes, bytes], Found] = {}
         many = len(found) > _FEW
         for each in found:
             place = text, _ = each.text, each.key
@@ -220,7 +171,7 @@ class Values:
             regions = self._scanner.regions(text, key, plain=True)
             if not regions:
                 return _Left(text, hits)
-            text, passes = self._scanner.redacted(text, regions, hits), _PASSES - 1
+            text, passes = self._scanner.replacements.put(text, regions, hits), _PASSES - 1
         return _Left(self.value(text, hits, key, depth, passes), hits)
 
     def _together(
@@ -235,7 +186,7 @@ class Values:
         )
         for index, left in zip(changed, settled, strict=True):
             if left.hits:
-                lefts[index] = _Left(left.text, Counter(lefts[index].hits) + Counter(left.hits))
+                lefts[index] = _Left(left.text, _both(lefts[index].hits, left.hits))
         return lefts
 
     def _settled(
@@ -260,7 +211,7 @@ class Values:
         for text, regions in zip(texts, scanner.regions_of_each(texts, keys, plain=plain), strict=True):
             if regions:
                 hits: dict[str, int] = {}
-                lefts.append(_Left(scanner.redacted(text, regions, hits), hits))
+                lefts.append(_Left(scanner.replacements.put(text, regions, hits), hits))
             else:
                 lefts.append(_Left(text, _NO_HITS))
         return lefts if plain else self._unwrapped(lefts, depth)
@@ -277,7 +228,7 @@ class Values:
             text = self.document(text, hits, depth + 1)
         regions = self._scanner.regions(text, key, opened=opened)
         if regions:
-            text = self._scanner.redacted(text, regions, hits)
+            text = self._scanner.replacements.put(text, regions, hits)
         if opened:
             return text
         (left,) = self._unwrapped([_Left(text, _NO_HITS)], depth)
@@ -292,18 +243,16 @@ class Values:
             return texts
         if depth == NESTED:
             raise TooDeep(f"base64 or hexadecimal, more than {NESTED} deep")
-        contents = self._each([_Found(run.start, run.end, run.content) for run in runs], depth + 1)
+        contents = self._each([Found(run.start, run.end, run.content) for run in runs], depth + 1)
         pieces: list[bytes] = []
-        changed: dict[int, Counter[str]] = {}
+        changed: dict[int, Mapping[str, int]] = {}
         put = 0
         for run, content in zip(runs, contents, strict=True):
             if content.hits:
                 pieces += (whole.text[put : run.start], run.wrap(content.text))
                 put = run.end
                 index = whole.holder(run.start)
-                if index not in changed:
-                    changed[index] = Counter(texts[index].hits)
-                changed[index].update(content.hits)
+                changed[index] = _both(changed.get(index) or texts[index].hits, content.hits)
         left = Together.read(b"".join([*pieces, whole.text[put:]])).texts
         for index, hits in changed.items():
             texts[index] = _Left(left[index], hits)
@@ -331,6 +280,5 @@ class Values:
         return True
 
 
-def _disguised(data: bytes, start: int) -> int:
-    """Where something begins that reads otherwise when it is decoded."""
-    return (DISGUISED.first(data, start) or NOWHERE)[0]
+def _both(hits: Mapping[str, int], others: Mapping[str, int]) -> Mapping[str, int]:
+    return {**hits, **{name: hits.get(name, 0) + count for name, count in others.items()}} if hits else others

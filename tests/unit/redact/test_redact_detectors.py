@@ -6,12 +6,15 @@ from functools import cache
 
 import pytest
 import re2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.detectors import DETECTORS
 from toolpolicy_sidecar.redact.detectors.cards import CARD_ISSUERS
 from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
 from toolpolicy_sidecar.redact.detectors.detector import Detector
+from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.redact.rule import is_anchored
 
@@ -31,6 +34,22 @@ def is_hit_whole(detector: Detector) -> bool:
 
 
 every_detector = pytest.mark.parametrize("detector", DETECTORS.values(), ids=lambda detector: detector.name)
+
+
+@given(
+    text=st.lists(
+        st.sampled_from([*"ab1A._%+'-@@ n", "xn--", "cc", ".cc", ".png", "x@y.zz", "a.b@c.dd", "\xff"]),
+        max_size=14,
+    ).map(lambda parts: "".join(parts).encode("latin-1")),
+    detector=st.sampled_from([detector for detector in DETECTORS.values() if detector.every]),
+)
+@settings(max_examples=500, deadline=None)
+def test_all_at_once_are_those_one_by_one(text: bytes, detector: Detector) -> None:
+    one_by_one = Expression(detector.expression).each(text)
+    validator = detector.validator
+    found = [span for match in one_by_one for span in (validator(text, *match) if validator else (match,))]
+    assert detector.every is not None
+    assert detector.every(text) == found
 
 
 @every_detector

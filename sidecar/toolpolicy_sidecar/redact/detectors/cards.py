@@ -1,6 +1,7 @@
 """Payment cards in runs of digits."""
 
 from collections.abc import Iterator
+from itertools import accumulate, count
 
 from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
 
@@ -65,28 +66,30 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
         start -= 1
     groups = text[start:end].replace(b"-", b" ").split(b" ")
     digits = b"".join(groups)
-    begins: list[tuple[int, int]] = []  # of each group: index in digits, position in the text
-    ends: dict[int, int] = {}  # index in digits after a group → position in the text after it
-    size, at = 0, start
-    for group in groups:
-        begins.append((size, at))
-        size += len(group)
-        ends[size] = at + len(group)
-        at += len(group) + 1
-    if end < len(text) and text[end] in _LETTERS:
-        del ends[size]
-    if start > 0 and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
+    sizes = [*accumulate(map(len, groups), initial=0)]  # before each group, and of all
+    begins = [
+        (group, size, lengths)
+        for group, size in enumerate(sizes)
+        if (lengths := _LENGTHS.get(digits[size : size + 4]))
+    ]
+    if not begins:
+        return
+    if not begins[0][0] and start and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
         del begins[0]
-    cards: dict[bytes, bool] = {}
-    for index, begin in begins:
-        for length in _LENGTHS.get(digits[index : index + 4], ()):
-            if index + length in ends:
-                number = digits[index : index + length]
-                if number not in cards:
-                    cards[number] = _is_card(number)
-                if cards[number]:
-                    yield begin, ends[index + length]
-                    break
+    ends = dict(zip(sizes[1:], count(), strict=False))
+    if end < len(text) and text[end] in _LETTERS:
+        del ends[sizes[-1]]
+    known: dict[bytes, bool] = {}
+    for group, size, lengths in begins:
+        for length in lengths:
+            if size + length not in ends:
+                continue
+            number = digits[size : size + length]
+            if number not in known:
+                known[number] = _is_card(number)
+            if known[number]:
+                yield start + size + group, start + size + length + ends[size + length]
+                break
 
 
 def _is_card(digits: bytes) -> bool:

@@ -27,14 +27,16 @@ _STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 def verhoeff(digits: bytes) -> bool:
     """Verhoeff's scheme over the dihedral group of ten elements: Aadhaar."""
     check = 0
-    for power, digit in zip(cycle(_POWERS), reversed(values(digits)), strict=False):
-        check = _DIHEDRAL[check][power[digit]]
+    for table, digit in zip(cycle(_TABLES), reversed(values(digits)), strict=False):
+        check = table[check + digit]
     return check == 0
 
 
-_POWERS = tuple(
-    accumulate(range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10)))
+_POWERS = accumulate(
+    range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10))
 )
+_TABLES = [[10 * row[value] for row in _DIHEDRAL for value in power] for power in _POWERS]
+"""For each place, from ten times a check and a digit to ten times the next check."""
 
 
 def values(text: bytes) -> bytes:

@@ -8,6 +8,10 @@ Validator = Callable[[bytes, int, int], Iterator[tuple[int, int]]]
 """Is what looks like one really one? Gets the whole text and a candidate's span, both in bytes of UTF-8, and
 yields the spans that are real: none, a part of the candidate, or several."""
 
+Every = Callable[[bytes], list[tuple[int, int]]]
+"""All that expression and validator find in a text of ASCII, several times faster where there are many. It is linear,
+and no step of it is long."""
+
 Confidence = Literal["Low", "Medium", "High"]
 CONFIDENCES: tuple[Confidence, ...] = ("Low", "Medium", "High")
 """High: the form alone says it, or a checksum. Medium: a form that is rarely anything else, or a telling name
@@ -36,6 +40,7 @@ class Detector(NamedTuple):
     others: tuple[str, ...]
     validator: Validator | None = None
     keyed: bool = False
+    every: Every | None = None
 
 
 UPPER = "A-Z0-9"

@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 _REACH = 96
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][\w$.-]*|[0-9][\w$-]*[A-Za-z_][\w$.-]*")
@@ -71,6 +72,11 @@ def nearest_name(text: bytes, start: int) -> tuple[int, bytes]:
 
 
 def meaning(name: bytes) -> Naming:
+    """Names come again and again: what a few of them mean is kept."""
+    return _known(name) if len(name) <= _KEPT_BYTES else _meaning(name)
+
+
+def _meaning(name: bytes) -> Naming:
     if _NO_SECRET.search(name.lower()):
         return Naming.OTHER
     lower = name.lower().replace(b"-", b"_").replace(b".", b"_")
@@ -80,3 +86,7 @@ def meaning(name: bytes) -> Naming:
     if words[-1:] == [b"id"] and words[-2:-1] == [b"secret"]:
         return Naming.TELLING
     return Naming.OTHER if words[-1] in _METADATA or _PLACE.intersection(words) else Naming.TELLING
+
+
+_KEPT_BYTES = 64
+_known = lru_cache(512)(_meaning)

@@ -54,7 +54,7 @@ class Plan(NamedTuple):
 def is_possible_abroad(number: bytes) -> bool:
     """With its country's code first: is there such a code, and is it as long as numbers there are?"""
     plan, rest = _split(number)
-    return plan is not None and any(len(reading) in plan.lengths for reading in plan.readings(rest))
+    return plan is not None and not plan.lengths.isdisjoint(map(len, plan.readings(rest)))
 
 
 def is_valid_abroad(number: bytes) -> bool:
@@ -89,12 +89,18 @@ def _plans_of(countries: tuple[str, ...]) -> tuple[Expression, list[Plan]]:
 
 
 def _split(number: bytes) -> tuple[Plan | None, bytes]:
-    """No code is the beginning of another."""
-    for size in range(1, min(_CODE_DIGITS, len(number)) + 1):
-        plan = _plan(int(number[:size]))
+    plan, size = _code_of(number[:_CODE_DIGITS])
+    return plan, number[size:]
+
+
+@cache
+def _code_of(digits: bytes) -> tuple[Plan | None, int]:
+    """The plan of the country whose code they begin with, and how long it is. No code is the beginning of another."""
+    for size in range(1, len(digits) + 1):
+        plan = _plan(int(digits[:size]))
         if plan is not None:
-            return plan, number[size:]
-    return None, b""
+            return plan, size
+    return None, 0
 
 
 @cache

@@ -18,36 +18,56 @@ def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
+_WORD_OR_EMAIL = re.compile(
+    rb"[A-Za-z0-9_][A-Za-z0-9._%+'-]*+(?:@(?:[A-Za-z0-9][A-Za-z0-9-]*+\.)+(xn--[A-Za-z0-9-]+|[A-Za-z]{2,}))?"
+)
+"""Of each word no more than one beginning is tried, which is what makes it linear."""
+
+
+def every_email(text: bytes) -> list[tuple[int, int]]:
+    return [
+        word.span()
+        for word in _WORD_OR_EMAIL.finditer(text)
+        if word[1] is not None and word[1].lower() not in _FILE_SUFFIXES
+    ]
+
+
 _VERSION_BEFORE = re.compile(
     rb"(?i)(?:[a-z]/|\bv(?:er(?:sions?)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$"
 )
 
 
-def _networks(*written: str) -> tuple[tuple[int, int], ...]:
-    """The number and the mask of each."""
+def _networks(*written: str) -> frozenset[int]:
+    """The upper halves of the addresses in them."""
     networks = map(ipaddress.IPv4Network, written)
-    return tuple((int(network.network_address), int(network.netmask)) for network in networks)
+    return frozenset(
+        half
+        for network in networks
+        for half in range(int(network.network_address) >> 16, (int(network.broadcast_address) >> 16) + 1)
+    )
 
 
+_OCTETS = {b"%d" % octet: octet for octet in range(256)}
+"""As they are written: with a zero in front they are octal to some, and a number of something else to most."""
 _NOBODY = _networks("127.0.0.0/8", "0.0.0.0/8", "255.0.0.0/8", "169.254.0.0/16")
 _PRIVATE = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 
 
 def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Of a host that may be somebody's: not of a private network."""
-    if b":" in text[start:end]:
+    if text.find(b":", start, end) >= 0:
         if _is_ipv6_host(text[start:end]):
             yield start, end
         return
     address = _ipv4_host(text, start, end)
-    if address is not None and not _within(address, _PRIVATE):
+    if address is not None and address >> 16 not in _PRIVATE:
         yield start, end
 
 
 def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Of a host in a private network (RFC 1918), where millions have the same."""
     address = _ipv4_host(text, start, end)
-    if address is not None and _within(address, _PRIVATE):
+    if address is not None and address >> 16 in _PRIVATE:
         yield start, end
 
 
@@ -61,23 +81,16 @@ def _is_ipv6_host(written: bytes) -> bool:
 
 def _ipv4_host(text: bytes, start: int, end: int) -> int | None:
     """Its number. Not a mask, not a network, not this machine's own, not the version of a browser."""
-    octets = text[start:end].split(b".")
-    address = 0
-    for octet in octets:
-        number = int(octet)
-        if number > 255 or (len(octet) > 1 and octet.startswith(b"0")):
-            return None
-        address = address << 8 | number
+    first, second, third, last = map(_OCTETS.get, text[start:end].split(b"."))
+    if first is None or second is None or third is None or last is None:
+        return None
+    address = first << 24 | second << 16 | third << 8 | last
     behind = text[end : end + 2]
-    if (behind[:1] == b"." and behind[1:].isdigit()) or (behind[:1] == b"/" and octets[-1] == b"0"):
+    if behind and ((behind[:1] == b"." and behind[1:].isdigit()) or (behind[:1] == b"/" and not last)):
         return None
-    if _within(address, _NOBODY) or not address & 0xFFFFFF:
+    if address >> 16 in _NOBODY or not address & 0xFFFFFF:
         return None
-    return None if _VERSION_BEFORE.search(text, max(0, start - 16), start) else address
-
-
-def _within(address: int, networks: tuple[tuple[int, int], ...]) -> bool:
-    return any(address & mask == network for network, mask in networks)
+    return None if start and _VERSION_BEFORE.search(text, max(0, start - 16), start) else address
 
 
 _TELEPHONE = (
@@ -119,6 +132,7 @@ PEOPLE: tuple[Detector, ...] = (
             "@media (min-width: 3em)",
         ),
         validator=email,
+        every=every_email,
     ),
     Detector(
         name="Phone",

@@ -5,6 +5,7 @@ import binascii
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors.detector import varied
@@ -34,7 +35,7 @@ def basic_credentials(text: bytes, start: int, end: int) -> Iterator[tuple[int, 
 
 _STAND_IN = re.compile(
     rb"(?i)(?:"
-    rb".*\$[{(]?[A-Za-z_].*|[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
+    rb"[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
     rb"|(?:your|process|os|env|environ|config|conf|settings|self|this|args|input|props|options|params|req|request|var"
     rb"|local|data|module|secrets?|steps|inputs|github|context|ctx|app|std|system|user)[._-].*"
     rb"|(?:my|the|an?|some|new|old|test|insert|enter|put|add|replace)[._-][a-z._-]*"
@@ -46,10 +47,11 @@ _STAND_IN = re.compile(
     rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}"
     rb")[.,;:!]?"
 )
-"""What stands where a secret would: variables, words of forms and of error messages."""
+"""What stands where a secret would: words of forms and of error messages."""
+_WITH_A_VARIABLE = re.compile(rb".*\$[{(]?[A-Za-z_].*")
 _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 _TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
-_MEMBER = re.compile(rb"[A-Za-z_$][\w$]*(?:(?:\.|->|::)[A-Za-z_$][\w$]*)+")
+_MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
 _SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*")
 _SENTENCE = re.compile(
     rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
@@ -59,11 +61,17 @@ _SENTENCE = re.compile(
 _GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
+def _is_stand_in(value: bytes) -> bool:
+    if value.find(b"$") >= 0 and _WITH_A_VARIABLE.fullmatch(value):
+        return True
+    return _STAND_IN.fullmatch(value) is not None
+
+
 def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Anything, but for variables, words of forms, code, and sentences about passwords."""
     value = text[start:end]
     quoted = text[start - 1 : start] in {b'"', b"'", b"`"} and start > 0
-    if _STAND_IN.fullmatch(value) or _SHELL_VARIABLE.search(text, max(0, start - 8), start):
+    if _is_stand_in(value) or _SHELL_VARIABLE.search(text, max(0, start - 8), start):
         return
     if _SELECTOR.fullmatch(value) or _TITLE.fullmatch(value):
         return
@@ -72,7 +80,7 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
     if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
         return
-    if b" " in value and _SENTENCE.search(value):
+    if value.find(b" ") >= 0 and _SENTENCE.search(value):
         return
     yield start, end
 
@@ -105,7 +113,7 @@ def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside a name that ends in key. A name that is no more than that is one in code and in queries, not in JSON,
     where it says which of many."""
     at, name = nearest_name(text, start)
-    if name == b"key" and (at == 0 or b"=" not in text[at:start]):
+    if name == b"key" and (at == 0 or text.find(b"=", at, start) < 0):
         return
     if meaning(name) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
@@ -155,14 +163,12 @@ def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def is_random(value: bytes) -> bool:
     """Rather than words, a path, a date or a variable's name."""
-    if _STAND_IN.fullmatch(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
+    if _is_stand_in(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
         return False
     if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
         return False
-    if b"://" in value or (
-        b"/" in value and value == value.lower()
-    ):  # a path: base64 of this length has capitals
-        return False
+    if value.find(b"/") >= 0 and (value.find(b"://") >= 0 or value == value.lower()):
+        return False  # a path: base64 of this length has capitals
     digits = _DIGIT.search(value) is not None
     letters = _LETTER.search(value) is not None
     bits = entropy_bits(value)
@@ -196,5 +202,13 @@ def _is_made_of_words(value: bytes) -> bool:
 def entropy_bits(value: bytes) -> float:
     """Shannon's, per character."""
     size = len(value)
-    counts = map(value.count, set(value))
-    return math.log2(size) - sum([count * math.log2(count) for count in counts if count > 1]) / size
+    counts = Counter(value).values()
+    weighted = map(_OF_COUNT.__getitem__, counts) if size < len(_OF_COUNT) else map(_of_count, counts)
+    return math.log2(size) - sum(weighted) / size
+
+
+def _of_count(count: int) -> float:
+    return count * math.log2(count)
+
+
+_OF_COUNT = [0.0, *map(_of_count, range(1, 512))]

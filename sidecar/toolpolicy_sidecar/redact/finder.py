@@ -1,0 +1,115 @@
+"""What rules find, each by itself: in one text, or in many short ones together."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from toolpolicy_sidecar.redact import binary
+from toolpolicy_sidecar.redact.allowed import Allowed
+from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience
+from toolpolicy_sidecar.redact.rule import Rule
+from toolpolicy_sidecar.redact.spans import Span, whole_characters
+from toolpolicy_sidecar.redact.together import Together
+
+
+class Finder:
+    """Rules are known by their order: those of `patterns` are the policy's own, which must see each text by itself; all
+    others are detectors. `cpu_s`: what this thread has used, in seconds."""
+
+    def __init__(
+        self, rules: Sequence[Rule], patterns: range, allowed: Allowed, cpu_s: Callable[[], float]
+    ) -> None:
+        self._rules, self._patterns = rules, patterns
+        self._allowed, self._cpu_s = allowed or None, cpu_s
+
+    def patience(self, size_bytes: int) -> Patience:
+        """For the work on a text of this size."""
+        return Patience(self._cpu_s, size_bytes)
+
+    def patiences(self, size_bytes: int) -> dict[int, Patience]:
+        """For all rules, on a text of this size."""
+        return {order: self.patience(size_bytes) for order in range(len(self._rules))}
+
+    def found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
+        spans: list[Span] = []
+        for order in orders:
+            patience = self.patience(len(text))
+            if order in self._patterns:
+                spans += self._of_pattern(text, order, patience)
+            elif self._rules[order].every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
+                spans += self._every(text, order, patience)
+            else:
+                detected = self._detected(Together(text, (text,), [0]), order, patience)
+                spans += [(start, -end, order) for _, start, end in detected]
+        return spans
+
+    def _every(self, text: bytes, order: int, patience: Patience) -> Iterator[Span]:
+        """In ASCII, where the rule knows how to find all at once."""
+        every, allowed = self._rules[order].every, self._allowed
+        found = every(text) if every and self._may_find(text, order) else ()
+        for number, (start, end) in enumerate(found, 1):
+            if number % CHECKED_MATCHES == 0:
+                patience.check()
+            if allowed is None or text[start:end] not in allowed:
+                yield start, -end, order
+
+    def _of_pattern(self, text: bytes, order: int, patience: Patience) -> Iterator[Span]:
+        for start, end in self._rules[order].expression().each(text):
+            patience.spend()
+            if start != end and (self._allowed is None or text[start:end] not in self._allowed):
+                begin, stop = whole_characters(text, start, end)
+                yield begin, -stop, order
+
+    def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
+        """What `found` finds in each text."""
+        for order in orders:
+            patience = self.patience(len(whole.text))
+            if order not in self._patterns:
+                for index, begin, end in self._detected(whole, order, patience):
+                    spans[index].append((begin, -end, order))
+            elif self._may_find(whole.text, order):
+                for text, found in zip(whole.texts, spans, strict=True):
+                    patience.spend()
+                    found.extend(self._of_pattern(text, order, self.patience(len(text))))
+
+    def found_together(
+        self, whole: Together, orders: Iterable[int], patiences: dict[int, Patience]
+    ) -> list[Span] | None:
+        """What is found in short texts of ASCII, as places in the whole. `patiences`: by the order of rules. None: a
+        pattern may find something."""
+        spans: list[Span] = []
+        starts = whole.starts
+        for order in orders:
+            if order in self._patterns:
+                if self._may_find(whole.text, order):
+                    return None
+            elif self._rules[order].every is not None:
+                spans += self._every(whole.text, order, patiences[order])
+            else:
+                for index, begin, end in self._detected(whole, order, patiences[order]):
+                    at = starts[index]
+                    spans.append((at + begin, -at - end, order))
+        return spans
+
+    def _may_find(self, text: bytes, order: int) -> bool:
+        rule = self._rules[order]
+        return rule.anchored or rule.expression().first(text) is not None
+
+    def _detected(self, whole: Together, order: int, patience: Patience) -> list[tuple[int, int, int]]:
+        """The index of a text, and from where to where in it. No detector's match reaches from one into the next."""
+        rule, found = self._rules[order], list[tuple[int, int, int]]()
+        validator, allowed = rule.validator, self._allowed
+        texts, starts = whole.texts, whole.starts
+        text, index, at, after = b"", -1, 0, 0
+        for number, (start, end) in enumerate(rule.expression().each(whole.text), 1):
+            if number % CHECKED_MATCHES == 0:
+                patience.check()
+            if start >= after:
+                index = bisect_right(starts, start, index + 1) - 1
+                text, at = texts[index], starts[index]
+                after = at + len(text) + 1
+            for begin, stop in (
+                validator(text, start - at, end - at) if validator else ((start - at, end - at),)
+            ):
+                if begin != stop and (allowed is None or text[begin:stop] not in allowed):
+                    found.append((index, begin, stop))
+        return found

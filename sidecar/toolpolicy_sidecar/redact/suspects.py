@@ -1,0 +1,67 @@
+"""Which strings and numbers of a document have to be looked at: all others are passed over at the speed of a search."""
+
+from typing import NamedTuple
+
+from toolpolicy_sidecar.redact import document, full
+from toolpolicy_sidecar.redact.document import Tokens
+from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
+
+MANY = 64
+"""After so many suspects it is asked whether the document is full of them."""
+
+
+class Found(NamedTuple):
+    """What `start:end` of a document or text stands for. `key`: the name under which it stands. `plain`: it reads in no
+    other way."""
+
+    start: int
+    end: int
+    text: bytes
+    key: bytes = b""
+    plain: bool = False
+    number: bool = False
+
+
+def suspects(
+    scanner: Scanner, data: bytes, tokens: Tokens, at: int, *, may_be_full: bool
+) -> tuple[list[Found], int]:
+    """Strings and numbers of a document, from `at` on, in which something may be hit; to where there are no others,
+    which is the end, or where it shows that the document is full of them."""
+    patience = scanner.patience(len(data))
+    found: list[Found] = []
+    begun, end, disguise = at, 0, -1
+    begin, value_at, key = NOWHERE[0], -1, b""
+    while True:
+        if end <= at:
+            patience.spend()
+            begin, end = scanner.suspect(data, at)
+        if disguise < at:
+            disguise = _disguised(data, at)
+        place = value_at if key else min(max(begin, at), disguise)
+        reached = tokens.reaching(place) if place < len(data) else None
+        if reached is None:
+            return found, len(data)
+        start, at = reached
+        token = data[start:at]
+        if start != value_at:
+            key = b""
+        if disguise < start:
+            disguise = _disguised(data, start)
+        if token[:1] == b'"':
+            plain = at <= disguise
+            text = token[1:-1] if plain else document.string_value(token)
+            found.append(Found(start, at, text, key, plain))
+            named = document.NAMED.match(data, at) if scanner.keyed else None
+            key, value_at = (text, named.end()) if named else (b"", -1)
+        else:
+            found.append(Found(start, at, token, key, plain=True, number=True))
+            key = b""
+        if may_be_full and not key and len(found) % MANY == 0:
+            if at - begun < MANY * full.GAP_BYTES:
+                return found, at
+            begun = at
+
+
+def _disguised(data: bytes, start: int) -> int:
+    """Where something begins that reads otherwise when it is decoded."""
+    return (DISGUISED.first(data, start) or NOWHERE)[0]
