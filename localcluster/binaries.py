@@ -44,6 +44,12 @@ def find(name: str) -> Path:
     return ensure([name])[name]
 
 
+def sources(module: str, version: str) -> Path:
+    """The folder of a Go module, in Go's own cache; downloaded when it is not there. Raises Trouble."""
+    go = _Go(paths.cache() / "src" / "modules")
+    return Path(json.loads(go("mod", "download", "-json", f"{module}@{version}"))["Dir"])
+
+
 def ensure(names: Iterable[str]) -> dict[str, Path]:
     """Name → path for all of these, building what is missing, one build at a time on this machine."""
     found = {name: _ready(BINARIES[name]) for name in names}

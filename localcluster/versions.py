@@ -44,6 +44,9 @@ BINARIES = {
     )
 }
 
+PROMETHEUS_OPERATOR = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0")
+"""The module that has the definitions of its kinds."""
+
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 NODE = (*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy", "coredns")
 CLIENTS = ("kubectl", "helm", "kubeconform")

@@ -1,4 +1,4 @@
-"""The commands of runbooks, as someone would copy them, and where a test runs them.
+"""The commands of runbooks and of docs/operating.md, as someone would copy them, and where a test runs them.
 
 What no test runs has no kind, and that fails a test (tests/unit/runbook)."""
 
@@ -15,7 +15,8 @@ from toolpolicy_api.check import parse
 from toolpolicy_operator.runbook.page import pages
 
 ROOT = Path(__file__).parents[1]
-RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
+PAGES = [ROOT / "docs" / "operating.md", *sorted((ROOT / "docs" / "runbooks").glob("*.md"))]
+"""A runbook takes back what the first one has switched off."""
 POLICIES = [*sorted((ROOT / "examples" / "policies").glob("*.yaml")), ROOT / "examples/demo/policy.yaml"]
 
 Kind = Literal["cluster", "node", "promql", "alertmanager", "toolpolicy"]
@@ -67,10 +68,10 @@ def commands(markdown: str, page: str) -> list[Command]:
 
 
 def of_docs() -> list[Command]:
-    """Of docs/runbooks. Those of one page that are the same are one."""
+    """Of these pages. Those of one page that are the same are one."""
     return [
         each
-        for path in RUNBOOKS
+        for path in PAGES
         for each in dict.fromkeys(commands(path.read_text(encoding="utf-8"), path.stem))
     ]
 

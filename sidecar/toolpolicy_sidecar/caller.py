@@ -36,9 +36,10 @@ class CallerHeaders(NamedTuple):
     user: bytes | None = None
 
     def caller(self, call: ToolCall) -> Caller:
-        incoming = call.incoming
-        baggage = _baggage(call)
-        if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in incoming.noted:
+        incoming, noted = call.incoming, call.incoming.noted
+        in_message = call.mcp is not None and call.mcp.meta
+        baggage = _baggage(call) if in_message or b"baggage" in noted else {}
+        if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in noted:
             return NOBODY
         session = None if self.session is None else _given(incoming, self.session)
         user = None if self.user is None else _given(incoming, self.user)
@@ -47,7 +48,7 @@ class CallerHeaders(NamedTuple):
             session = session or _first(baggage, _SESSION_KEYS)
             user = user or _first(baggage, _USER_KEYS)
             agent = _first(baggage, _AGENT_KEYS)
-        if session is None and call.mcp is not None:
+        if session is None and call.mcp is not None and b"mcp-session-id" in noted:
             session = incoming.text(b"mcp-session-id") or None
         return _known(session, user, agent)
 

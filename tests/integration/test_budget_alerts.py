@@ -1,6 +1,7 @@
 """What the PrometheusRule of a policy fires, as Prometheus itself evaluates it."""
 
 import copy
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,12 +122,36 @@ CASES = [
 ]
 
 
-def rule() -> dict[str, Any]:
-    """For a budget of a day: it pages by 15 and 5 minutes, tickets come by 48 and 5, 144 and 12."""
-    slo = {"availability": 99.5, "latency": {"p95": "5s"}, "window": "1d"}
+HOURS = growing((100, 1000))
+CASES_OF_30_DAYS = [
+    Case("healthy", {calls("healthy", "success"): HOURS}, {100: QUIET, 640: QUIET, 990: QUIET}),
+    Case(
+        "fails-for-an-hour",
+        {
+            calls("fails-for-an-hour", "success"): HOURS,
+            calls("fails-for-an-hour", "error"): growing((0, 600), (12, 60), (0, 340)),
+        },
+        # 10.7 %: over 14.4 times in 39 of the last 60 minutes, over 6 times in 93 of 6 hours. That it was once the
+        # whole budget since the first call needs 27 minutes, and is true for long.
+        {600: QUIET, 620: QUIET, 632: {TICKET}, 645: {PAGE, TICKET}, 659: {PAGE, TICKET}, 667: {TICKET}},
+    ),
+    Case(
+        "fails-for-four-hours",
+        {
+            calls("fails-for-four-hours", "success"): HOURS,
+            calls("fails-for-four-hours", "error"): growing((0, 600), (5, 240), (0, 160)),
+        },
+        # 4.8 %: never over 14.4 times; over 6 times in 223 minutes of 6 hours, until 30 minutes know better.
+        {650: QUIET, 750: {TICKET}, 815: {TICKET}, 830: {PAGE, TICKET}, 839: {PAGE, TICKET}, 872: {TICKET}},
+    ),
+]
+
+
+def rule(cases: list[Case], window: str) -> dict[str, Any]:
+    slo = {"availability": 99.5, "latency": {"p95": "5s"}, "window": window}
     document = copy.deepcopy(GOOD)
     document["metadata"] = {"name": "agent", "namespace": "support", "uid": "u"}
-    document["spec"]["tools"] = [{"name": case.tool, "server": SERVER, "slo": slo} for case in CASES]
+    document["spec"]["tools"] = [{"name": case.tool, "server": SERVER, "slo": slo} for case in cases]
     made = prometheus_rule(policy_entry(document), Style())
     assert made
     spec: dict[str, Any] = made["spec"]
@@ -145,15 +170,15 @@ def fire(tool: str, minute: int, firing: set[tuple[str, str]]) -> dict[str, Any]
     }
 
 
-def evaluate(promtool: str, folder: Path, rules: dict[str, Any]) -> str:
+def evaluate(promtool: str, folder: Path, rules: dict[str, Any], cases: list[Case]) -> str:
     """What promtool has to say against the cases; nothing when all is as they expect."""
     test = {
         "interval": "1m",
         "input_series": [
-            {"series": name, "values": values} for case in CASES for name, values in case.series.items()
+            {"series": name, "values": values} for case in cases for name, values in case.series.items()
         ],
         "promql_expr_test": [
-            fire(case.tool, minute, firing) for case in CASES for minute, firing in case.at.items()
+            fire(case.tool, minute, firing) for case in cases for minute, firing in case.at.items()
         ],
     }
     tests = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
@@ -165,22 +190,45 @@ def evaluate(promtool: str, folder: Path, rules: dict[str, Any]) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-def test_prometheus_takes_the_rule(promtool: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("window", ["1d", "30d"])
+def test_prometheus_takes_the_rule(promtool: str, tmp_path: Path, window: str) -> None:
     path = tmp_path / "rules.yaml"
-    path.write_text(yaml.safe_dump(rule()), encoding="utf-8")
+    path.write_text(yaml.safe_dump(rule(CASES, window)), encoding="utf-8")
     done = subprocess.run(
         [promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_budgets_that_burn_fire_and_nothing_else_does(promtool: str, tmp_path: Path) -> None:
-    assert evaluate(promtool, tmp_path, rule()) == ""
+BUDGETS = [("1d", CASES), ("30d", CASES_OF_30_DAYS)]
+"""That of a day pages by 15 and 5 minutes, tickets come by 48 and 5, 144 and 12. That of 30 days pages by an hour and 5
+minutes, or 6 hours and 30 minutes; tickets come by a day and 2 hours, 3 days and 6 hours."""
+
+
+@pytest.mark.parametrize(("window", "cases"), BUDGETS)
+def test_budgets_that_burn_fire_and_nothing_else_does(
+    promtool: str, tmp_path: Path, window: str, cases: list[Case]
+) -> None:
+    assert evaluate(promtool, tmp_path, rule(cases, window), cases) == ""
 
 
 def test_the_cases_notice_alerts_that_never_fire(promtool: str, tmp_path: Path) -> None:
-    silent = rule()
+    silent = rule(CASES, "1d")
     for group in silent["groups"]:
         group["rules"] = [{**each, "expr": "vector(0) > 1"} for each in group["rules"] if "alert" in each]
     firing = [found for case in CASES for found in case.at.values() if found]
-    assert evaluate(promtool, tmp_path, silent).count("got: nil") == len(firing)
+    assert evaluate(promtool, tmp_path, silent, CASES).count("got: nil") == len(firing)
+
+
+@pytest.mark.parametrize(("pair", "tool"), [(0, "fails-for-an-hour"), (1, "fails-for-four-hours")])
+def test_each_pair_of_windows_pages_for_a_trouble_of_its_own(
+    promtool: str, tmp_path: Path, pair: int, tool: str
+) -> None:
+    """Without it, nobody is paged for this one, and for the other all the same."""
+    without = rule(CASES_OF_30_DAYS, "30d")
+    for group in without["groups"]:
+        for each in group["rules"]:
+            if each.get("alert") == PAGE[0]:
+                each["expr"] = each["expr"].split("\nor\n")[1 - pair]
+    said = evaluate(promtool, tmp_path, without, CASES_OF_30_DAYS)
+    assert set(re.findall(r"fails-for-[a-z-]+", said)) == {tool}

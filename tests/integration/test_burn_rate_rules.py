@@ -1,4 +1,5 @@
-"""A real operator process keeps a PrometheusRule beside each policy with an slo, once the cluster knows that kind."""
+"""A real operator process keeps a PrometheusRule beside each policy with an slo, once the cluster knows that kind, as
+the Prometheus operator defines it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,37 +9,14 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from tests.integration.foreign_kinds import MONITORING, of_prometheus
 from tests.integration.test_operator import AGENTS, Cluster, Operator, policy, until
 from toolpolicy_operator.slo.store import NAME as BOOKS
 
 pytestmark = pytest.mark.integration
-GROUP, PLURAL = "monitoring.coreos.com", "prometheusrules"
+GROUP, PLURAL = MONITORING, "prometheusrules"
 WHERE = (GROUP, "v1", AGENTS, PLURAL)
 NAME = "toolpolicy-objective"
-KIND: dict[str, Any] = {
-    "metadata": {"name": f"{PLURAL}.{GROUP}"},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {"kind": "PrometheusRule", "plural": PLURAL},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
-"""As the Prometheus operator brings it, with a schema that asks nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +75,7 @@ async def test_it_follows_the_policy(cluster: Cluster, control_plane: Path, tmp_
     try:
         await until(lambda: '"leading"' in log.read_text("utf-8"), "it leads", 90)
         # The kind comes later than the operator.
-        cluster.extensions.create_custom_resource_definition(KIND)
+        cluster.extensions.create_custom_resource_definition(of_prometheus(PLURAL))
         found = await until(rule, "the rule is written", 40)
         owner: Any = cluster.objects.get_namespaced_custom_object(
             "toolpolicy.dev", "v1alpha1", AGENTS, "toolpolicies", "objective"

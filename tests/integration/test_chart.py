@@ -11,6 +11,7 @@ import yaml
 from kubernetes import client, config
 
 from localcluster import binaries
+from tests.integration.foreign_kinds import of_prometheus
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,7 @@ def of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def schemas(control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """kubeconform's schemas, made from the API server's own OpenAPI document: nothing is downloaded."""
+    """kubeconform's schemas, made from the API server's own OpenAPI document, and the Prometheus operator's kinds."""
     folder = tmp_path_factory.mktemp("schemas")
     with config.new_client_from_config(str(control_plane)) as api:
         raw = client.CoreV1Api(api).api_client.call_api("GET", api.configuration.host + "/openapi/v2")
@@ -82,7 +83,22 @@ def schemas(control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> st
             group = f"-{kind['group'].split('.')[0]}" if kind["group"] else ""
             path = folder / f"{kind['kind'].lower()}{group}-{kind['version']}.json"
             path.write_text(json.dumps({"$ref": f"definitions.json#/definitions/{name}"}), encoding="utf-8")
+    for plural in ("podmonitors", "prometheusrules"):
+        definition = of_prometheus(plural)["spec"]
+        (version,) = definition["versions"]
+        path = folder / f"{definition['names']['singular']}-monitoring-{version['name']}.json"
+        path.write_text(json.dumps(closed(version["schema"]["openAPIV3Schema"])), encoding="utf-8")
     return str(folder / "{{ .ResourceKind }}{{ .KindSuffix }}.json")
+
+
+def closed(schema: Any) -> Any:
+    """Nothing but what it names."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    more = {"additionalProperties": False} if isinstance(schema.get("properties"), dict) else {}
+    return {name: closed(value) for name, value in schema.items()} | more
 
 
 def test_lint() -> None:
@@ -91,8 +107,8 @@ def test_lint() -> None:
 
 
 def kubeconform(documents: list[dict[str, Any]], schemas: str) -> "subprocess.CompletedProcess[str]":
-    # The API server knows no schema of what others define.
-    skipped = "Issuer,Certificate,PodMonitor,PrometheusRule"
+    # Nobody here knows a schema of cert-manager's.
+    skipped = "Issuer,Certificate"
     flags = ["-strict", "-summary", "-schema-location", schemas, "-skip", skipped]
     return subprocess.run(
         [str(binaries.find("kubeconform")), *flags],
@@ -114,6 +130,11 @@ def test_the_schemas_find_a_misspelt_field(schemas: str) -> None:
     (deployment, *_) = of_kind(render(), "Deployment")
     deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
     assert "readynessProbe" in kubeconform([deployment], schemas).stdout
+    (rule,) = of_kind(render("prometheusRule.enabled=true"), "PrometheusRule")
+    rule["spec"]["groups"][0]["rules"][0] |= {"fro": "5m", "for": "soon"}
+    said = kubeconform([rule], schemas).stdout
+    assert "fro" in said
+    assert "'/spec/groups/0/rules/0/for'" in said
 
 
 def test_the_crd_in_the_chart_is_the_generated_one() -> None:

@@ -20,7 +20,7 @@ import yaml
 import localcluster
 from localcluster.kube import CommandFailed, Kube
 from tests.corpus.policies import GOOD
-from tests.integration.test_burn_rate_rules import KIND
+from tests.integration.foreign_kinds import of_prometheus
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def put_policy(kube: Kube) -> dict[str, Any]:
 
 
 def test_the_operator_needs_no_other_rights_and_nothing_of_it_stays(kube: Kube, tmp_path: Path) -> None:
-    kube.apply({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **KIND})
+    kube.apply(of_prometheus("prometheusrules"))
     helm(
         kube,
         "install",

@@ -1,7 +1,6 @@
-"""The commands of runbooks that ask nothing of a node, as they are written, against a real API server and a real
-release."""
+"""The commands of runbooks and of docs/operating.md that ask nothing of a node, as they are written, against a real API
+server and a real release."""
 
-import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import localcluster
 from localcluster import binaries
 from localcluster.kube import CommandFailed, Kube
 from tests.commands import POLICIES, ROOT, Command, failures, of_docs, of_policy
-from tests.integration.test_burn_rate_rules import KIND
+from tests.integration.foreign_kinds import of_prometheus, that_asks_nothing
 from tests.integration.test_operator import Operator
 
 pytestmark = pytest.mark.integration
@@ -32,14 +31,10 @@ class World(NamedTuple):
         return failures(commands, self.names, self.environment)
 
 
-def kind(group: str, version: str, name: str) -> dict[str, Any]:
-    """Others bring it; here it asks nothing."""
-    made = copy.deepcopy(KIND)
-    plural = f"{name.lower()}s"
-    made["metadata"]["name"] = f"{plural}.{group}"
-    made["spec"] |= {"group": group, "names": {"kind": name, "plural": plural}}
-    made["spec"]["versions"][0]["name"] = version
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **made}
+def installing() -> str:
+    """As docs/operating.md has it."""
+    (found,) = {each.text for each in of_docs() if each.text.startswith("helm install ")}
+    return found
 
 
 def workload(kube: Kube) -> str:
@@ -87,15 +82,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with localcluster.control_plane() as kube:
         for namespace in (SYSTEM, AGENTS):
             kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        for group, version, name in (
-            ("monitoring.coreos.com", "v1", "PodMonitor"),
-            ("monitoring.coreos.com", "v1", "PrometheusRule"),
-            ("cert-manager.io", "v1", "Certificate"),
+        for definition in (
+            of_prometheus("podmonitors"),
+            of_prometheus("prometheusrules"),
+            that_asks_nothing("cert-manager.io", "v1", "Certificate"),
         ):
-            kube.apply(kind(group, version, name))
+            kube.apply(definition)
         sets = [part for value in VALUES for part in ("--set", value)]
-        for verb in ("install", "upgrade"):
-            kube.helm(verb, "toolpolicy", "charts/toolpolicy", "-n", SYSTEM, *sets)
+        kube.helm(*installing().split()[1:], *sets)
+        kube.helm("upgrade", "toolpolicy", "charts/toolpolicy", "-n", SYSTEM, *sets)
         until(lambda: kube.apply(POLICY.read_text(encoding="utf-8")))
         replica = until(lambda: pod(kube, SYSTEM, "app.kubernetes.io/component=operator"))
         operator = Operator(kube.kubeconfig, replica, folder / "operator.log")
@@ -123,11 +118,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.timeout(300)  # many small processes
-def test_those_of_the_alerts(world: World) -> None:
-    found = [each for each in of_docs() if each.kind in {"cluster", "toolpolicy"}]
-    assert len(found) > 20
-    # What ends the leader comes last.
-    found.sort(key=lambda each: "delete pod" in each.text)
+def test_those_of_the_docs(world: World) -> None:
+    found = [
+        each for each in of_docs() if each.kind in {"cluster", "toolpolicy"} and each.text != installing()
+    ]
+    assert len(found) > 28
+    # What ends the agent's pod or the leader comes last.
+    found.sort(key=lambda each: "delete pod" in each.text or "rollout restart" in each.text)
     assert world.failures(found) == []
 
 
