@@ -1,6 +1,8 @@
 """ToolPolicies at the real API server: what schema and CEL rules let pass, and the webhook does not."""
 
+import contextlib
 import copy
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from kubernetes import client
 from localcluster import binaries
 from localcluster.kube import CommandFailed, Kube
 from tests.corpus.policies import BAD, GOOD, Bad
-from tests.integration.webhook.world import INJECTED, World
+from tests.integration.webhook.world import INJECTED, World, until
 
 pytestmark = pytest.mark.integration
 NOT_BY_SCHEMA = [bad for bad in BAD if bad.server_says is None]
@@ -53,7 +55,15 @@ def test_a_good_policy_is_taken_without_a_word(world: World) -> None:
 def test_metadata_can_always_be_changed_even_with_the_webhook_down(world: World) -> None:
     """A policy that an earlier release took must not keep anyone from labelling, finalizing or deleting it."""
     world.unpoint()
-    world.put(named(NOT_BY_SCHEMA[0].policy()))
+
+    def taken() -> bool:
+        """The API server asks for a moment after it was told not to."""
+        with contextlib.suppress(client.ApiException):
+            world.put(named(NOT_BY_SCHEMA[0].policy()))
+            return True
+        return False
+
+    until(taken, "the API server asks nobody")
     world.point(world.webhook.ca)
     world.patch("agent", {"metadata": {"labels": {"team": "a"}, "finalizers": ["example.com/hold"]}})
     with pytest.raises(client.ApiException) as refused:
@@ -71,11 +81,13 @@ def test_metadata_can_always_be_changed_even_with_the_webhook_down(world: World)
 
 
 def test_a_claim_of_an_older_policy_is_warned_of(world: World) -> None:
+    numbers = itertools.count()
     world.put(named(GOOD, "older"))
     disjoint = named(GOOD, "disjoint")
     disjoint["spec"]["selector"] = {"matchLabels": {"app": "other"}}
     assert world.put(disjoint) == ""
-    warning = world.put(named(GOOD, "younger"))
+    # The webhook hears of a policy a moment after the API server has it.
+    warning = until(lambda: world.put(named(GOOD, f"younger-{next(numbers)}")), "a warning")
     assert (
         "the older policy 'older' wins on pods of both: server 'kb', server 'tickets', tool 'create'"
         in warning
