@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import binary, document, full, wrapped
 from toolpolicy_sidecar.redact.document import Tokens
-from toolpolicy_sidecar.redact.patience import Patience
+from toolpolicy_sidecar.redact.patience import Patiences
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.suspects import MANY, Found, suspects
@@ -90,9 +90,7 @@ class Values:
             if value is not each.text:
                 yield each.start, each.end, document.string_token(value)
 
-    def _full(
-        self, part: bytes, hits: Counter[str], depth: int, patiences: dict[int, Patience]
-    ) -> bytes | None:
+    def _full(self, part: bytes, hits: Counter[str], depth: int, patiences: Patiences) -> bytes | None:
         """Of a part of a document that is full of what is looked for. None: it must be looked at value by value."""
         pieces = part.split(b'"')
         alone = full.alone(self._scanner, pieces)
