@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from toolpolicy_sidecar.redact import binary
 from toolpolicy_sidecar.redact.allowed import Allowed
-from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience
+from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
 from toolpolicy_sidecar.redact.spans import Span, whole_characters
 from toolpolicy_sidecar.redact.together import Together
@@ -25,9 +25,9 @@ class Finder:
         """For the work on a text of this size."""
         return Patience(self._cpu_s, size_bytes)
 
-    def patiences(self, size_bytes: int) -> dict[int, Patience]:
+    def patiences(self, size_bytes: int) -> Patiences:
         """For all rules, on a text of this size."""
-        return {order: self.patience(size_bytes) for order in range(len(self._rules))}
+        return Patiences(self._cpu_s, size_bytes)
 
     def found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
         spans: list[Span] = []
@@ -72,10 +72,9 @@ class Finder:
                     found.extend(self._of_pattern(text, order, self.patience(len(text))))
 
     def found_together(
-        self, whole: Together, orders: Iterable[int], patiences: dict[int, Patience]
+        self, whole: Together, orders: Iterable[int], patiences: Patiences
     ) -> list[Span] | None:
-        """What is found in short texts of ASCII, as places in the whole. `patiences`: by the order of rules. None: a
-        pattern may find something."""
+        """What is found in short texts of ASCII, as places in the whole. None: a pattern may find something."""
         spans: list[Span] = []
         starts = whole.starts
         for order in orders:

@@ -51,7 +51,7 @@ def asked(
     """A call that was read already: its arguments, the answers to the server's questions, and the headers that mirror
     arguments."""
     found = redactor.at_once(data)
-    if found is not None and (not found.hits or _holding(found, data, _asked_parts(data)) is not None):
+    if found is not None and (not found.hits or _in_arguments(found, data)):
         return found.value, *_mirrors(headers, redactor, frozenset(), found.hits)
     hits, values = Counter[str](), frozenset[bytes]()
     members = jsonrpc.members_of(data) or {}
@@ -85,7 +85,8 @@ def said(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
     if found is not None:
         if not found.hits:
             return Redacted(data, found.hits)
-        whole = _holding(found, data, (parts.result if results else UNSET, parts.error, parts.params))
+        whole = _around(found, data, parts.result) if results else None
+        whole = whole or _around(found, data, parts.error) or _around(found, data, parts.params)
         if whole is not None and not _has_opaque(whole):
             return Redacted(found.value, found.hits)
     members = jsonrpc.members_of(data)
@@ -108,24 +109,26 @@ def said(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
     return Redacted(_spliced(data, changes) or msgspec.json.encode(members), hits)
 
 
-def _asked_parts(data: bytes) -> tuple[Raw | UnsetType, ...]:
+def _in_arguments(found: Changed, data: bytes) -> bool:
     try:
         params = _asked(data).params
     except msgspec.DecodeError:
-        return ()
-    return () if isinstance(params, UnsetType) else (params.arguments, params.inputResponses)
+        return False
+    if isinstance(params, UnsetType):
+        return False
+    return (_around(found, data, params.arguments) or _around(found, data, params.inputResponses)) is not None
 
 
-def _holding(found: Changed, data: bytes, parts: Iterable[Raw | UnsetType]) -> bytes | None:
-    """Of these parts of the message the one that holds everything that was changed. Where its text stands a second
-    time, the same would have been changed there: what holds all changes stands there alone."""
-    for part in parts:
-        if not isinstance(part, UnsetType):
-            raw = bytes(part)
-            at = data.find(raw[:_HEAD_BYTES])  # a long needle takes longer to prepare than to find
-            if at <= found.start and found.end <= at + len(raw) and data.startswith(raw, at):
-                return raw
-    return None
+def _around(found: Changed, data: bytes, part: Raw | UnsetType) -> bytes | None:
+    """This part of the message, if it holds everything that was changed. Where its text stands a second time, the same
+    would have been changed there: what holds all changes stands there alone."""
+    if isinstance(part, UnsetType):
+        return None
+    raw = bytes(part)
+    at = data.find(raw[:_HEAD_BYTES])  # a long needle takes longer to prepare than to find
+    if at > found.start or found.end > at + len(raw) or not data.startswith(raw, at):
+        return None
+    return raw
 
 
 def _spliced(data: bytes, changes: Iterable[tuple[bytes, bytes]]) -> bytes | None:

@@ -35,3 +35,15 @@ class Patience:
             self._ends_s = now_s + min(BUDGET_S, granted_s)
         elif now_s > self._ends_s:
             raise TooCostly("to look for what the policy names takes too long on it")
+
+
+class Patiences(dict[int, Patience]):
+    """One for each rule, by its order, on one text."""
+
+    def __init__(self, cpu_s: Callable[[], float], size_bytes: int) -> None:
+        super().__init__()
+        self._cpu_s, self._size_bytes = cpu_s, size_bytes
+
+    def __missing__(self, order: int) -> Patience:
+        found = self[order] = Patience(self._cpu_s, self._size_bytes)
+        return found

@@ -15,7 +15,7 @@ from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
 from toolpolicy_sidecar.redact.finder import Finder
-from toolpolicy_sidecar.redact.patience import Patience
+from toolpolicy_sidecar.redact.patience import Patiences
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders
 from toolpolicy_sidecar.redact.replacements import Replacements
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
@@ -192,7 +192,7 @@ class Scanner:
             for text, found in zip(texts, spans, strict=True)
         ]
 
-    def regions_together(self, whole: Together, patiences: dict[int, Patience]) -> list[Region] | None:
+    def regions_together(self, whole: Together, patiences: Patiences) -> list[Region] | None:
         """What is hit in short texts of ASCII that read in no other way and stand under no telling name, as places in
         the whole. None: a pattern of the policy must see each text by itself."""
         spans = self._finder.found_together(whole, self._suspected(whole.text), patiences)

@@ -23,10 +23,10 @@ class Found(NamedTuple):
 
 
 def suspects(
-    scanner: Scanner, data: bytes, tokens: Tokens, at: int, *, may_be_full: bool
+    scanner: Scanner, data: bytes, tokens: Tokens, at: int, *, full_from: int
 ) -> tuple[list[Found], int]:
     """Strings and numbers of a document, from `at` on, in which something may be hit; to where there are no others,
-    which is the end, or where it shows that the document is full of them."""
+    which is the end, or where it shows, from `full_from` on, that the document is full of them."""
     patience = scanner.patience(len(data))
     found: list[Found] = []
     begun, end, disguise = at, 0, -1
@@ -56,7 +56,7 @@ def suspects(
         else:
             found.append(Found(start, at, token, key, plain=True, number=True))
             key = b""
-        if may_be_full and not key and len(found) % MANY == 0:
+        if at >= full_from and not key and len(found) % MANY == 0:
             if at - begun < MANY * full.GAP_BYTES:
                 return found, at
             begun = at

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import binary, document, full, wrapped
 from toolpolicy_sidecar.redact.document import Tokens
-from toolpolicy_sidecar.redact.patience import Patience
+from toolpolicy_sidecar.redact.patience import Patiences
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.suspects import MANY, Found, suspects
@@ -50,11 +50,11 @@ class Values:
         if not scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
             return data
         tokens, patiences = Tokens(data), scanner.patiences(len(data))
-        may_be_full = full.may_be(data)
+        full_from = 0 if full.may_be(data) else len(data)
         pieces: list[bytes] = []
         put = at = 0
         while at < len(data):
-            found, at = suspects(scanner, data, tokens, at, may_be_full=may_be_full)
+            found, at = suspects(scanner, data, tokens, at, full_from=full_from)
             for start, end, left in self._changed(found, hits, depth):
                 pieces += [data[put:start], left]
                 put = end
@@ -63,7 +63,7 @@ class Values:
                 count = hits.total()
                 part = self._full(data[at:end], hits, depth, patiences)
                 if part is None:
-                    may_be_full = False
+                    full_from = end
                     tokens.begin(at)
                     break
                 pieces += [data[put:at], part]
@@ -90,9 +90,7 @@ class Values:
             if value is not each.text:
                 yield each.start, each.end, document.string_token(value)
 
-    def _full(
-        self, part: bytes, hits: Counter[str], depth: int, patiences: dict[int, Patience]
-    ) -> bytes | None:
+    def _full(self, part: bytes, hits: Counter[str], depth: int, patiences: Patiences) -> bytes | None:
         """Of a part of a document that is full of what is looked for. None: it must be looked at value by value."""
         pieces = part.split(b'"')
         alone = full.alone(self._scanner, pieces)
