@@ -141,7 +141,7 @@ class HttpListener(ABC):
         if self.websockets >= self._limits.tunnels:
             text = f"{self.websockets} WebSockets are open, and no more may be"
             raise Stopped(Problem(Reason.ConcurrencyLimit, text, 1))
-        upgrade = AgentUpgrade(asked, self._current, self._limits.tunnel_idle_s)
+        upgrade = AgentUpgrade(asked, server, self._current, self._limits.tunnel_idle_s)
         self.websockets += 1
         try:
             call = http_recogniser.recognise(replace(incoming, upgrade=upgrade), server)
