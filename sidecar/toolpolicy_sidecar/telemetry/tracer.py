@@ -63,16 +63,16 @@ class Tracer:
         self._below = sampler.below
 
     def begin(self, call: ToolCall) -> CallTrace:
-        came_from, noted = lineage(call, self._header), call.incoming.noted
-        if came_from is NOWHERE and call.stands_for is None:
+        noted, mcp = call.incoming.noted, call.mcp
+        in_meta = mcp is not None and mcp.meta
+        if not (TRACEPARENT in noted or in_meta or self._header or call.stands_for):
             bits = self._bits(_BITS) | _NOT_ZERO
             digits = bits.to_bytes(_ID_BYTES, "big").hex()
-            plain = TRACESTATE not in noted and TRACEPARENT not in noted
-            sampled = bits & _LOWER_HALF < self._below
+            sampled, plain = bits & _LOWER_HALF < self._below, TRACESTATE not in noted
             trace = CallTrace(digits[16:], digits[:16], sampled, self._new_span, NOWHERE, True, plain)  # noqa: FBT003 -- it began here
         else:
-            trace = self._continued(call, came_from)
-        if self._redacted_content and call.mcp is not None:
+            trace = self._continued(call, lineage(call, self._header))
+        if self._redacted_content and mcp is not None:
             tool, trace.plain = call.tool, False
             trace.content = Content(tool.on_request is not None, tool.on_response is not None)
         ACTIVE.set(trace)
