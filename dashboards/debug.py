@@ -2,13 +2,9 @@
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from dashboards.panels import CHOSEN, OF_TOOL, board, now, over_time, query, text
+from dashboards.panels import CHOSEN, OF_TOOL, board, now, over_time, quantile, query, text
 
 IN_POD = "{{namespace}}/{{pod}}"
-
-
-def quantile(of: float, metric: str, by: str) -> str:
-    return f"histogram_quantile({of}, sum by ({by}, le) (rate({metric}_bucket{{{CHOSEN}}}[5m])))"
 
 
 def dashboard() -> Dashboard:
@@ -40,7 +36,10 @@ def dashboard() -> Dashboard:
             over_time(
                 "Duration: p50, p95, p99",
                 "s",
-                *(query(quantile(of, calls, "tool"), f"{{{{tool}}}} {of}") for of in (0.5, 0.95, 0.99)),
+                *(
+                    query(quantile(of, calls, "tool"), f"{{{{tool}}}} {of}", exemplars=of == 0.5)
+                    for of in (0.5, 0.95, 0.99)
+                ),
             )
         )
         .with_panel(

@@ -14,6 +14,7 @@ from dashboards.panels import (
     now,
     number,
     over_time,
+    quantile,
     query,
     text,
 )
@@ -76,8 +77,9 @@ def dashboard() -> Dashboard:
                 "Duration, p95",
                 "s",
                 query(
-                    f"policy_server_tool:toolpolicy_tool_call_duration_seconds:p95_5m{{{CHOSEN}}}",
+                    quantile(0.95, "toolpolicy_tool_call_duration_seconds", "policy, tool"),
                     OF_TOOL,
+                    exemplars=True,  # a recorded series has none
                 ),
             )
         )
@@ -85,11 +87,7 @@ def dashboard() -> Dashboard:
             over_time(
                 "The tools' own time, p95",
                 "s",
-                query(
-                    "histogram_quantile(0.95, sum by (policy, tool, le) "
-                    f"(rate(toolpolicy_upstream_duration_seconds_bucket{{{CHOSEN}}}[5m])))",
-                    OF_TOOL,
-                ),
+                query(quantile(0.95, "toolpolicy_upstream_duration_seconds", "policy, tool"), OF_TOOL),
             )
         )
         .with_row(Row("Whom it hurts"))

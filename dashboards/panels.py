@@ -15,8 +15,14 @@ OF_TOOL = "{{tool}} ({{policy}})"
 HALF, WHOLE, HEIGHT = 12, 24, 8
 
 
-def query(expr: str, legend: str = "") -> Dataquery:
-    return Dataquery().ref_id("A").expr(expr).legend_format(legend)
+def query(expr: str, legend: str = "", *, exemplars: bool = False) -> Dataquery:
+    """`exemplars`: single calls as points, each of which leads to its trace."""
+    made = Dataquery().ref_id("A").expr(expr).legend_format(legend)
+    return made.exemplar(exemplar=True) if exemplars else made
+
+
+def quantile(of: float, metric: str, by: str) -> str:
+    return f"histogram_quantile({of}, sum by ({by}, le) (rate({metric}_bucket{{{CHOSEN}}}[5m])))"
 
 
 def over_time(title: str, unit: str, *queries: Dataquery) -> TimeSeries:

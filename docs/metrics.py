@@ -26,6 +26,7 @@ and `_count`. What to be alerted of: [runbooks](runbooks/README.md).
 A scrape that accepts OpenMetrics, as those of Prometheus do, gets **exemplars** of `toolpolicy_tool_calls_total` and
 `toolpolicy_tool_call_duration_seconds`: the `trace_id` of the last call of each series and bucket whose trace
 [is kept](traces.md#sampling). Prometheus stores them with `--enable-feature=exemplar-storage`.
+The dashboards show those of durations as points, which lead to the trace where Grafana's data source knows the way.
 """
 
 

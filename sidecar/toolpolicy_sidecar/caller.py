@@ -5,15 +5,17 @@ A header that the deployment names counts first, then W3C Baggage, then what MCP
 speak for the session, so that it is known by a hash from here on."""
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from toolpolicy_api.clean import clean
-from toolpolicy_sidecar.call import Incoming, ToolCall
+from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.remembered import remembered_headers
+from toolpolicy_sidecar.upstream.headers import Header
 
 SESSION_DIGITS = 12
 NAME_CHARACTERS = 128
@@ -29,62 +31,57 @@ class Caller(NamedTuple):
     agent: str | None = None
 
 
-class CallerHeaders(NamedTuple):
-    """Names of headers in lower case, where the deployment has such."""
+NOBODY = Caller()
 
-    session: bytes | None = None
-    user: bytes | None = None
+
+class CallerHeaders:
+    def __init__(self, session: bytes | None = None, user: bytes | None = None) -> None:
+        """Names of headers in lower case, where the deployment has such."""
+        self._session, self._user = session, user
+        self._of_http = remembered_headers(partial(self._read, mcp=False))
+        self._of_mcp = remembered_headers(partial(self._read, mcp=True))
 
     def caller(self, call: ToolCall) -> Caller:
-        incoming, noted = call.incoming, call.incoming.noted
-        in_message = call.mcp is not None and call.mcp.meta
-        baggage = _baggage(call) if in_message or b"baggage" in noted else {}
-        if not baggage and self == _NO_HEADERS and b"mcp-session-id" not in noted:
+        headers, noted, mcp = call.incoming.headers, call.incoming.noted, call.mcp
+        if mcp is not None and mcp.meta:
+            return self._read(headers, mcp=True, baggage=_text_of_meta(mcp.body))
+        if b"traceparent" in noted:  # no other call has the same headers
+            return self._read(headers, mcp=mcp is not None)
+        if (
+            (self._session or self._user) is None
+            and b"baggage" not in noted
+            and b"mcp-session-id" not in noted
+        ):
             return NOBODY
-        session = None if self.session is None else _given(incoming, self.session)
-        user = None if self.user is None else _given(incoming, self.user)
-        agent = None
-        if baggage:
-            session = session or _first(baggage, _SESSION_KEYS)
-            user = user or _first(baggage, _USER_KEYS)
-            agent = _first(baggage, _AGENT_KEYS)
-        if session is None and call.mcp is not None and b"mcp-session-id" in noted:
-            session = incoming.text(b"mcp-session-id") or None
-        return _known(session, user, agent)
+        return self._of_http(headers) if mcp is None else self._of_mcp(headers)
+
+    def _read(self, headers: tuple[Header, ...], *, mcp: bool, baggage: str = "") -> Caller:
+        """`baggage`: of the message, which counts before that of its HTTP request, as for the trace."""
+        said = parsed(baggage or _given(headers, b"baggage") or "")
+        session = self._session and _given(headers, self._session)
+        session = session or _first(said, _SESSION_KEYS)
+        if session is None and mcp:
+            session = _given(headers, b"mcp-session-id")
+        user = (self._user and _given(headers, self._user)) or _first(said, _USER_KEYS)
+        agent = _first(said, _AGENT_KEYS)
+        return Caller(
+            None if session is None else hashed(session),
+            None if user is None else _name(user),
+            None if agent is None else _name(agent),
+        )
 
 
-NOBODY = Caller()
-_NO_HEADERS = CallerHeaders()
-
-
+@lru_cache(maxsize=1024)
 def hashed(session: str) -> str:
     return hashlib.sha256(session.encode()).hexdigest()[:SESSION_DIGITS]
 
 
-@lru_cache(maxsize=1024)
-def _known(session: str | None, user: str | None, agent: str | None) -> Caller:
-    """As the call says it."""
-    return Caller(
-        None if session is None else hashed(session),
-        None if user is None else _name(user),
-        None if agent is None else _name(agent),
-    )
-
-
-def _given(incoming: Incoming, header: bytes) -> str | None:
-    for name, value in incoming.headers:
-        if name.lower() == header:
+def _given(headers: tuple[Header, ...], wanted: bytes) -> str | None:
+    """The first one that is there."""
+    for name, value in headers:
+        if name.lower() == wanted:
             return value.decode("latin-1").strip() or None
     return None
-
-
-def _baggage(call: ToolCall) -> dict[str, str]:
-    """Of the message before that of its HTTP request, as for the trace."""
-    text = ""
-    if call.mcp is not None and call.mcp.meta:
-        text = _text_of_meta(call.mcp.body)
-    text = text or call.incoming.noted.get(b"baggage", b"").decode("latin-1")
-    return parsed(text) if text else {}
 
 
 def parsed(text: str) -> dict[str, str]:

@@ -208,6 +208,14 @@ class _InForce(Collector):
         config = GaugeMetricFamily(
             "toolpolicy_config_info", "The configuration in force.", labels=["hash", "source"]
         )
+        websockets = GaugeMetricFamily(
+            "toolpolicy_websockets_open",
+            "WebSockets; policy and server are empty for hosts that no policy names.",
+            labels=_KEY[:2],
+        )
+        for server, count in self._current.websockets.items():
+            websockets.add_metric(server, count)
+        yield websockets
         runtime = self._current.runtime
         if runtime:
             config.add_metric([runtime.hash, runtime.source], 1)

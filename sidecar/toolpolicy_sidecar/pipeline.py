@@ -220,5 +220,5 @@ class Pipeline:
 
     def _tell(self, call: ToolCall, trace: CallTrace | None, record: CallRecord) -> None:
         self._recorder.call(record)
-        if self._tracer is not None and trace is not None:
+        if trace is not None and self._tracer is not None and (record.traced or trace.outer is not None):
             self._tracer.end(trace, call, record)

@@ -1,5 +1,6 @@
 """A snapshot made ready to serve, and the one that is in force."""
 
+from collections import Counter
 from collections.abc import Callable
 from hashlib import blake2b
 from secrets import token_bytes
@@ -200,6 +201,8 @@ class Current:
         """Requests being answered now, tool calls or not."""
         self.pushing = 0
         """Of those, what ends only when one side wants: event streams of servers, and tunnels."""
+        self.websockets: Counter[tuple[str, str]] = Counter()
+        """Those that are open, by policy and server. What had one once has a 0."""
         self.on_install: list[Callable[[Runtime], None]] = []
         """Asked after each change of what is in force."""
         self._recorder, self._clock = recorder, clock

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.sampling import failed
 
 SESSIONS = 4096
 """At most, about 300 bytes each; the one that was silent longest ends early."""
@@ -66,11 +65,13 @@ class Sessions:
         else:
             self._live.move_to_end(key)
         session.calls += 1
-        if failed(record.outcome):
+        if record.outcome in {"failure", "refused"}:
             session.errors += 1
         if began >= session.busy_until or not session.iterations:
             session.iterations += 1
-        session.began, session.busy_until = min(session.began, began), now
+        if began < session.began:  # noqa: PLR1730 -- of every call
+            session.began = began
+        session.busy_until = now
 
     def expire(self, now: float) -> None:
         """Ends those that have been silent."""

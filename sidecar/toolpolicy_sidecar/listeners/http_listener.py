@@ -144,21 +144,21 @@ class HttpListener(ABC):
             made = http_recogniser.recognise(replace(incoming, upgrade=upgrade), server)
             await self._pipeline.call(made, asked.reply)
 
-        await self._websocket(asked, server.place.origin, call, server=server.name)
+        await self._websocket(asked, server.place.origin, call, server)
 
     async def _websocket(
         self,
         asked: Asked,
         origin: Origin,
         ask: Callable[[AgentUpgrade], Awaitable[None]],
-        *,
-        server: str | None = None,
+        server: ServerState | None = None,
     ) -> None:
-        """`ask`: the server there, and wait until what it may agree to is closed. Raises Stopped."""
+        """`ask`: the server there, and wait until what it may agree to is closed. `server` None: no policy names it.
+        Raises Stopped."""
         if self.websockets >= self._limits.tunnels:
             text = f"{self.websockets} WebSockets are open, and no more may be"
             raise Stopped(Problem(Reason.ConcurrencyLimit, text, 1))
-        upgrade = AgentUpgrade(asked, self._current, self._limits.tunnel_idle_s)
+        upgrade = AgentUpgrade(asked, server, self._current, self._limits.tunnel_idle_s)
         self.websockets += 1
         try:
             await ask(upgrade)
@@ -176,7 +176,7 @@ class HttpListener(ABC):
                         sent_bytes=upgrade.sent_bytes,
                         received_bytes=upgrade.received_bytes,
                         error=upgrade.error,
-                        server=server,
+                        server=None if server is None else server.name,
                     )
                 )
 

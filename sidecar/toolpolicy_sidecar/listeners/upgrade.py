@@ -10,6 +10,7 @@ from toolpolicy_sidecar.listeners.tunnel import Tunnel
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.tool import ServerState
 from toolpolicy_sidecar.upstream.headers import Header
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -19,8 +20,10 @@ _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 class AgentUpgrade:
     """Is an Upgrade. What the agent says before the server has agreed is kept back, and is lost if it does not."""
 
-    def __init__(self, asked: Asked, current: Current, idle_s: float) -> None:
+    def __init__(self, asked: Asked, server: ServerState | None, current: Current, idle_s: float) -> None:
+        """`server` None: no policy's."""
         self._asked, self._current = asked, current
+        self._of = ("", "") if server is None else (server.policy, server.name)
         self.tunnel = Tunnel(idle_s)
         self.far = self.tunnel.far
         keys = [value for name, value in asked.head.headers if name.lower() == b"sec-websocket-key"]
@@ -47,6 +50,7 @@ class AgentUpgrade:
         transport = self._asked.reply.switch(headers)
         self.opened = True
         self._current.pushing += 1
+        self._current.websockets[self._of] += 1
         self.tunnel.join(transport, self._asked.connection.taken())
 
     async def closed(self) -> None:
@@ -54,7 +58,9 @@ class AgentUpgrade:
 
     def end(self) -> None:
         """At once, if it has not ended. To be called once."""
-        self._current.pushing -= self.opened
+        if self.opened:
+            self._current.pushing -= 1
+            self._current.websockets[self._of] -= 1
         self.tunnel.cut("the sidecar is shutting down")
 
 

@@ -51,26 +51,24 @@ NOWHERE = Lineage(None)
 
 def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
     """What a message says of itself counts before what its HTTP request says, both before `trace_id_header`."""
-    mcp, incoming = call.mcp, call.incoming
-    in_meta = mcp is not None and mcp.meta
-    if TRACEPARENT not in incoming.noted and not in_meta and trace_id_header is None:
-        return NOWHERE
-    by_request = of_headers(incoming)
-    if mcp is not None and in_meta:
-        by_message = of_meta(mcp.body)
+    by_request = of_headers(call.incoming)
+    if call.mcp is not None and call.mcp.meta:
+        by_message = of_meta(call.mcp.body)
         if by_message is not None:
             link = by_request if by_request and by_request.span_id != by_message.span_id else None
             return Lineage(by_message, link, in_meta=True)
     if by_request is None:
-        known = None if trace_id_header is None else _plain_id(incoming, trace_id_header)
+        known = None if trace_id_header is None else _plain_id(call.incoming, trace_id_header)
         return NOWHERE if known is None else Lineage(None, trace_id=known)
     return Lineage(by_request)
 
 
 def trace_id_of(call: ToolCall) -> str | None:
     """As the call says it."""
-    found = lineage(call, None)
-    return None if found is NOWHERE else found.known_as
+    mcp = call.mcp
+    if TRACEPARENT not in call.incoming.noted and (mcp is None or not mcp.meta):
+        return None
+    return lineage(call, None).known_as
 
 
 def of_headers(incoming: Incoming) -> TraceContext | None:

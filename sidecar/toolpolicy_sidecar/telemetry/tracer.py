@@ -21,10 +21,11 @@ from toolpolicy_sidecar.telemetry.trace_context import (
 from toolpolicy_sidecar.upstream import origin as upstream
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
-_SPAN_BITS, _TRACE_BITS = 64, 128
-_ID_BYTES = (_SPAN_BITS + _TRACE_BITS) // 8
-_NOT_ZERO = 1 << _SPAN_BITS + _TRACE_BITS - 1 | 1 << _TRACE_BITS - 1
-"""The first bit of either: what is sampled is decided by the last ones."""
+_BITS = 64 + 128
+"""Of a span's id, and behind it of a trace's."""
+_ID_BYTES = _BITS // 8
+_NOT_ZERO = 1 << 191 | 1 << 127
+"""The first bit of either: all zeros mean none. What is sampled is decided by the last ones."""
 _LOWER_HALF = 2**64 - 1
 _INTEGER = re.compile(rb"\d{1,18}")
 
@@ -62,23 +63,23 @@ class Tracer:
         self._below = sampler.below
 
     def begin(self, call: ToolCall) -> CallTrace:
-        came_from = lineage(call, self._header)
-        if came_from is NOWHERE and call.stands_for is None:
-            bits, trace_id, span_id = self._identifiers()
-            sampled = bits & _LOWER_HALF < self._below
-            trace = CallTrace(trace_id, span_id, sampled, self._new_span, NOWHERE, began_here=True)
-            noted = call.incoming.noted
-            trace.plain = TRACESTATE not in noted and TRACEPARENT not in noted
+        noted, mcp = call.incoming.noted, call.mcp
+        in_meta = mcp is not None and mcp.meta
+        if not (TRACEPARENT in noted or in_meta or self._header or call.stands_for):
+            bits = self._bits(_BITS) | _NOT_ZERO
+            digits = bits.to_bytes(_ID_BYTES, "big").hex()
+            sampled, plain = bits & _LOWER_HALF < self._below, TRACESTATE not in noted
+            trace = CallTrace(digits[16:], digits[:16], sampled, self._new_span, NOWHERE, True, plain)  # noqa: FBT003 -- it began here
         else:
-            trace = self._continued(call, came_from)
-        if self._redacted_content and call.mcp is not None:
+            trace = self._continued(call, lineage(call, self._header))
+        if self._redacted_content and mcp is not None:
             tool, trace.plain = call.tool, False
             trace.content = Content(tool.on_request is not None, tool.on_response is not None)
         ACTIVE.set(trace)
         return trace
 
     def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
-        _, trace_id, span_id = self._identifiers()
+        trace_id, span_id = self._identifiers()
         outer, began_here = None if call.stands_for is None else ACTIVE.get(), False
         if outer is not None:
             came_from = came_from._replace(parent=_inside(outer), link=None)
@@ -91,14 +92,13 @@ class Tracer:
             trace_id, span_id, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
         )
 
-    def _identifiers(self) -> tuple[int, str, str]:
-        """A trace id as the lower bits of a number, and as digits; a span id. None of them is all zeros."""
-        bits = self._bits(_SPAN_BITS + _TRACE_BITS) | _NOT_ZERO
-        digits = bits.to_bytes(_ID_BYTES, "big").hex()
-        return bits, digits[16:], digits[:16]
+    def _identifiers(self) -> tuple[str, str]:
+        """Of a trace and of a span."""
+        digits = (self._bits(_BITS) | _NOT_ZERO).to_bytes(_ID_BYTES, "big").hex()
+        return digits[16:], digits[:16]
 
     def _new_span(self) -> str:
-        return self._identifiers()[2]
+        return self._identifiers()[1]
 
     def end(self, trace: CallTrace, call: ToolCall, record: CallRecord) -> None:
         """What follows in this context belongs to the call around this one; where there is none, to the next one."""

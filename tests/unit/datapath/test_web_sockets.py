@@ -23,6 +23,7 @@ from tests.unit.datapath.loopback import (
 from tests.unit.datapath.web_sockets import LARGE_BYTES, Sockets, sockets
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey
+from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.runtime import Limits
 
@@ -87,6 +88,14 @@ async def says(socket: aiohttp.ClientWebSocketResponse, text: str) -> str:
     return heard
 
 
+def open_now(w: World) -> float | None:
+    """As a scrape has it."""
+    assert w.current.runtime
+    (policy,) = w.current.runtime.policies
+    labels = {"policy": policy.key, "server": "api"}
+    return Metrics(w.current).registry.get_sample_value("toolpolicy_websockets_open", labels)
+
+
 async def refusal(w: World, path: str = PLACE) -> tuple[int, str]:
     """Status and reason."""
     agent = await w.agent()
@@ -111,6 +120,7 @@ async def test_both_sides_speak(w: World, s: Sockets) -> None:
         assert not w.recorded.passed
         assert w.current.in_flight == w.current.pushing == w.listener.websockets == 1
         assert w.current.runtime
+        assert open_now(w) == 1
         busy = {key.tool for key, slots in w.current.runtime.slots.items() if slots.in_flight}
         assert busy == {"ticket", None}  # and its server
         assert w.pool.open == 0  # it is no connection of the pool any more
@@ -118,6 +128,7 @@ async def test_both_sides_speak(w: World, s: Sockets) -> None:
         await socket.send_bytes(data)
         assert await socket.receive_bytes(timeout=20) == data
     await until(lambda: w.recorded.passed)
+    assert open_now(w) == 0
     (passed,) = w.recorded.passed
     assert (passed.via, passed.server, passed.status) == ("WebSocket", "api", 101)
     assert (passed.destination, passed.error) == (f"127.0.0.1:{s.port}", None)

@@ -71,6 +71,11 @@ def test_a_dashboard_is_the_built_one_and_its_metrics_are_exposed_or_recorded(na
             named = set(re.findall(r"(?:\w+:)?toolpolicy_\w+(?::\w+)?", target["expr"]))
             assert named <= EXPOSED | recorded, panel["title"]
             assert named or re.search("ALERTS|process_", target["expr"]), panel["title"]
+        # A point for each kept trace, once a panel, wherever the metric has them.
+        reads = any(
+            "toolpolicy_tool_call_duration_seconds_bucket" in each["expr"] for each in panel["targets"]
+        )
+        assert sum(each.get("exemplar", False) for each in panel["targets"]) == reads, panel["title"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.get("alert") or rule.get("record")))

@@ -236,6 +236,8 @@ async def test_a_hedge_is_an_attempt_of_its_own(tmp_path: Path, monkeypatch: pyt
         assert second.attributes["http.response.status_code"] == 200
         told = {str(seen.header("traceparent")).split("-")[2] for seen in o.tools["desk"].seen}
         assert told == {first.span_id, second.span_id}
+        named = [[name.lower() for name, _ in seen.headers] for seen in o.tools["desk"].seen]
+        assert [names.count("traceparent") for names in named] == [1, 1]
 
 
 async def test_a_policy_that_is_off_changes_no_header(
