@@ -32,44 +32,43 @@ class Finder:
     def found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
         spans: list[Span] = []
         for order in orders:
-            patience = self.patience(len(text))
-            if order in self._patterns:
-                spans += self._of_pattern(text, order, patience)
-            elif self._rules[order].every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
-                spans += self._every(text, order, patience)
-            else:
-                detected = self._detected(Together(text, (text,), [0]), order, patience)
-                spans += [(start, -end, order) for _, start, end in detected]
+            rule, own, patience = self._rules[order], order in self._patterns, None
+            if rule.every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
+                spans += self._every(text, order, self.patiences(len(text)))
+                continue
+            validator, allowed = rule.validator, self._allowed
+            for number, (start, end) in enumerate(rule.expression().each(text), 1):
+                if number % CHECKED_MATCHES == 0:
+                    patience = patience or self.patience(len(text))
+                    patience.check()
+                for begin, stop in validator(text, start, end) if validator else ((start, end),):
+                    if begin != stop and (allowed is None or text[begin:stop] not in allowed):
+                        if own:
+                            begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
+                        spans.append((begin, -stop, order))
         return spans
 
-    def _every(self, text: bytes, order: int, patience: Patience) -> Iterator[Span]:
+    def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[Span]:
         """In ASCII, where the rule knows how to find all at once."""
         every, allowed = self._rules[order].every, self._allowed
         found = every(text) if every and self._may_find(text, order) else ()
         for number, (start, end) in enumerate(found, 1):
             if number % CHECKED_MATCHES == 0:
-                patience.check()
+                patiences[order].check()
             if allowed is None or text[start:end] not in allowed:
                 yield start, -end, order
-
-    def _of_pattern(self, text: bytes, order: int, patience: Patience) -> Iterator[Span]:
-        for start, end in self._rules[order].expression().each(text):
-            patience.spend()
-            if start != end and (self._allowed is None or text[start:end] not in self._allowed):
-                begin, stop = whole_characters(text, start, end)
-                yield begin, -stop, order
 
     def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `found` finds in each text."""
         for order in orders:
-            patience = self.patience(len(whole.text))
             if order not in self._patterns:
-                for index, begin, end in self._detected(whole, order, patience):
+                for index, begin, end in self._detected(whole, order):
                     spans[index].append((begin, -end, order))
             elif self._may_find(whole.text, order):
+                patience = self.patience(len(whole.text))
                 for text, found in zip(whole.texts, spans, strict=True):
                     patience.spend()
-                    found.extend(self._of_pattern(text, order, self.patience(len(text))))
+                    found.extend(self.found(text, (order,)))
 
     def found_together(
         self, whole: Together, orders: Iterable[int], patiences: Patiences
@@ -82,9 +81,9 @@ class Finder:
                 if self._may_find(whole.text, order):
                     return None
             elif self._rules[order].every is not None:
-                spans += self._every(whole.text, order, patiences[order])
+                spans += self._every(whole.text, order, patiences)
             else:
-                for index, begin, end in self._detected(whole, order, patiences[order]):
+                for index, begin, end in self._detected(whole, order, patiences):
                     at = starts[index]
                     spans.append((at + begin, -at - end, order))
         return spans
@@ -93,15 +92,20 @@ class Finder:
         rule = self._rules[order]
         return rule.anchored or rule.expression().first(text) is not None
 
-    def _detected(self, whole: Together, order: int, patience: Patience) -> list[tuple[int, int, int]]:
-        """The index of a text, and from where to where in it. No detector's match reaches from one into the next."""
+    def _detected(
+        self, whole: Together, order: int, patiences: Patiences | None = None
+    ) -> list[tuple[int, int, int]]:
+        """The index of a text, and from where to where in it. No detector's match reaches from one into the next.
+        `patiences` None: those of this text alone."""
         rule, found = self._rules[order], list[tuple[int, int, int]]()
         validator, allowed = rule.validator, self._allowed
         texts, starts = whole.texts, whole.starts
         text, index, at, after = b"", -1, 0, 0
         for number, (start, end) in enumerate(rule.expression().each(whole.text), 1):
             if number % CHECKED_MATCHES == 0:
-                patience.check()
+                if patiences is None:
+                    patiences = self.patiences(len(whole.text))
+                patiences[order].check()
             if start >= after:
                 index = bisect_right(starts, start, index + 1) - 1
                 text, at = texts[index], starts[index]
