@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.record import CallRecord
 
 SESSIONS = 4096
@@ -34,17 +35,23 @@ class _Session:
 
 
 class Sessions:
-    """`ended` is called for each session that is over. Times are monotonic seconds."""
+    """`ended` is called for each session that is over."""
 
     def __init__(
-        self, ended: Callable[[Ended], None], *, limit: int = SESSIONS, idle_s: float = IDLE_S
+        self,
+        ended: Callable[[Ended], None],
+        clock: Clock,
+        *,
+        limit: int = SESSIONS,
+        idle_s: float = IDLE_S,
     ) -> None:
         self._ended, self._limit, self._idle_s = ended, limit, idle_s
+        self._now = clock.monotonic
         self._live: OrderedDict[tuple[str, str], _Session] = OrderedDict()
         self._due = 0.0
         """Before this, none is over."""
 
-    def add(self, record: CallRecord, now: float) -> None:
+    def add(self, record: CallRecord) -> None:
         """A call that is over now. Calls of the sidecar's own, and such as belong to no session, count for none: a
         trace that began with the call itself says nothing of others."""
         identifier = record.session
@@ -54,8 +61,9 @@ class Sessions:
             identifier = record.trace_id
         if record.stands_for is not None:
             return
+        now = self._now()
         if now >= self._due:
-            self.expire(now)
+            self.expire()
         key, began = (record.policy, identifier), now - record.duration_ms / 1000
         session = self._live.get(key)
         if session is None:
@@ -73,8 +81,9 @@ class Sessions:
             session.began = began
         session.busy_until = now
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Ends those that have been silent."""
+        now = self._now()
         while self._live:
             key, oldest = next(iter(self._live.items()))
             self._due = oldest.busy_until + self._idle_s

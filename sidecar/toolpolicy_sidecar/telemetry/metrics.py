@@ -8,7 +8,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.recorders import Recorders
 from toolpolicy_sidecar.sessions import Ended, Sessions
 from toolpolicy_sidecar.telemetry.outbox import Dropped
@@ -23,10 +22,10 @@ class SessionMetrics:
     """Histograms over sessions that are over, and gauges of those that are not."""
 
     def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
-        self._clock = clock
-        self._sessions = Sessions(self._ended)
+        sessions = Sessions(self._ended, clock)
+        self.call = sessions.add
         # Registered first, so that what it finds to be over is in the histograms of the same scrape.
-        registry.register(_Live(self._sessions, clock))
+        registry.register(_Live(sessions))
 
         def histogram(name: str, text: str, buckets: tuple[int, ...]) -> Histogram:
             return Histogram(
@@ -44,9 +43,6 @@ class SessionMetrics:
             for histogram in (self._calls, self._errors, self._iterations, self._durations):
                 histogram.labels(policy)
 
-    def call(self, record: CallRecord) -> None:
-        self._sessions.add(record, self._clock.monotonic())
-
     def _ended(self, ended: Ended) -> None:
         self._calls.labels(ended.policy).observe(ended.calls)
         self._errors.labels(ended.policy).observe(ended.errors)
@@ -55,11 +51,11 @@ class SessionMetrics:
 
 
 class _Live(Collector):
-    def __init__(self, sessions: Sessions, clock: Clock) -> None:
-        self._sessions, self._clock = sessions, clock
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
 
     def collect(self) -> Iterator[Metric]:
-        self._sessions.expire(self._clock.monotonic())
+        self._sessions.expire()
         yield GaugeMetricFamily(
             "toolpolicy_sessions_live", "Sessions that are not over.", value=self._sessions.live
         )

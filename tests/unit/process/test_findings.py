@@ -1,20 +1,10 @@
 """What heartbeats say of redaction: counts of the last five minutes, by policy, direction and detector."""
 
-from tests.unit.telemetry.made import record
+from tests.unit.telemetry.made import Clock, record
 from toolpolicy_api.channel import Finding
 from toolpolicy_sidecar.findings import MOST, Findings
 from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.record import RedactedMessage
-
-
-class Clock:
-    now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def unix_ms(self) -> int:
-        return 0
 
 
 def test_calls_messages_and_what_shadow_would_have_done() -> None:

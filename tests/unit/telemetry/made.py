@@ -1,4 +1,4 @@
-"""Records as tests want them."""
+"""Records as tests want them, and a time that they turn by hand."""
 
 from typing import Any
 
@@ -18,3 +18,13 @@ def record(**fields: Any) -> CallRecord:
         "duration_ms": 1.0,
     }
     return CallRecord(**(plain | fields))
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def unix_ms(self) -> int:
+        return 0
