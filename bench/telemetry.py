@@ -81,8 +81,11 @@ class Receiver(asyncio.Protocol):
             self._left = len(head) + 4 + length
         self._left -= len(data)
         if self._left <= 0 and self._after_s is not None:
-            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-            asyncio.get_running_loop().call_later(self._after_s, self._transport.write, answer)
+            asyncio.get_running_loop().call_later(self._after_s, self._answer)
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 def servers(tool: int, receivers: dict[str, int]) -> None:
