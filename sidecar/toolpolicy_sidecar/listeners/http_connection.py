@@ -133,8 +133,9 @@ class Connection(BackPressure):
             if self._handed:
                 self._early += data
             return
-        partial = self._partial
-        if self._left_bytes or (self._body is None and not partial):
+        if self._partial:
+            self._partial_bytes += len(data)
+        elif self._left_bytes or self._body is None:
             data = self._known(data)
             if not data:
                 return
@@ -149,7 +150,7 @@ class Connection(BackPressure):
             self._stop(_NO_REQUEST)
         self._begin = None
         if self._partial:
-            self._incomplete(len(data) if partial else 0)
+            self._incomplete()
 
     def eof_received(self) -> bool:
         return False
@@ -232,6 +233,8 @@ class Connection(BackPressure):
 
     def _next(self, asked: Asked | Problem) -> None:
         self._heard.append(asked)
+        if len(self._heard) > _AHEAD:
+            self.flow()
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
@@ -310,9 +313,8 @@ class Connection(BackPressure):
         else:
             self._timer = self._loop.call_later(left_s, self._look)
 
-    def _incomplete(self, size_bytes: int) -> None:
+    def _incomplete(self) -> None:
         """A head comes in pieces."""
-        self._partial_bytes += size_bytes
         over = self._partial_bytes > self._limits.header_bytes
         problem = self._too_large() if over else self._oversized()
         if problem is not None:
