@@ -24,7 +24,8 @@ def cluster(control_plane: Path) -> Iterator[Cluster]:
     made = Cluster(control_plane)
     made.prepare()
     yield made
-    made.extensions.delete_custom_resource_definition(f"{PLURAL}.{GROUP}")
+    with contextlib.suppress(client.ApiException):
+        made.extensions.delete_custom_resource_definition(f"{PLURAL}.{GROUP}")
     with contextlib.suppress(client.ApiException):  # the operator's books: other modules begin without
         made.core.delete_namespaced_config_map(BOOKS, AGENTS)
     made.close()

@@ -18,10 +18,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-import yaml
 from kubernetes import client, config
 
 from tests.corpus.policies import GOOD
+from tests.integration.kinds import serve_policies
 from tests.measured import measured
 from toolpolicy_api import channel, snapshot
 
@@ -78,9 +78,7 @@ class Cluster:
         self._client.close()
 
     def prepare(self) -> None:
-        with contextlib.suppress(client.ApiException):
-            crd = yaml.safe_load((ROOT / "crds" / "toolpolicies.yaml").read_text(encoding="utf-8"))
-            self.extensions.create_custom_resource_definition(crd)
+        serve_policies(self._client)
         for name, labels in ((SYSTEM, {}), (AGENTS, {"toolpolicy.dev/inject": "enabled"})):
             with contextlib.suppress(client.ApiException):
                 self.core.create_namespace({"metadata": {"name": name, "labels": labels}})
