@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from toolpolicy_sidecar.problem import Problem
+from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.remembered import CHARACTERS, TEXTS
@@ -143,6 +144,8 @@ class McpCall(msgspec.Struct, frozen=True):
     """The message, decoded from its Content-Encoding."""
     meta: bool
     """Its params have `_meta`."""
+    arguments: Bounds | None = None
+    """Where they stand in the body, if that is certain."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):

@@ -9,12 +9,14 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from toolpolicy_sidecar.mcp import sse
+from toolpolicy_sidecar.mcp.jsonrpc import Answer
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact import headers as chosen
 from toolpolicy_sidecar.redact import message
 from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.event import beside
+from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.headers import RedactedHeaders
 from toolpolicy_sidecar.redact.redactor import Blocked, Redacted, Redactor, Unscannable
 from toolpolicy_sidecar.redact.stream import EventStream, TextStream
@@ -106,15 +108,15 @@ def http_request(  # noqa: PLR0917 -- the parts of a request
 
 
 def mcp_request(
-    redactor: Redactor, body: bytes, headers: tuple[Header, ...]
+    redactor: Redactor, body: bytes, headers: tuple[Header, ...], arguments: Bounds | None = None
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
     """Arguments, answers to the server's questions, the headers that mirror arguments, and those that are chosen.
-    Raises Stopped."""
+    `arguments`: where they stand, if that is certain. Raises Stopped."""
     try:
         if not redactor.headers:
-            return message.asked(redactor, body, headers)
+            return message.asked(redactor, body, headers, arguments)
         left, in_headers = chosen.redacted(redactor, headers)
-        body_left, left, hits = message.asked(redactor, body, left)
+        body_left, left, hits = message.asked(redactor, body, left, arguments)
     except (Blocked, Unscannable) as verdict:
         _or_stop(redactor, verdict, _REQUEST)
         return body, headers, _NO_HITS
@@ -132,10 +134,14 @@ def answer_headers(redactor: Redactor, headers: tuple[Header, ...]) -> RedactedH
         return RedactedHeaders(headers, _NO_HITS)
 
 
-def mcp_message(redactor: Redactor, data: bytes, *, results: bool = True) -> Redacted[bytes]:
-    """What a server says: `results`, errors, and the params of its notifications and questions. Raises Stopped."""
+def mcp_message(
+    redactor: Redactor, data: bytes, *, results: bool = True, answer: Answer | None = None
+) -> Redacted[bytes]:
+    """What a server says: `results`, errors, and the params of its notifications and questions. `answer`: what was
+    read of it already. Raises Stopped."""
+    contents = () if answer is None else answer.contents
     try:
-        return message.said(redactor, data, results=results)
+        return message.said(redactor, data, results=results, contents=contents)
     except (Blocked, Unscannable) as verdict:
         _or_stop(redactor, verdict, _ANSWER)
         return Redacted(data, _NO_HITS)

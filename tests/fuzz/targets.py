@@ -21,6 +21,7 @@ from toolpolicy_sidecar.heads import Heads
 from toolpolicy_sidecar.mcp import jsonrpc, sse
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.encoding import decode
+from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.verdict import Unscannable
 from toolpolicy_sidecar.upstream.answer_head import AnswerHead
 from toolpolicy_sidecar.upstream.connection import Connection
@@ -123,8 +124,8 @@ def switched(data: bytes) -> None:
 def message(data: bytes) -> None:
     """What goes on to the server says the same to those who take the first of two members and the last."""
     try:
-        jsonrpc.read(data)
-        going = jsonrpc.unambiguous(data)
+        read = jsonrpc.read(data)
+        going = jsonrpc.unambiguous(data, _arguments(data, read))
     except jsonrpc.Malformed:
         return
     again = jsonrpc.read(going)
@@ -137,6 +138,8 @@ def message(data: bytes) -> None:
         params = one.get("params")
         if isinstance(params, dict) and jsonrpc.name_of(again) is not None:
             assert params["name"] == jsonrpc.name_of(again)
+    params = (_members(going, _counted) or {}).get("params")
+    assert not isinstance(params, dict) or params[_COUNT] < 2
     if not isinstance(last.get("id"), dict | list):  # which is none, and refused where it matters
         assert first.get("id") == last.get("id")
     with suppress(jsonrpc.Malformed):
@@ -147,6 +150,13 @@ def message(data: bytes) -> None:
         result = whole.get("result")
         flagged = isinstance(result, dict) and result.get("isError") is True
         assert answer.tool_error == ("error" in whole or flagged)
+
+
+def _arguments(data: bytes, read: jsonrpc.Message) -> Bounds | None:
+    try:
+        return jsonrpc.place(data, jsonrpc.call_params(read).arguments)
+    except jsonrpc.Malformed:
+        return None
 
 
 def events(data: bytes) -> None:
@@ -251,6 +261,10 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
+def _counted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {**dict(pairs), _COUNT: [name for name, _ in pairs].count("arguments")}
+
+
 def _split(pieces: list[bytes]) -> tuple[list[sse.Event], bytes]:
     splitter = sse.Splitter(2**20)
     found = [event for piece in pieces for event in splitter.feed(piece)]
@@ -258,6 +272,7 @@ def _split(pieces: list[bytes]) -> tuple[list[sse.Event], bytes]:
 
 
 _LOOP = asyncio.new_event_loop()
+_COUNT = "how many arguments"
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\n",

@@ -1,12 +1,11 @@
 """Just enough of JSON-RPC 2.0 to know a tool call from everything else, and its answer from a notification."""
 
 import json
-from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from toolpolicy_sidecar.redact.expression import Expression
+from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 MODERN = "2026-07-28"
 """From this protocol version on there are no sessions, and closing the stream cancels the call."""
@@ -15,6 +14,7 @@ VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _VERSION_KEY = VERSION_KEY.encode()
 
 CANCELLED = "notifications/cancelled"
+_BEGINNING_BYTES = 32
 _SURE_DIGITS = 18
 """An integer of no more is one for every reader."""
 
@@ -68,21 +68,25 @@ class _Named(msgspec.Struct):
     name: str | None = None
 
 
-class Answer(NamedTuple):
-    """What a message from the server says about a call: is it the answer (`final`), and a bad one?"""
+class Answer(msgspec.Struct, frozen=True):
+    """What a message from the server says about a call: is it the answer (`final`), and a bad one? `contents`: what a
+    tool says in it, where that is easily told apart."""
 
     final: bool
     tool_error: bool
+    contents: tuple[Raw | UnsetType, ...] = ()
 
 
-_FINAL, _FINAL_ERROR = Answer(final=True, tool_error=False), Answer(final=True, tool_error=True)
+class _UsualResult(_Flagged):
+    content: Raw | UnsetType = UNSET
+    structuredContent: Raw | UnsetType = UNSET  # noqa: N815 -- the name on the wire
 
 
 class _UsualAnswer(msgspec.Struct):
     """The members of a Message, and what matters of a result that is as a tool's should be."""
 
     id: Raw
-    result: _Flagged
+    result: _UsualResult
     method: str | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
 
@@ -113,10 +117,25 @@ def read(data: bytes) -> Message:
         raise Malformed(PARSE_ERROR, "the body is nested too deep") from None
 
 
-def unambiguous(data: bytes) -> bytes:
+def place(data: bytes, part: Raw | UnsetType) -> Bounds | None:
+    """Where this part of a message stands in it. None: nowhere, or it is not certain, since what begins so is there
+    twice."""
+    if isinstance(part, UnsetType):
+        return None
+    raw = bytes(part)
+    begun = raw[:_BEGINNING_BYTES]  # a long needle takes longer to prepare than to find
+    at = data.find(begun)
+    if data.find(begun, at + 1) >= 0 or not data.startswith(raw, at):
+        return None
+    return at, at + len(raw)
+
+
+def unambiguous(data: bytes, arguments: Bounds | None = None) -> bytes:
     """The same message with each member once. Of a repeated member the last counts, here and, by this, for the
-    server; bytes that cannot repeat one are returned as they are. `data` was read already."""
-    if _AMBIGUOUS.first(data) is None:
+    server; bytes that cannot repeat one are returned as they are. `data` was read already. `arguments`: what stands
+    there is nobody's business but the tool's."""
+    around = data if arguments is None else data[: arguments[0]] + data[arguments[1] :]
+    if _AMBIGUOUS.first(around) is None:
         return data
     message = _object.decode(data)
     params = message.get("params")
@@ -204,7 +223,9 @@ def answer(data: bytes, identifier: bytes) -> Answer | None:
     try:
         usual = _usual_answer.decode(data)
         if usual.error is UNSET and bytes(usual.id) == identifier:
-            return _FINAL_ERROR if usual.result.isError else _FINAL
+            result = usual.result
+            contents = (result.content, result.structuredContent)
+            return Answer(final=True, tool_error=result.isError, contents=contents)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:

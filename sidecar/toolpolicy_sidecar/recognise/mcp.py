@@ -50,9 +50,9 @@ def _plain(incoming: Incoming, body: bytes, limit_bytes: int) -> bytes:
 
 def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall | Passing:
     message = jsonrpc.read(body)
-    body = jsonrpc.unambiguous(body)
     _refuse_mismatch(incoming, message)
     if message.method != TOOLS_CALL:
+        body = jsonrpc.unambiguous(body)
         pushes, lists = message.method == "subscriptions/listen", message.method == TOOLS_LIST
         return Passing(incoming, server, body, pushes=pushes, lists=lists, reads=message.method in READS)
     identifier = jsonrpc.identifier(message)
@@ -62,7 +62,11 @@ def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall |
     found = server.tools.find(params.name) if isinstance(server.tools, McpTools) else None
     version = jsonrpc.protocol_version(params.meta) or incoming.text(b"mcp-protocol-version")
     meta = not isinstance(params.meta, UnsetType)
-    call = McpCall(identifier, params.name, version >= jsonrpc.MODERN, body, meta)
+    arguments = jsonrpc.place(body, params.arguments)
+    sent = jsonrpc.unambiguous(body, arguments)
+    if sent is not body:
+        arguments = None
+    call = McpCall(identifier, params.name, version >= jsonrpc.MODERN, sent, meta, arguments)
     keys = argument_keys(jsonrpc.keys(params.arguments))
     return ToolCall(incoming, server, found or server.unlisted, keys, call)
 

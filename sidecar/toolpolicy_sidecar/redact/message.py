@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from toolpolicy_sidecar.mcp import jsonrpc, mirror
 from toolpolicy_sidecar.redact import document
+from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.in_place import Changed
 from toolpolicy_sidecar.redact.placeholder import FIELD, mask
 from toolpolicy_sidecar.redact.redactor import Redactor
@@ -26,32 +27,22 @@ _HEAD_BYTES = 32
 _NO_HITS: Mapping[str, int] = {}
 
 
-class _Params(msgspec.Struct):
-    arguments: Raw | UnsetType = UNSET
-    inputResponses: Raw | UnsetType = UNSET  # noqa: N815 -- the name on the wire
-
-
-class _Asked(msgspec.Struct):
-    params: _Params | UnsetType = UNSET
-
-
 class _Said(msgspec.Struct):
     result: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
     params: Raw | UnsetType = UNSET
 
 
-_asked = msgspec.json.Decoder(_Asked).decode
 _said = msgspec.json.Decoder(_Said).decode
 
 
 def asked(
-    redactor: Redactor, data: bytes, headers: tuple[Header, ...]
+    redactor: Redactor, data: bytes, headers: tuple[Header, ...], arguments: Bounds | None
 ) -> tuple[bytes, tuple[Header, ...], Mapping[str, int]]:
     """A call that was read already: its arguments, the answers to the server's questions, and the headers that mirror
-    arguments."""
+    arguments. `arguments`: where they stand, if that is certain."""
     found = redactor.at_once(data)
-    if found is not None and (not found.hits or _in_arguments(found, data)):
+    if found is not None and (not found.hits or _within(found, arguments)):
         return found.value, *_mirrors(headers, redactor, frozenset(), found.hits)
     hits, values = Counter[str](), frozenset[bytes]()
     members = jsonrpc.members_of(data) or {}
@@ -73,18 +64,17 @@ def asked(
     return data, *_mirrors(headers, redactor, values, hits)
 
 
-def said(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
-    """`results`, errors, and the params of notifications and questions."""
-    try:
-        parts = _said(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Unparsable("no JSON-RPC message") from None
-    except RecursionError:
-        raise TooDeep(f"JSON nested deeper than {document.MAX_DEPTH}") from None
+def said(
+    redactor: Redactor, data: bytes, *, results: bool, contents: tuple[Raw | UnsetType, ...] = ()
+) -> Redacted[bytes]:
+    """`results`, errors, and the params of notifications and questions. `contents`: of a message that was read
+    already, what a tool says in it; in whatever else is changed there may be the protocol's own tokens."""
+    parts = None if contents else _read(data)
     found = redactor.at_once(data)
     if found is not None:
-        if not found.hits:
-            return Redacted(data, found.hits)
+        if not found.hits or any(_around(found, data, content) for content in contents):
+            return Redacted(found.value, found.hits)
+        parts = parts or _read(data)
         whole = _around(found, data, parts.result) if results else None
         whole = whole or _around(found, data, parts.error) or _around(found, data, parts.params)
         if whole is not None and not _has_opaque(whole):
@@ -109,14 +99,17 @@ def said(redactor: Redactor, data: bytes, *, results: bool) -> Redacted[bytes]:
     return Redacted(_spliced(data, changes) or msgspec.json.encode(members), hits)
 
 
-def _in_arguments(found: Changed, data: bytes) -> bool:
+def _read(data: bytes) -> _Said:
     try:
-        params = _asked(data).params
-    except msgspec.DecodeError:
-        return False
-    if isinstance(params, UnsetType):
-        return False
-    return (_around(found, data, params.arguments) or _around(found, data, params.inputResponses)) is not None
+        return _said(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unparsable("no JSON-RPC message") from None
+    except RecursionError:
+        raise TooDeep(f"JSON nested deeper than {document.MAX_DEPTH}") from None
+
+
+def _within(found: Changed, part: Bounds | None) -> bool:
+    return part is not None and part[0] <= found.start and found.end <= part[1]
 
 
 def _around(found: Changed, data: bytes, part: Raw | UnsetType) -> bytes | None:

@@ -58,7 +58,7 @@ class McpRelay:
             headers = cleanse.without(headers, b"content-encoding")
         redactor, session = self._call.on_request, self._call.put_back
         if redactor is not None:
-            work = partial(cleanse.mcp_request, redactor, body, headers)
+            work = partial(cleanse.mcp_request, redactor, body, headers, self._mcp.arguments)
             body, headers, hits = await aside(len(body), work, partial(redactor.light, body))
             self._progress.redacted_request = hits
         if session is not None:
@@ -186,18 +186,18 @@ class McpRelay:
             headers = inward(headers, self._call.incoming, self._call.server)
         headers = await clean_head(self._call, self._progress, response, headers)
         if self._changed and answer is not None:
-            body, headers = await self._for_agent(body), cleanse.of_changed_body(headers)
+            body, headers = await self._for_agent(body, answer), cleanse.of_changed_body(headers)
             self._say(body)
         if tool.keeps_answers and answer is not None and answer.final and not answer.tool_error:
             self._progress.answered(Whole(body))
         self._progress.status = status
         await self._reply.whole(status, headers, body)
 
-    async def _for_agent(self, message: bytes) -> bytes:
+    async def _for_agent(self, message: bytes, answer: jsonrpc.Answer | None) -> bytes:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
         redactor = self._call.on_response
         if redactor is not None:
-            work = partial(cleanse.mcp_message, redactor, message)
+            work = partial(cleanse.mcp_message, redactor, message, answer=answer)
             found = await aside(len(message), work, partial(redactor.light, message))
             self._progress.hit(found.hits)
             message = found.value
@@ -263,17 +263,16 @@ class McpRelay:
 
     async def _with_data(self, event: sse.Event, came: bytes) -> bytes:
         """As it goes to the agent, but for the lines beside its data. `came`: its data as the server said it."""
-        data = await self._for_agent(came) if self._changed else came
-        if not self._answered:
-            answer = jsonrpc.answer(came, self._sent_as)
-            if answer is not None and answer.final:
-                self._answered = True
-                self._say(data)
-                if answer.tool_error:
-                    self._progress.result = classify.of_tool_error(self._call.tool.rules)
-                    self._progress.error = "the tool says no"
-                elif self._call.tool.keeps_answers:
-                    self._progress.answered(Whole(data))
+        answer = None if self._answered else jsonrpc.answer(came, self._sent_as)
+        data = await self._for_agent(came, answer) if self._changed else came
+        if answer is not None and answer.final:
+            self._answered = True
+            self._say(data)
+            if answer.tool_error:
+                self._progress.result = classify.of_tool_error(self._call.tool.rules)
+                self._progress.error = "the tool says no"
+            elif self._call.tool.keeps_answers:
+                self._progress.answered(Whole(data))
         return event.raw if data is came else sse.replaced(event, data)
 
     def _classify_status(self, status: int) -> None:

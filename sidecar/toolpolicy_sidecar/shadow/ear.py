@@ -132,7 +132,7 @@ class Ear:
             return
         self._tool_error = self._status < 400 and answer.tool_error
         if self._redactor:
-            self._hits.update(cleanse.mcp_message(self._redactor, body).hits)
+            self._hits.update(cleanse.mcp_message(self._redactor, body, answer=answer).hits)
 
 
 class Overheard:

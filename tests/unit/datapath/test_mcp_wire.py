@@ -216,6 +216,38 @@ async def test_a_repeated_member_says_the_same_to_policy_and_server(w: World, me
     assert len(w.tool.seen) == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        b'{"q":1},"arguments":{"q":2}',
+        b'{"q":2},"arguments":{"q":2}',
+        b'{},"argu\\u006dents":{"q":2}',
+        b'{"arguments":{"q":2}},"arguments":{"q":2}',
+    ],
+)
+async def test_repeated_arguments_are_the_last_ones(w: World, arguments: bytes) -> None:
+    message = (
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search","arguments":%b}}'
+        % arguments
+    )
+    assert (await (await w.agent()).request("POST", "/kb", message, MCP_HEADERS)).status == 200
+    sent = json.loads(w.tool.seen[0].body, object_pairs_hook=lambda pairs: pairs)
+    assert sorted(dict(sent)["params"]) == [("arguments", [("q", 2)]), ("name", "search")]
+
+
+async def test_what_arguments_are_called_is_the_tools_own_business(w: World) -> None:
+    message = (
+        b'{"jsonrpc" : "2.0", "id": 1, "method": "tools/call", "params": {"name": "search", "arguments":'
+        b' {"id": 1.50, "name": "caf\\u00e9", "method": {"params": "x", "params": "y"}, "q": "sk-abcdefgh1"}}}'
+    )
+    agent = await w.agent()
+    assert (await agent.request("POST", "/kb", message, MCP_HEADERS)).status == 200
+    assert w.tool.seen[0].body == message
+    w.install(redaction=redaction(apply="Request"))
+    assert (await agent.request("POST", "/kb", message, MCP_HEADERS)).status == 200
+    assert w.tool.seen[1].body == message.replace(b"sk-abcdefgh1", b"[key]")
+
+
 @pytest.mark.parametrize("identifier", [b"null", b"1.5", b"{}", b"[]", b"true"])
 async def test_an_id_that_is_none(w: World, identifier: bytes) -> None:
     message = b'{"jsonrpc":"2.0","id":' + identifier + b',"method":"tools/call","params":{"name":"search"}}'
