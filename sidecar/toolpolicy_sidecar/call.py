@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 import msgspec
+from msgspec import Raw
 
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.expression import Bounds
@@ -142,8 +143,8 @@ class McpCall(msgspec.Struct, frozen=True):
     modern: bool
     body: bytes
     """The message, decoded from its Content-Encoding."""
-    meta: bool
-    """Its params have `_meta`."""
+    meta: dict[str, Raw] | None
+    """Of its params, `_meta`; None: they have none."""
     arguments: Bounds | None = None
     """Where they stand in the body, if that is certain."""
 

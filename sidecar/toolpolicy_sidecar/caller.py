@@ -9,8 +9,6 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import unquote
 
-import msgspec
-
 from toolpolicy_api.clean import clean
 from toolpolicy_sidecar.call import ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
@@ -43,8 +41,8 @@ class CallerHeaders:
 
     def caller(self, call: ToolCall) -> Caller:
         headers, noted, mcp = call.incoming.headers, call.incoming.noted, call.mcp
-        if mcp is not None and mcp.meta:
-            return self._read(headers, mcp=True, baggage=_text_of_meta(mcp.body))
+        if mcp is not None and mcp.meta and "baggage" in mcp.meta:
+            return self._read(headers, mcp=True, baggage=jsonrpc.text(mcp.meta["baggage"]))
         if b"traceparent" in noted:  # no other call has the same headers
             return self._read(headers, mcp=mcp is not None)
         if (
@@ -92,16 +90,6 @@ def parsed(text: str) -> dict[str, str]:
         if equals:
             found[key.strip()] = unquote(value.strip())
     return found
-
-
-def _text_of_meta(body: bytes) -> str:
-    message = jsonrpc.members_of(body) or {}
-    params = jsonrpc.members_of(message.get("params", msgspec.UNSET)) or {}
-    meta = jsonrpc.members_of(params.get("_meta", msgspec.UNSET)) or {}
-    try:
-        return msgspec.json.decode(meta.get("baggage", b'""'), type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
 
 
 def _first(baggage: dict[str, str], keys: tuple[str, ...]) -> str | None:

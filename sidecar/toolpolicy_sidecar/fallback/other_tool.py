@@ -92,7 +92,7 @@ def _mcp(call: ToolCall, mcp: McpCall, other: Other) -> ToolCall | None:
             headers=(*incoming.headers, (b"Mcp-Name", header)),
             noted={**incoming.noted, b"mcp-name": header},
         )
-    made = McpCall(identifier, name, mcp.modern, body, mcp.meta)
+    made = McpCall(identifier, name, mcp.modern, body, meta if "_meta" in params else None)
     return replace(call, incoming=incoming, mcp=made, argument_keys=argument_keys(arguments))
 
 

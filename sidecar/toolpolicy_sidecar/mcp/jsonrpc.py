@@ -10,8 +10,7 @@ from toolpolicy_sidecar.redact.expression import Bounds, Expression
 MODERN = "2026-07-28"
 """From this protocol version on there are no sessions, and closing the stream cancels the call."""
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-
-_VERSION_KEY = VERSION_KEY.encode()
+"""In `_meta`."""
 
 CANCELLED = "notifications/cancelled"
 _BEGINNING_BYTES = 32
@@ -98,6 +97,7 @@ _object = msgspec.json.Decoder(dict[str, Raw])
 _flagged = msgspec.json.Decoder(_Flagged)
 _named = msgspec.json.Decoder(_Named)
 _identifier = msgspec.json.Decoder(int | str)
+_text = msgspec.json.Decoder(str)
 
 
 def read(data: bytes) -> Message:
@@ -207,14 +207,16 @@ def members_of(value: Raw | bytes | UnsetType) -> dict[str, Raw] | None:
         return None
 
 
-def protocol_version(meta: Raw | UnsetType) -> str:
-    """From `params._meta`, "" when it does not say."""
-    if isinstance(meta, UnsetType) or bytes(meta).find(_VERSION_KEY) < 0:
-        return ""
-    members = members_of(meta) or {}
+def meta_of(params: CallParams) -> dict[str, Raw] | None:
+    """None: there is no `_meta`."""
+    return None if isinstance(params.meta, UnsetType) else members_of(params.meta) or {}
+
+
+def text(raw: Raw | None) -> str:
+    """Of a string; "" for anything else."""
     try:
-        return msgspec.json.decode(members.get(VERSION_KEY, b'""'), type=str)
-    except msgspec.DecodeError:
+        return "" if raw is None else _text.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
 
 

@@ -60,8 +60,9 @@ def _message(incoming: Incoming, server: ServerState, body: bytes) -> ToolCall |
         raise jsonrpc.Malformed(jsonrpc.INVALID_REQUEST, "tools/call needs an id")
     params = jsonrpc.call_params(message)
     found = server.tools.find(params.name) if isinstance(server.tools, McpTools) else None
-    version = jsonrpc.protocol_version(params.meta) or incoming.text(b"mcp-protocol-version")
-    meta = not isinstance(params.meta, UnsetType)
+    meta = jsonrpc.meta_of(params)
+    version = jsonrpc.text(meta.get(jsonrpc.VERSION_KEY)) if meta else ""
+    version = version or incoming.text(b"mcp-protocol-version")
     arguments = jsonrpc.place(body, params.arguments)
     sent = jsonrpc.unambiguous(body, arguments)
     if sent is not body:

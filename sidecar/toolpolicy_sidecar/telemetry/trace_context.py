@@ -1,14 +1,17 @@
 """Which trace a call belongs to (W3C Trace Context; `params._meta` of MCP has the same three names). Pure."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from toolpolicy_sidecar.call import Incoming, ToolCall
+from toolpolicy_sidecar.call import Incoming, McpCall, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
+_PARENT, _STATE = "traceparent", "tracestate"
+"""In `_meta`."""
 SAMPLED = 1
 STATE_CHARACTERS = 512
 """As long as W3C asks to be passed on; a longer one is dropped whole, as it may be."""
@@ -52,8 +55,8 @@ NOWHERE = Lineage(None)
 def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
     """What a message says of itself counts before what its HTTP request says, both before `trace_id_header`."""
     by_request = of_headers(call.incoming)
-    if call.mcp is not None and call.mcp.meta:
-        by_message = of_meta(call.mcp.body)
+    if call.mcp is not None and call.mcp.meta is not None:
+        by_message = of_meta(call.mcp.meta)
         if by_message is not None:
             link = by_request if by_request and by_request.span_id != by_message.span_id else None
             return Lineage(by_message, link, in_meta=True)
@@ -65,10 +68,14 @@ def lineage(call: ToolCall, trace_id_header: bytes | None) -> Lineage:
 
 def trace_id_of(call: ToolCall) -> str | None:
     """As the call says it."""
-    mcp = call.mcp
-    if TRACEPARENT not in call.incoming.noted and (mcp is None or not mcp.meta):
+    if TRACEPARENT not in call.incoming.noted and not in_message(call.mcp):
         return None
     return lineage(call, None).known_as
+
+
+def in_message(mcp: McpCall | None) -> bool:
+    """Whether the message itself says of which trace it is."""
+    return mcp is not None and mcp.meta is not None and _PARENT in mcp.meta
 
 
 def of_headers(incoming: Incoming) -> TraceContext | None:
@@ -82,12 +89,11 @@ def of_headers(incoming: Incoming) -> TraceContext | None:
     return parsed(noted[TRACEPARENT].decode("latin-1"), b",".join(states).decode("latin-1"))
 
 
-def of_meta(body: bytes) -> TraceContext | None:
-    """Of a JSON-RPC request: what `params._meta` says."""
-    meta = _meta(body)
-    if meta is None or "traceparent" not in meta:
+def of_meta(meta: Mapping[str, msgspec.Raw]) -> TraceContext | None:
+    """Of a JSON-RPC request's `params._meta`."""
+    if _PARENT not in meta:
         return None
-    return parsed(_text(meta["traceparent"]), _text(meta.get("tracestate", msgspec.Raw(b'""'))))
+    return parsed(jsonrpc.text(meta[_PARENT]), jsonrpc.text(meta.get(_STATE)))
 
 
 def parsed(parent: str, state: str) -> TraceContext | None:
@@ -105,9 +111,9 @@ def with_parent(body: bytes, parent: bytes) -> bytes:
     The same text may stand elsewhere, in an argument: of its places the one is meant that changes `_meta`. A body that
     repeats it over and over stays as it is."""
     meta = _meta(body)
-    if meta is None or "traceparent" not in meta:
+    if meta is None or _PARENT not in meta:
         return body
-    old, new = bytes(meta["traceparent"]), b'"' + parent + b'"'
+    old, new = bytes(meta[_PARENT]), b'"' + parent + b'"'
     at = len(body)
     for _ in range(_PLACES):
         at = body.rfind(old, 0, at)
@@ -115,7 +121,7 @@ def with_parent(body: bytes, parent: bytes) -> bytes:
             break
         changed = body[:at] + new + body[at + len(old) :]
         found = _meta(changed)
-        if found is not None and bytes(found.get("traceparent", b"")) == new:
+        if found is not None and bytes(found.get(_PARENT, b"")) == new:
             return changed
     return body
 
@@ -124,13 +130,6 @@ def _meta(body: bytes) -> dict[str, msgspec.Raw] | None:
     message = jsonrpc.members_of(body) or {}
     params = jsonrpc.members_of(message.get("params", msgspec.UNSET)) or {}
     return jsonrpc.members_of(params.get("_meta", msgspec.UNSET))
-
-
-def _text(raw: msgspec.Raw) -> str:
-    try:
-        return msgspec.json.decode(raw, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
 
 
 def _plain_id(incoming: Incoming, header: bytes) -> str | None:

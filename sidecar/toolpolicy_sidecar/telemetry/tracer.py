@@ -16,6 +16,7 @@ from toolpolicy_sidecar.telemetry.trace_context import (
     TRACESTATE,
     Lineage,
     TraceContext,
+    in_message,
     lineage,
 )
 from toolpolicy_sidecar.upstream import origin as upstream
@@ -64,7 +65,7 @@ class Tracer:
 
     def begin(self, call: ToolCall) -> CallTrace:
         noted, mcp = call.incoming.noted, call.mcp
-        in_meta = mcp is not None and mcp.meta
+        in_meta = in_message(mcp)
         if not (TRACEPARENT in noted or in_meta or self._header or call.stands_for):
             bits = self._bits(_BITS) | _NOT_ZERO
             digits = bits.to_bytes(_ID_BYTES, "big").hex()
