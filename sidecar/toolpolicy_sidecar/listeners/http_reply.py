@@ -58,11 +58,8 @@ class HttpReply(msgspec.Struct, eq=False):
             return
         self.sent_bytes += len(piece)
         if self._chunked:
-            self._connection.out.write(b"%x\r\n" % len(piece))
-            self._connection.out.write(piece)
-            self._connection.out.write(b"\r\n")
-        else:
-            self._connection.out.write(piece)
+            piece = b"".join((b"%x\r\n" % len(piece), piece, b"\r\n"))
+        self._connection.out.write(piece)
         if self._connection.writing_paused:
             await self._drained()
 

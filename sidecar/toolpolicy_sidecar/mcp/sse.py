@@ -1,14 +1,12 @@
 """Server-sent events, split as they arrive; what is not changed goes on byte for byte."""
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-# Atomic, so that a CRLF is never taken for two ends of line.
-_BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-_LINE = re.compile(rb"[^\r\n]*(?>\r\n|\n|\r)?")
-_ENDED_LINE = re.compile(rb"[^\r\n]*(?>\r\n|\n|\r)")
 _BOM = b"\xef\xbb\xbf"
+_END = (b"\n", b"\r")
+_OF_DATA = frozenset({b":", b"\r", b"\n", b""})
+"""What may follow the name of a data line."""
 
 
 class EventTooLarge(Exception):  # noqa: N818 -- names what happened
@@ -41,14 +39,15 @@ class Splitter:
         data = self._pending + piece if self._pending else piece
         events: list[Event] = []
         start, at = 0, max(0, self._searched - 3)
-        while match := _BLANK.search(data, at):
-            if match.end() == len(data) and match.group() == b"\r\n\r":
+        while blank := _blank(data, at):
+            begins, ends = blank
+            if ends == len(data) and data[begins:] == b"\r\n\r":
                 break
-            events.append(event(data[start : match.end()]))
-            start = at = match.end()
-        while data.startswith(b":", start) and (line := _ENDED_LINE.match(data, start)):
-            events.append(event(line.group()))
-            start = line.end()
+            events.append(event(data[start:ends]))
+            start = at = ends
+        while data.startswith(b":", start) and (ends := _line_end(data, start)):
+            events.append(event(data[start:ends]))
+            start = ends
         self._pending = data[start:] if start else data
         self._searched = len(self._pending)
         if self._searched > self._limit_bytes:
@@ -59,15 +58,41 @@ class Splitter:
 
     def end(self) -> list[Event]:
         """No more pieces come: the event that had waited for the LF of its blank line, if there is one."""
-        match = _BLANK.search(self._pending)
-        if match is None:
+        blank = _blank(self._pending, 0)
+        if blank is None:
             return []
-        self._pending, last = self._pending[match.end() :], self._pending[: match.end()]
+        last, self._pending = self._pending[: blank[1]], self._pending[blank[1] :]
         return [event(last)]
 
     def rest(self) -> bytes:
         """What came after the last whole event."""
         return self._pending
+
+
+def _blank(data: bytes, at: int) -> tuple[int, int] | None:
+    """The first two ends of lines in a row from `at` on: where the first begins, and the second ends."""
+    line_feed, carriage_return = data.find(b"\n", at), data.find(b"\r", at)
+    while line_feed >= 0 or carriage_return >= 0:
+        begins = line_feed if carriage_return < 0 or 0 <= line_feed < carriage_return else carriage_return
+        ends = _after_end(data, begins)
+        if data.startswith(_END, ends):
+            return begins, _after_end(data, ends)
+        if 0 <= line_feed < ends:
+            line_feed = data.find(b"\n", ends)
+        if 0 <= carriage_return < ends:
+            carriage_return = data.find(b"\r", ends)
+    return None
+
+
+def _line_end(data: bytes, at: int) -> int:
+    """Behind it; 0: the line has not ended yet."""
+    found = [place for place in (data.find(b"\n", at), data.find(b"\r", at)) if place >= 0]
+    return _after_end(data, min(found)) if found else 0
+
+
+def _after_end(data: bytes, at: int) -> int:
+    """A CRLF is never taken for two ends of line."""
+    return at + 2 if data.startswith(b"\r\n", at) else at + 1
 
 
 def event(raw: bytes) -> Event:
@@ -89,21 +114,22 @@ def replaced(original: Event, data: bytes) -> bytes:
     """The event with other data in the place of its first data line; every other line stays byte for byte."""
     lines: list[bytes] = []
     written = False
-    for line in _LINE.findall(original.raw):
+    for line in original.raw.splitlines(keepends=True):
         if not _is_data(line):
             lines.append(line)
         elif not written:
             written = True
             bom = _BOM if line.startswith(_BOM) else b""
             end = line[len(line.rstrip(b"\r\n")) :]
-            lines.append(bom + b"".join(b"data: " + part + end for part in re.split(rb"\r\n|\n|\r", data)))
+            *parts, last = (data + b".").splitlines()
+            lines.append(bom + b"".join([b"data: %b%b" % (part, end) for part in (*parts, last[:-1])]))
     return b"".join(lines)
 
 
 def rewritten(raw: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
     """An event with each line that is none of data as `rewrite` makes it; both without its end."""
     lines: list[bytes] = []
-    for line in _LINE.findall(raw):
+    for line in raw.splitlines(keepends=True):
         text = line.removeprefix(_BOM).rstrip(b"\r\n")
         if text and not _is_data(line):
             at = line.index(text)
@@ -114,8 +140,8 @@ def rewritten(raw: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
 
 
 def _is_data(line: bytes) -> bool:
-    field = line.removeprefix(_BOM).rstrip(b"\r\n")
-    return field == b"data" or field.startswith(b"data:")
+    field = line.removeprefix(_BOM)
+    return field.startswith(b"data") and field[4:5] in _OF_DATA
 
 
 def message(data: bytes) -> bytes:

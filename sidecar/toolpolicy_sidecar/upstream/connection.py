@@ -12,6 +12,7 @@ import httptools
 from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.heads import END, HEAD_BYTES, Heads, Key, plain, split
 from toolpolicy_sidecar.outgoing import Outgoing
+from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.upstream.answer_head import AnswerHead
 from toolpolicy_sidecar.upstream.exchange import Request, Response, by_name
 from toolpolicy_sidecar.upstream.failure import (
@@ -341,14 +342,15 @@ class Connection(BackPressure):
         if self._head is None or self._head.done():
             raise MalformedAnswer(self.origin, "a second response to one request", sent=True)
         self._keep_alive = self._parser.should_keep_alive()
-        length = next((int(value) for name, value in headers if name.lower() == _LENGTH), None)
-        passed_on = tuple(end_to_end(headers, _NOT_PASSED_ON))
-        response = Response(status, self._reason, passed_on, self, self._at_once, length=length)
+        passed_on, values, length = _understood(tuple(headers))
+        response = Response(
+            status, self._reason, passed_on, self, self._at_once, length=length, values=values
+        )
         self._head.set_result(response)
         if again is not None and again[1] == length and self._keep_alive and status not in {204, 304}:
             first = b"HTTP/1.1 %d %b" % (status, self._reason)
             if plain(*again, headers, first):
-                self._heads.keep(again[0], AnswerHead(status, self._reason, passed_on, by_name(passed_on)))
+                self._heads.keep(again[0], AnswerHead(status, self._reason, passed_on, values))
         if self._method == "HEAD":  # the parser cannot know that no body follows
             self._keep_alive = False
             self._finish()
@@ -414,3 +416,11 @@ class Connection(BackPressure):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+@remembered_headers
+def _understood(headers: tuple[Header, ...]) -> tuple[tuple[Header, ...], dict[bytes, bytes], int | None]:
+    """Of an answer's headers, what goes on to the agent, the same by name, and the length of its body."""
+    passed_on = tuple(end_to_end(headers, _NOT_PASSED_ON))
+    length = next((int(value) for name, value in headers if name.lower() == _LENGTH), None)
+    return passed_on, by_name(passed_on), length
