@@ -1,5 +1,6 @@
 """What a detector is. Detectors are data: tests read the examples from here, a new one is a new entry."""
 
+import re
 import string
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
@@ -26,7 +27,8 @@ class Detector(NamedTuple):
     small: nothing is optional that need not be. What is met in every document, such as a time in milliseconds, it
     should pass over.
     `keyed`: part of the match is a telling name, which in JSON is the key before the value. Each of `examples`
-    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from.
+    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from. `value`: what tells in
+    most matches of the expression where its group is, in less time (`expression.Valued`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Detector(NamedTuple):
     validator: Validator | None = None
     keyed: bool = False
     every: Every | None = None
+    value: re.Pattern[bytes] | None = None
 
 
 UPPER = "A-Z0-9"

@@ -100,6 +100,8 @@ _TELEPHONE = (
     "|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
 )
 """What stands before a number that is a telephone's."""
+_FIRST_DIGITS = re.compile(rb"[^0-9]*+(?<=[^0-9(])([0-9].*)", re.DOTALL)
+"""Names have no digits. A bracket before them may belong to the name, or to the number."""
 _HEX4 = "[0-9A-Fa-f]{1,4}"
 
 PEOPLE: tuple[Detector, ...] = (
@@ -202,6 +204,7 @@ PEOPLE: tuple[Detector, ...] = (
         ),
         validator=telephone.of_some_country,
         keyed=True,
+        value=_FIRST_DIGITS,
     ),
     Detector(
         name="IPAddress",
