@@ -241,6 +241,7 @@ class Scanner:
         orders = [*self._patterns]
         for index in self._signs.Match(text) or ():
             orders += self._of_signs[index]
+        orders.sort()
         return orders
 
     def _under_key(self, text: bytes, key: bytes) -> list[Span]:
@@ -256,7 +257,7 @@ class Scanner:
 
     def _with_key(self, text: bytes, key: bytes) -> list[Span]:
         joined = under(key, text)
-        orders = self._keyed.intersection(self._suspected(joined))
+        orders = sorted(self._keyed.intersection(self._suspected(joined)))
         return behind(self._finder.found(joined, orders), key, text)
 
     def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
@@ -266,7 +267,8 @@ class Scanner:
             return
         whole = Together.of([under(keys[index], texts[index]) for index in named])
         found: list[list[Span]] = [[] for _ in named]
-        self._finder.found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
+        orders = sorted(self._keyed.intersection(self._suspected(whole.text)))
+        self._finder.found_in_each(whole, orders, found)
         for index, of_one in zip(named, found, strict=True):
             spans[index] += behind(of_one, keys[index], texts[index])
 
