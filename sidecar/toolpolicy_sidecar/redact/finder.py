@@ -59,8 +59,8 @@ class Finder:
 
     def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[Span]:
         """In ASCII, where the rule knows how to find all at once."""
-        every, allowed = self._rules[order].every, self._allowed
-        found = every(text) if every and self._may_find(text, order) else ()
+        rule, allowed = self._rules[order], self._allowed
+        found = rule.every(text, rule.expression()) if rule.every and self._may_find(text, order) else ()
         for number, (start, end) in enumerate(found, 1):
             if number % CHECKED_MATCHES == 0:
                 patiences[order].check()

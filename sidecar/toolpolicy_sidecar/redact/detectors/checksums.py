@@ -3,6 +3,7 @@
 Each is named after its rule; `identity.py` says which number has which, and where that is written.
 """
 
+from functools import lru_cache
 from itertools import accumulate, cycle
 
 
@@ -27,16 +28,25 @@ _STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 def verhoeff(digits: bytes) -> bool:
     """Verhoeff's scheme over the dihedral group of ten elements: Aadhaar."""
     check = 0
-    for table, digit in zip(cycle(_TABLES), reversed(values(digits)), strict=False):
-        check = table[check + digit]
+    for end in range(len(digits), 0, -_BLOCK):
+        check = _DIHEDRAL[check][_of_block(digits[max(0, end - _BLOCK) : end], (len(digits) - end) % len(_POWERS))]
     return check == 0
 
 
-_POWERS = accumulate(
-    range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10))
-)
-_TABLES = [[10 * row[value] for row in _DIHEDRAL for value in power] for power in _POWERS]
-"""For each place, from ten times a check and a digit to ten times the next check."""
+_POWERS = [
+    *accumulate(range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10)))
+]
+_BLOCK = 4
+"""Digits that are looked up together."""
+
+
+@lru_cache(2 * 10**_BLOCK)
+def _of_block(digits: bytes, place: int) -> int:
+    """The product of these digits, of which the last one stands at this place from the right."""
+    product = 0
+    for index, digit in enumerate(reversed(values(digits)), place):
+        product = _DIHEDRAL[product][_POWERS[index % len(_POWERS)][digit]]
+    return product
 
 
 def values(text: bytes) -> bytes:

@@ -17,6 +17,19 @@ _LONGER_BEFORE = re.compile(rb"[0-9A-Za-z][.\-]?$")
 _LONGER_AFTER = re.compile(rb"[.\-]?[0-9A-Za-z]")
 
 
+_A_DIGIT = re.compile(r"(?:\(\?:)?(?:\[[0-9-]+\]|[0-9])(?!\?|\*|\{0)")
+"""How an expression begins that begins with a digit."""
+_FROM_THE_FIRST_DIGIT = re.compile(rb"[^0-9]*+([0-9].*)", re.DOTALL)
+
+
+def _value(form: str, names: str, plain: str) -> re.Pattern[bytes] | None:
+    """What finds the number, where names have no digits and numbers begin with one."""
+    alternatives = "|".join(filter(None, (form, plain))).split("|")
+    if not names or re.search("[0-9]", names) or not all(map(_A_DIGIT.match, alternatives)):
+        return None
+    return _FROM_THE_FIRST_DIGIT
+
+
 def checked(check: Check) -> Validator:
     def validator(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         if not check(text[start:end].translate(None, _SEPARATORS).upper()):
@@ -57,4 +70,5 @@ def row(  # noqa: PLR0917 -- the columns of a table
         others=others,
         validator=checked(check),
         keyed=bool(names),
+        value=_value(form, names, plain),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors import telephone
 from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
+from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 _FILE_SUFFIXES = frozenset(
     {b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"html"}
@@ -24,7 +25,7 @@ _WORD_OR_EMAIL = re.compile(
 """Of each word no more than one beginning is tried, which is what makes it linear."""
 
 
-def every_email(text: bytes) -> list[tuple[int, int]]:
+def every_email(text: bytes, _: Expression) -> list[Bounds]:
     return [
         word.span()
         for word in _WORD_OR_EMAIL.finditer(text)
