@@ -3,7 +3,6 @@
 Each is named after its rule; `identity.py` says which number has which, and where that is written.
 """
 
-from functools import lru_cache
 from itertools import accumulate, cycle
 
 
@@ -26,27 +25,32 @@ _STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
 def verhoeff(digits: bytes) -> bool:
-    """Verhoeff's scheme over the dihedral group of ten elements: Aadhaar."""
-    check = 0
-    for end in range(len(digits), 0, -_BLOCK):
-        check = _DIHEDRAL[check][_of_block(digits[max(0, end - _BLOCK) : end], (len(digits) - end) % len(_POWERS))]
-    return check == 0
+    """Verhoeff's scheme over the dihedral group of ten elements, for twelve digits: Aadhaar."""
+    last, middle, first = _BLOCKS
+    return _DIHEDRAL[_DIHEDRAL[last[digits[8:]]][middle[digits[4:8]]]][first[digits[:4]]] == 0
 
 
 _POWERS = [
     *accumulate(range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10)))
 ]
-_BLOCK = 4
-"""Digits that are looked up together."""
 
 
-@lru_cache(2 * 10**_BLOCK)
-def _of_block(digits: bytes, place: int) -> int:
-    """The product of these digits, of which the last one stands at this place from the right."""
-    product = 0
-    for index, digit in enumerate(reversed(values(digits)), place):
-        product = _DIHEDRAL[product][_POWERS[index % len(_POWERS)][digit]]
-    return product
+class _Block(dict[bytes, int]):
+    """The products of four digits, of which the last one stands at this place from the right."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self._place = place
+
+    def __missing__(self, digits: bytes) -> int:
+        product = 0
+        for place, digit in enumerate(reversed(values(digits)), self._place):
+            product = _DIHEDRAL[product][_POWERS[place % len(_POWERS)][digit]]
+        self[digits] = product
+        return product
+
+
+_BLOCKS = _Block(0), _Block(4), _Block(8)
 
 
 def values(text: bytes) -> bytes:

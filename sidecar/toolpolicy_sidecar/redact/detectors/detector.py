@@ -29,8 +29,8 @@ class Detector(NamedTuple):
     small: nothing is optional that need not be. What is met in every document, such as a time in milliseconds, it
     should pass over.
     `keyed`: part of the match is a telling name, which in JSON is the key before the value. Each of `examples`
-    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from. `value`: what tells in
-    most matches of the expression where its group is, in less time (`expression.Valued`).
+    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from. `value`, `near`:
+    short cuts (`expression.Candidates`).
     """
 
     name: str
@@ -46,6 +46,13 @@ class Detector(NamedTuple):
     keyed: bool = False
     every: Every | None = None
     value: re.Pattern[bytes] | None = None
+    near: re.Pattern[bytes] | None = None
+
+
+def beside(form: str) -> re.Pattern[bytes]:
+    """What matches the next one of many that stand side by side. `form`: RE2 that means the same to `re`, is of bounded
+    length, and begins with none of the letters with which other alternatives of the expression begin."""
+    return re.compile(b"[ -@\xff]{0,8}?(%b)" % form.encode())
 
 
 UPPER = "A-Z0-9"

@@ -7,7 +7,7 @@ what they are. Where a number has a check digit it must be right.
 import re
 from collections.abc import Callable, Iterator
 
-from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Validator
+from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Validator, beside
 
 Check = Callable[[bytes], bool]
 """Gets the number in capitals, without spaces, dots, slashes and dashes."""
@@ -55,7 +55,7 @@ def row(  # noqa: PLR0917 -- the columns of a table
     confidence: Confidence = "Medium",
 ) -> Detector:
     """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form."""
-    beside = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
+    named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
     group = "" if names else "?:"  # groups cost time: only where a name must be told from its value
     forms = [rf"\b({group}{form})"] if form else []
     return Detector(
@@ -65,10 +65,11 @@ def row(  # noqa: PLR0917 -- the columns of a table
         source=source,
         confidence=confidence,
         trigger="|".join([trigger] * bool(form) + [f"(?i:{names})"] * bool(names)),
-        expression="|".join([*([beside] if names else []), *forms]),
+        expression="|".join([*([named] if names else []), *forms]),
         examples=examples,
         others=others,
         validator=checked(check),
         keyed=bool(names),
         value=_value(form, names, plain),
+        near=beside(rf"\b(?:{form})") if form and _A_DIGIT.match(form) else None,
     )

@@ -28,7 +28,7 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[i
         yield from of_some_country(text, start, end)
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
-    elif _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _international(number)):
+    elif (len(set(number)) > 4 and _international(number)) or _NORTH_AMERICAN.fullmatch(number):
         yield start, end
 
 
@@ -45,7 +45,7 @@ def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
 
 
 def _international(number: bytes) -> bool:
-    extension = _EXTENSION.search(number)
+    extension = _EXTENSION.search(number) if number.find(b"x") >= 0 else None
     digits = (number[: extension.start()] if extension else number).translate(None, _NO_DIGITS)
     if digits.startswith(b"00"):  # as many other numbers do
         return numbering.is_valid_abroad(digits[2:])
