@@ -14,7 +14,7 @@ _NORTH_AMERICAN = re.compile(
     rb"(?:\+?1[ .-]?|001[ .-]?)?\(?[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]+)?"
 )
 _ANY_NORTH_AMERICAN = re.compile(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}")
-_NO_DIGITS = bytes({*range(256)} - {*b"0123456789"})
+_SEPARATORS = b"+ ().-/"
 _EXTENSION = re.compile(rb"[xe]")
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
 
@@ -39,14 +39,14 @@ def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
     number = text[start:end]
     if _DATE.match(number):
         return
-    digits = number.translate(None, _NO_DIGITS)
+    digits = number.translate(None, _SEPARATORS)
     if _ANY_NORTH_AMERICAN.fullmatch(digits) or numbering.is_valid_in(COUNTRIES, digits):
         yield start, end
 
 
 def _international(number: bytes) -> bool:
     extension = _EXTENSION.search(number) if number.find(b"x") >= 0 else None
-    digits = (number[: extension.start()] if extension else number).translate(None, _NO_DIGITS)
+    digits = (number[: extension.start()] if extension else number).translate(None, _SEPARATORS)
     if digits.startswith(b"00"):  # as many other numbers do
         return numbering.is_valid_abroad(digits[2:])
     return numbering.is_possible_abroad(digits)
