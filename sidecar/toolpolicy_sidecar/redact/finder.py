@@ -9,7 +9,7 @@ from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
 from toolpolicy_sidecar.redact.spans import Span, whole_characters
-from toolpolicy_sidecar.redact.together import Together
+from toolpolicy_sidecar.redact.together import BETWEEN, Together
 
 
 class Finder:
@@ -83,7 +83,8 @@ class Finder:
     def found_together(
         self, whole: Together, orders: Iterable[int], patiences: Patiences
     ) -> list[Span] | None:
-        """What is found in short texts of ASCII, as places in the whole. None: a pattern may find something."""
+        """What is found in short texts, as places in the whole. None: a pattern may find something."""
+        ascii_only = whole.text.replace(BETWEEN, b"").isascii()
         spans: list[Span] = []
         values: set[Bounds] = set()
         starts = whole.starts
@@ -91,7 +92,7 @@ class Finder:
             if order in self._patterns:
                 if self._may_find(whole.text, order):
                     return None
-            elif self._rules[order].every is not None:
+            elif ascii_only and self._rules[order].every is not None:
                 spans += self._every(whole.text, order, patiences)
             else:
                 for index, begin, end in self._detected(whole, order, values, patiences):

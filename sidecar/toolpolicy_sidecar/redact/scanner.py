@@ -192,11 +192,22 @@ class Scanner:
             for text, found in zip(texts, spans, strict=True)
         ]
 
-    def regions_together(self, whole: Together, patiences: Patiences) -> list[Region] | None:
-        """What is hit in short texts of ASCII that read in no other way and stand under no telling name, as places in
-        the whole. None: a pattern of the policy must see each text by itself."""
+    def regions_together(self, whole: Together, patiences: Patiences, *, plain: bool) -> list[Region] | None:
+        """What is hit in short texts of ASCII that stand under no telling name, as places in the whole. `plain`: they
+        read in no other way. None: a pattern of the policy must see each text by itself."""
         spans = self._finder.found_together(whole, self._suspected(whole.text), patiences)
-        return None if spans is None else self._regions(whole.text, spans)
+        if spans is None:
+            return None
+        for view in () if plain else views(whole.text):
+            found = self._finder.found_together(
+                Together.read(view.text), self._suspected(view.text), patiences
+            )
+            if found is None:
+                return None
+            for start, minus_end, order in found:
+                begin, end = view.source_span(start, -minus_end)
+                spans.append((begin, -end, order))
+        return self._regions(whole.text, spans)
 
     def tells(self, key: bytes) -> bool:
         """False: no rule that wants to know names finds anything under this one."""

@@ -102,10 +102,16 @@ class Values:
         whole = Together.of(
             [b"" if index in alone else text for index, text in enumerate(strings)] if alone else strings
         )
-        regions = self._scanner.regions_together(whole, patiences)
+        regions = self._scanner.regions_together(whole, patiences, plain=not full.reads_otherwise(whole))
         if regions is None:
             return None
         lefts = Together.read(self._scanner.replacements.put(whole.text, regions, hits)).texts
+        if wrapped.may_stand_in(whole.text):
+            unwrapped = self._unwrapped([_Left(text, _NO_HITS) for text in lefts], depth)
+            lefts = [left.text for left in unwrapped]
+            for left in unwrapped:
+                for name, count in left.hits.items():
+                    hits[name] += count
         remains = Counter(compress(lefts, map(ne, lefts, whole.texts)))
         written: dict[bytes, bytes] = {}
         for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
