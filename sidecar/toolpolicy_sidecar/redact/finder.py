@@ -9,7 +9,7 @@ from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
 from toolpolicy_sidecar.redact.spans import Span, whole_characters
-from toolpolicy_sidecar.redact.together import BETWEEN, Together
+from toolpolicy_sidecar.redact.together import Together
 
 
 class Finder:
@@ -70,8 +70,15 @@ class Finder:
     def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `found` finds in each text."""
         values: set[Bounds] = set()
+        all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
-            if order not in self._patterns:
+            if all_at_once and self._rules[order].every is not None:
+                index = 0
+                for start, minus_end, _ in self._every(whole.text, order, self.patiences(len(whole.text))):
+                    index = whole.holder(start, index)
+                    at = whole.starts[index]
+                    spans[index].append((start - at, minus_end + at, order))
+            elif order not in self._patterns:
                 for index, begin, end in self._detected(whole, order, values):
                     spans[index].append((begin, -end, order))
             elif self._may_find(whole.text, order):
@@ -84,7 +91,6 @@ class Finder:
         self, whole: Together, orders: Iterable[int], patiences: Patiences
     ) -> list[Span] | None:
         """What is found in short texts, as places in the whole. None: a pattern may find something."""
-        ascii_only = whole.text.replace(BETWEEN, b"").isascii()
         spans: list[Span] = []
         values: set[Bounds] = set()
         starts = whole.starts
@@ -92,7 +98,7 @@ class Finder:
             if order in self._patterns:
                 if self._may_find(whole.text, order):
                     return None
-            elif ascii_only and self._rules[order].every is not None:
+            elif self._rules[order].every is not None and whole.is_ascii():
                 spans += self._every(whole.text, order, patiences)
             else:
                 for index, begin, end in self._detected(whole, order, values, patiences):

@@ -7,7 +7,7 @@ from itertools import accumulate, count
 from operator import add
 from typing import NamedTuple
 
-BETWEEN = b"\xff"
+_BETWEEN = b"\xff"
 """No part of UTF-8, so no text has it, nothing decodes to it, and no expression but `\\C` matches it. To RE2 it is no
 part of a word, like the end of a text."""
 
@@ -21,19 +21,23 @@ class Together(NamedTuple):
 
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> "Together":
-        return cls(BETWEEN.join(texts), texts, _starts(texts))
+        return cls(_BETWEEN.join(texts), texts, _starts(texts))
 
     @classmethod
     def read(cls, text: bytes) -> "Together":
         """Another reading of the whole: of each text its own."""
-        texts = text.split(BETWEEN)
+        texts = text.split(_BETWEEN)
         return cls(text, texts, _starts(texts))
 
     def begin_with(self, letters: Iterable[bytes]) -> bool:
         """Whether any of the texts begins with one of these."""
         return any(
-            self.text.startswith(letter) or self.text.find(BETWEEN + letter) >= 0 for letter in letters
+            self.text.startswith(letter) or self.text.find(_BETWEEN + letter) >= 0 for letter in letters
         )
+
+    def is_ascii(self) -> bool:
+        """Each of the texts."""
+        return self.text.replace(_BETWEEN, b"").isascii()
 
     def holder(self, place: int, after: int = 0) -> int:
         """The index of the text in which this place of the whole is, when it is in none before `after`."""

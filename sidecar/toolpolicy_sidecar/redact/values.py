@@ -200,12 +200,14 @@ class Values:
         keys = keys or [b""] * len(remains)
         if not remains:
             return []
-        lefts = self._once_each(remains, keys, depth, plain=False)
-        for index, (remain, left) in enumerate(zip(remains, lefts, strict=True)):
+        places = dict.fromkeys(zip(remains, keys, strict=True))  # most are a placeholder and nothing else
+        lefts = self._once_each([text for text, _ in places], [key for _, key in places], depth, plain=False)
+        settled = dict(zip(places, lefts, strict=True))
+        for (remain, key), left in settled.items():
             if left.hits or document.is_one(remain):
                 hits = Counter[str]()
-                lefts[index] = _Left(self.value(remain, hits, keys[index], depth, _PASSES - 1), hits)
-        return lefts
+                settled[remain, key] = _Left(self.value(remain, hits, key, depth, _PASSES - 1), hits)
+        return [settled[place] for place in zip(remains, keys, strict=True)]
 
     def _once_each(
         self, texts: Sequence[bytes], keys: Sequence[bytes], depth: int, *, plain: bool

@@ -3,7 +3,6 @@ texts. A long word is no such text by itself: what it stands for must be ASCII, 
 are passed over at the speed of the search.
 """
 
-import base64
 import binascii
 import re
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ LEAST_CHARACTERS = 14
 CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 """So many of these on end, at least; in base64 there may be line breaks between them."""
 _any = Expression(EXPRESSION)
-_STANDARD = bytes.maketrans(b"-_", b"+/")
+_STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 _WORD = re.compile(rb"[A-Za-z0-9+/_-]")
 
 
@@ -53,8 +52,10 @@ class Run(NamedTuple):
         if _WORD.match(self.text, self.end):  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
         urlsafe = b"-" in written or b"_" in written
-        encoded = base64.urlsafe_b64encode(content) if urlsafe else base64.b64encode(content)
-        padded = len(written.translate(None, b"=\r\n")) % 4 == 0 or written.endswith(b"=")
+        encoded = binascii.b2a_base64(content, newline=False)
+        if urlsafe:
+            encoded = encoded.translate(_URLSAFE)
+        padded = written.endswith(b"=") or len(written.translate(None, b"=\r\n")) % 4 == 0
         return encoded if padded else encoded.rstrip(b"=")
 
 
