@@ -4,7 +4,6 @@ are passed over at the speed of the search.
 """
 
 import binascii
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -34,7 +33,7 @@ CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 """So many of these on end, at least; in base64 there may be line breaks between them."""
 _any = Expression(EXPRESSION)
 _STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
-_WORD = re.compile(rb"[A-Za-z0-9+/_-]")
+_WORD = frozenset(bytes((character,)) for character in CHARACTERS - {ord("=")})
 
 
 class Run(NamedTuple):
@@ -49,7 +48,7 @@ class Run(NamedTuple):
         written = self.text[self.start : self.end]
         if written[:1].isdigit():
             return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
-        if _WORD.match(self.text, self.end):  # more of the same word: it must begin with a new group of four
+        if self.text[self.end : self.end + 1] in _WORD:  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
         urlsafe = b"-" in written or b"_" in written
         encoded = binascii.b2a_base64(content, newline=False)
@@ -71,10 +70,9 @@ def runs(text: bytes) -> Iterator[Run]:
     while found := _any.first(text, at):
         start, end = found
         written = text[start:end]
-        try:
-            content = texts[written]
-        except KeyError:
-            content = texts[written] = _text(written)
+        if written not in texts:  # a KeyError for each of many costs more than to look twice
+            texts[written] = _text(written)
+        content = texts[written]
         if content is not None:
             yield Run(start, end, content, text)
             at = end
@@ -92,9 +90,11 @@ def _text(written: bytes) -> bytes | None:
     if written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
         content = bytes.fromhex(written.decode())
     else:
-        bare = written.translate(_STANDARD, b"=\r\n")
+        bare = written if written.isalnum() else written.translate(_STANDARD, b"=\r\n")
         content = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
+    if not content.isascii():
+        return None
     # Random bytes are rarely so many printable characters, and a few of them rarely so common ones.
     strange = _UNSEEN if len(content) >= _LONG_BYTES else _UNUSUAL
     few = 10 * (len(content) - len(content.translate(None, strange))) <= len(content)
-    return content if few and content.isascii() else None
+    return content if few else None

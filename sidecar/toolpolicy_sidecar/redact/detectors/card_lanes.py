@@ -67,8 +67,6 @@ def every_card(text: bytes, candidate: Expression) -> list[Bounds]:
             found += payment_card(text, start, end)
             at = last = end
         else:
-            while start and text[start - 1] in DIGITS:
-                start -= 1
             at = last = start + _WINDOW_BYTES
             found += _cards_that_begin_in(text, start, at)
     return found
