@@ -53,9 +53,9 @@ class Expression:
 class Candidates(Expression):
     """A detector's expression, with short cuts that lead to the same.
 
-    `value`: where it matches all of a match, its group is the one that takes part. The engine's own groups cost as much as
-    three searches. `near`: what its group matches is the next match, if it matches right behind the last one at all: of
-    many that stand side by side, each is found in a quarter of the time.
+    `value`: where it matches all of a match, its group is the one that takes part. The engine's own groups cost as much
+    as three searches. `near`: if it matches right behind the last match, its group is the next one: of many that stand
+    side by side, each is found in a quarter of the time.
     """
 
     __slots__ = ("__dict__", "_near", "_value")

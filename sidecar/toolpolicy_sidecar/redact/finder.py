@@ -16,8 +16,8 @@ class Finder:
     """Rules are known by their order: those of `patterns` are the policy's own, which must see each text by itself; all
     others are detectors. `cpu_s`: what this thread has used, in seconds.
 
-    Several rules look for names. A value that one of them has found is found: the others, which come later in the order,
-    need not prove it once more."""
+    Several rules look for names. A value that one of them has found is found: the others, which come later in the
+    order, need not prove it once more."""
 
     def __init__(
         self, rules: Sequence[Rule], patterns: range, allowed: Allowed, cpu_s: Callable[[], float]

@@ -48,7 +48,9 @@ class Run(NamedTuple):
         written = self.text[self.start : self.end]
         if written[:1].isdigit():
             return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
-        if self.text[self.end : self.end + 1] in _WORD:  # more of the same word: it must begin with a new group of four
+        if (
+            self.text[self.end : self.end + 1] in _WORD
+        ):  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
         urlsafe = b"-" in written or b"_" in written
         encoded = binascii.b2a_base64(content, newline=False)

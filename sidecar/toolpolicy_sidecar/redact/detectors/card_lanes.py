@@ -11,7 +11,6 @@ from toolpolicy_sidecar.redact.detectors.cards import (
     CARD_LENGTHS,
     DIGITS,
     LETTERS,
-    NO_CARD_AFTER,
     is_article,
     lengths_of,
     payment_card,

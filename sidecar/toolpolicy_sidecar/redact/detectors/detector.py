@@ -12,8 +12,8 @@ Validator = Callable[[bytes, int, int], Iterator[tuple[int, int]]]
 yields the spans that are real: none, a part of the candidate, or several."""
 
 Every = Callable[[bytes, Expression], list[Bounds]]
-"""All that the expression, which it gets, and the validator find in a text of ASCII, several times faster where there are
-many. It is linear, and no step of it is long."""
+"""All that the expression, which it gets, and the validator find in a text of ASCII, several times faster where there
+are many. It is linear, and no step of it is long."""
 
 Confidence = Literal["Low", "Medium", "High"]
 CONFIDENCES: tuple[Confidence, ...] = ("Low", "Medium", "High")
