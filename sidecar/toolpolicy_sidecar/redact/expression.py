@@ -1,6 +1,8 @@
 """RE2, as it is used everywhere here: over bytes, for where a match begins and ends."""
 
+import re
 from collections.abc import Iterator
+from functools import cached_property
 from operator import itemgetter
 
 import re2
@@ -46,6 +48,49 @@ class Expression:
     def covers(self, text: bytes) -> bool:
         """Whether the whole text matches."""
         return bool(self._match(_WHOLE, text, 0, len(text))[0] != _NOWHERE)
+
+
+class Candidates(Expression):
+    """A detector's expression, with short cuts that lead to the same.
+
+    `value`: where it matches all of a match, its group is the one that takes part. The engine's own groups cost as much
+    as three searches. `near`: if it matches right behind the last match, its group is the next one: of many that stand
+    side by side, each is found in a quarter of the time.
+    """
+
+    __slots__ = ("__dict__", "_near", "_value")
+
+    def __init__(
+        self, pattern: str, value: re.Pattern[bytes] | None = None, near: re.Pattern[bytes] | None = None
+    ) -> None:
+        groups = "(" in pattern.replace("(?", "")
+        super().__init__(pattern, captures=groups and value is None)
+        self._pattern, self._value, self._near = pattern, value, near
+
+    @cached_property
+    def _grouped(self) -> Expression:
+        return Expression(self._pattern, captures=True)
+
+    def each(self, text: bytes, at: int = 0) -> Iterator[Bounds]:
+        value, near = self._value, self._near
+        if value is None and near is None:
+            yield from super().each(text, at)
+            return
+        size, match = len(text), self._match
+        while at <= size:
+            spans: list[Bounds] = match(_UNANCHORED, text, at, size)
+            found = spans[0]
+            if found == _NOWHERE:
+                return
+            start, at = found
+            if value is not None:
+                known = value.match(text, start, at)
+                yield known.span(1) if known else next(self._grouped.each(text, start))
+            else:
+                yield found if len(spans) == 1 else max(spans[1:], key=_END)
+            while near is not None and (beside := near.match(text, at)):
+                yield beside.span(1)
+                at = beside.end()
 
 
 AUTOMATON_BYTES = 32 * 1024 * 1024

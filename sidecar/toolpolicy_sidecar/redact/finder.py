@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from toolpolicy_sidecar.redact import binary
 from toolpolicy_sidecar.redact.allowed import Allowed
+from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
 from toolpolicy_sidecar.redact.spans import Span, whole_characters
@@ -13,7 +14,10 @@ from toolpolicy_sidecar.redact.together import Together
 
 class Finder:
     """Rules are known by their order: those of `patterns` are the policy's own, which must see each text by itself; all
-    others are detectors. `cpu_s`: what this thread has used, in seconds."""
+    others are detectors. `cpu_s`: what this thread has used, in seconds.
+
+    Several rules look for names. A value that one of them has found is found: the others, which come later in the
+    order, need not prove it once more."""
 
     def __init__(
         self, rules: Sequence[Rule], patterns: range, allowed: Allowed, cpu_s: Callable[[], float]
@@ -31,6 +35,7 @@ class Finder:
 
     def found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
         spans: list[Span] = []
+        values: set[Bounds] = set()
         for order in orders:
             rule, own, patience = self._rules[order], order in self._patterns, None
             if rule.every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
@@ -41,17 +46,21 @@ class Finder:
                 if number % CHECKED_MATCHES == 0:
                     patience = patience or self.patience(len(text))
                     patience.check()
+                if rule.keyed and (start, end) in values:
+                    continue
                 for begin, stop in validator(text, start, end) if validator else ((start, end),):
                     if begin != stop and (allowed is None or text[begin:stop] not in allowed):
                         if own:
                             begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
                         spans.append((begin, -stop, order))
+                        if rule.keyed:
+                            values.add((begin, stop))
         return spans
 
     def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[Span]:
         """In ASCII, where the rule knows how to find all at once."""
-        every, allowed = self._rules[order].every, self._allowed
-        found = every(text) if every and self._may_find(text, order) else ()
+        rule, allowed = self._rules[order], self._allowed
+        found = rule.every(text, rule.expression()) if rule.every and self._may_find(text, order) else ()
         for number, (start, end) in enumerate(found, 1):
             if number % CHECKED_MATCHES == 0:
                 patiences[order].check()
@@ -60,9 +69,17 @@ class Finder:
 
     def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `found` finds in each text."""
+        values: set[Bounds] = set()
+        all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
-            if order not in self._patterns:
-                for index, begin, end in self._detected(whole, order):
+            if all_at_once and self._rules[order].every is not None:
+                index = 0
+                for start, minus_end, _ in self._every(whole.text, order, self.patiences(len(whole.text))):
+                    index = whole.holder(start, index)
+                    at = whole.starts[index]
+                    spans[index].append((start - at, minus_end + at, order))
+            elif order not in self._patterns:
+                for index, begin, end in self._detected(whole, order, values):
                     spans[index].append((begin, -end, order))
             elif self._may_find(whole.text, order):
                 patience = self.patience(len(whole.text))
@@ -73,17 +90,18 @@ class Finder:
     def found_together(
         self, whole: Together, orders: Iterable[int], patiences: Patiences
     ) -> list[Span] | None:
-        """What is found in short texts of ASCII, as places in the whole. None: a pattern may find something."""
+        """What is found in short texts, as places in the whole. None: a pattern may find something."""
         spans: list[Span] = []
+        values: set[Bounds] = set()
         starts = whole.starts
         for order in orders:
             if order in self._patterns:
                 if self._may_find(whole.text, order):
                     return None
-            elif self._rules[order].every is not None:
+            elif self._rules[order].every is not None and whole.is_ascii():
                 spans += self._every(whole.text, order, patiences)
             else:
-                for index, begin, end in self._detected(whole, order, patiences):
+                for index, begin, end in self._detected(whole, order, values, patiences):
                     at = starts[index]
                     spans.append((at + begin, -at - end, order))
         return spans
@@ -93,10 +111,11 @@ class Finder:
         return rule.anchored or rule.expression().first(text) is not None
 
     def _detected(
-        self, whole: Together, order: int, patiences: Patiences | None = None
+        self, whole: Together, order: int, values: set[Bounds], patiences: Patiences | None = None
     ) -> list[tuple[int, int, int]]:
         """The index of a text, and from where to where in it. No detector's match reaches from one into the next.
-        `patiences` None: those of this text alone."""
+        `values`: where in the whole rules have found them that look for names. `patiences` None: those of this text
+        alone."""
         rule, found = self._rules[order], list[tuple[int, int, int]]()
         validator, allowed = rule.validator, self._allowed
         texts, starts = whole.texts, whole.starts
@@ -106,6 +125,8 @@ class Finder:
                 if patiences is None:
                     patiences = self.patiences(len(whole.text))
                 patiences[order].check()
+            if rule.keyed and (start, end) in values:
+                continue
             if start >= after:
                 index = bisect_right(starts, start, index + 1) - 1
                 text, at = texts[index], starts[index]
@@ -115,4 +136,6 @@ class Finder:
             ):
                 if begin != stop and (allowed is None or text[begin:stop] not in allowed):
                     found.append((index, begin, stop))
+                    if rule.keyed:
+                        values.add((at + begin, at + stop))
         return found

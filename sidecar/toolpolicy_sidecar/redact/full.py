@@ -11,8 +11,10 @@ GAP_BYTES = 128
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
 
-_OTHERWISE = Expression(rf"[%&]|=[^\s\"=&+]*\+|{wrapped.EXPRESSION}")
+_BY_CHARACTER = r"[%&]|=[^\s\"=&+]*\+"
+_OTHERWISE = Expression(f"{_BY_CHARACTER}|{wrapped.EXPRESSION}")
 """RE2: where a text of ASCII without backslashes reads otherwise when it is decoded."""
+_otherwise_by_character = Expression(_BY_CHARACTER)
 _OPEN = (b" ", b"{", b"[")
 _VALUE = frozenset({b"value", b"Value"})
 _NUMBER = frozenset({b"-", *(b"%d" % digit for digit in range(10))})
@@ -23,32 +25,31 @@ def may_be(data: bytes) -> bool:
     return data.find(b"\\") < 0 and data.isascii()
 
 
+def reads_otherwise(whole: Together) -> bool:
+    """Whether one of these texts does, character by character."""
+    return _otherwise_by_character.first(whole.text) is not None
+
+
 def alone(scanner: Scanner, pieces: list[bytes]) -> dict[int, tuple[bytes, bool]] | None:
     """Of a part of a document, in pieces from quote to quote, the strings that cannot be searched together with others:
-    long ones, those that read otherwise or may be documents, and those under a telling name. By their number: this
-    name, and whether the string reads in no other way. None: something may be hit outside of strings."""
+    long ones, those that may be documents, and those under a telling name. By their number: this name, and whether the
+    string reads in no other way. None: something may be hit outside of strings."""
     outside = b'"'.join(pieces[::2])
     if scanner.may_hit(outside):
         return None
     strings = pieces[1::2]
     whole = Together.of(strings)
-    found: dict[int, tuple[bytes, bool]] = {}
+    found: dict[int, bytes] = {}
     if max(map(len, strings), default=0) >= SHORT_BYTES or whole.begin_with(_OPEN):
         for index, text in enumerate(strings):
             if len(text) >= SHORT_BYTES or document.looks_like_one(text):
-                found[index] = (b"", True)
-    at, index = 0, -1
-    while (otherwise := _OTHERWISE.first(whole.text, at)) is not None:
-        index = whole.holder(otherwise[0], index + 1)
-        found[index] = (b"", False)
-        at = whole.starts[index] + len(strings[index]) + 1
+                found[index] = b""
     if scanner.keyed and b":" in outside:
         named = _named(scanner, pieces)
         if named is None:
             return None
-        for index, key in named.items():
-            found[index] = (key, found.get(index, (b"", True))[1])
-    return found
+        found |= named
+    return {index: (key, _OTHERWISE.first(strings[index]) is None) for index, key in found.items()}
 
 
 def _named(scanner: Scanner, pieces: list[bytes]) -> dict[int, bytes] | None:

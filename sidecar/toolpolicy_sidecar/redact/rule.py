@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact.expression import Expression, compiled
+from toolpolicy_sidecar.redact.expression import Candidates, Expression, compiled
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.verdict import InvalidPattern
 
@@ -55,7 +55,7 @@ def of_detector(detector: "Detector", action: snapshot.Action) -> Rule:
     return Rule(
         detector.name,
         detector.trigger,
-        partial(_expression, detector.expression),
+        partial(_expression, detector.expression, detector.value, detector.near),
         {"Hash": None, "Tokenize": None, "Drop": b""}.get(action, mask(detector.name)),
         validator=detector.validator,
         keyed=detector.keyed,
@@ -64,9 +64,11 @@ def of_detector(detector: "Detector", action: snapshot.Action) -> Rule:
 
 
 @cache
-def _expression(expression: str) -> Expression:
+def _expression(
+    expression: str, value: re.Pattern[bytes] | None, near: re.Pattern[bytes] | None
+) -> Expression:
     """A detector's, compiled when its trigger is first met: most never are."""
-    return Expression(expression, captures="(" in expression.replace("(?", ""))
+    return Candidates(expression, value, near)
 
 
 def is_anchored(expression: str) -> bool:

@@ -192,11 +192,22 @@ class Scanner:
             for text, found in zip(texts, spans, strict=True)
         ]
 
-    def regions_together(self, whole: Together, patiences: Patiences) -> list[Region] | None:
-        """What is hit in short texts of ASCII that read in no other way and stand under no telling name, as places in
-        the whole. None: a pattern of the policy must see each text by itself."""
+    def regions_together(self, whole: Together, patiences: Patiences, *, plain: bool) -> list[Region] | None:
+        """What is hit in short texts of ASCII that stand under no telling name, as places in the whole. `plain`: they
+        read in no other way. None: a pattern of the policy must see each text by itself."""
         spans = self._finder.found_together(whole, self._suspected(whole.text), patiences)
-        return None if spans is None else self._regions(whole.text, spans)
+        if spans is None:
+            return None
+        for view in () if plain else views(whole.text):
+            found = self._finder.found_together(
+                Together.read(view.text), self._suspected(view.text), patiences
+            )
+            if found is None:
+                return None
+            for start, minus_end, order in found:
+                begin, end = view.source_span(start, -minus_end)
+                spans.append((begin, -end, order))
+        return self._regions(whole.text, spans)
 
     def tells(self, key: bytes) -> bool:
         """False: no rule that wants to know names finds anything under this one."""
@@ -241,6 +252,7 @@ class Scanner:
         orders = [*self._patterns]
         for index in self._signs.Match(text) or ():
             orders += self._of_signs[index]
+        orders.sort()
         return orders
 
     def _under_key(self, text: bytes, key: bytes) -> list[Span]:
@@ -256,7 +268,7 @@ class Scanner:
 
     def _with_key(self, text: bytes, key: bytes) -> list[Span]:
         joined = under(key, text)
-        orders = self._keyed.intersection(self._suspected(joined))
+        orders = sorted(self._keyed.intersection(self._suspected(joined)))
         return behind(self._finder.found(joined, orders), key, text)
 
     def _under_keys(self, texts: Sequence[bytes], keys: Sequence[bytes], spans: list[list[Span]]) -> None:
@@ -266,7 +278,8 @@ class Scanner:
             return
         whole = Together.of([under(keys[index], texts[index]) for index in named])
         found: list[list[Span]] = [[] for _ in named]
-        self._finder.found_in_each(whole, self._keyed.intersection(self._suspected(whole.text)), found)
+        orders = sorted(self._keyed.intersection(self._suspected(whole.text)))
+        self._finder.found_in_each(whole, orders, found)
         for index, of_one in zip(named, found, strict=True):
             spans[index] += behind(of_one, keys[index], texts[index])
 

@@ -35,6 +35,10 @@ class Together(NamedTuple):
             self.text.startswith(letter) or self.text.find(_BETWEEN + letter) >= 0 for letter in letters
         )
 
+    def is_ascii(self) -> bool:
+        """Each of the texts."""
+        return self.text.replace(_BETWEEN, b"").isascii()
+
     def holder(self, place: int, after: int = 0) -> int:
         """The index of the text in which this place of the whole is, when it is in none before `after`."""
         return bisect_right(self.starts, place, after) - 1

@@ -102,10 +102,16 @@ class Values:
         whole = Together.of(
             [b"" if index in alone else text for index, text in enumerate(strings)] if alone else strings
         )
-        regions = self._scanner.regions_together(whole, patiences)
+        regions = self._scanner.regions_together(whole, patiences, plain=not full.reads_otherwise(whole))
         if regions is None:
             return None
         lefts = Together.read(self._scanner.replacements.put(whole.text, regions, hits)).texts
+        if wrapped.may_stand_in(whole.text):
+            unwrapped = self._unwrapped([_Left(text, _NO_HITS) for text in lefts], depth)
+            lefts = [left.text for left in unwrapped]
+            for left in unwrapped:
+                for name, count in left.hits.items():
+                    hits[name] += count
         remains = Counter(compress(lefts, map(ne, lefts, whole.texts)))
         written: dict[bytes, bytes] = {}
         for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
@@ -194,12 +200,14 @@ class Values:
         keys = keys or [b""] * len(remains)
         if not remains:
             return []
-        lefts = self._once_each(remains, keys, depth, plain=False)
-        for index, (remain, left) in enumerate(zip(remains, lefts, strict=True)):
+        places = dict.fromkeys(zip(remains, keys, strict=True))  # most are a placeholder and nothing else
+        lefts = self._once_each([text for text, _ in places], [key for _, key in places], depth, plain=False)
+        settled = dict(zip(places, lefts, strict=True))
+        for (remain, key), left in settled.items():
             if left.hits or document.is_one(remain):
                 hits = Counter[str]()
-                lefts[index] = _Left(self.value(remain, hits, keys[index], depth, _PASSES - 1), hits)
-        return lefts
+                settled[remain, key] = _Left(self.value(remain, hits, key, depth, _PASSES - 1), hits)
+        return [settled[place] for place in zip(remains, keys, strict=True)]
 
     def _once_each(
         self, texts: Sequence[bytes], keys: Sequence[bytes], depth: int, *, plain: bool

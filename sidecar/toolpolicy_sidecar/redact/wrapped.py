@@ -3,9 +3,7 @@ texts. A long word is no such text by itself: what it stands for must be ASCII, 
 are passed over at the speed of the search.
 """
 
-import base64
 import binascii
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -34,8 +32,8 @@ LEAST_CHARACTERS = 14
 CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 """So many of these on end, at least; in base64 there may be line breaks between them."""
 _any = Expression(EXPRESSION)
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-_WORD = re.compile(rb"[A-Za-z0-9+/_-]")
+_STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
+_WORD = frozenset(bytes((character,)) for character in CHARACTERS - {ord("=")})
 
 
 class Run(NamedTuple):
@@ -50,12 +48,21 @@ class Run(NamedTuple):
         written = self.text[self.start : self.end]
         if written[:1].isdigit():
             return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
-        if _WORD.match(self.text, self.end):  # more of the same word: it must begin with a new group of four
+        if (
+            self.text[self.end : self.end + 1] in _WORD
+        ):  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
         urlsafe = b"-" in written or b"_" in written
-        encoded = base64.urlsafe_b64encode(content) if urlsafe else base64.b64encode(content)
-        padded = len(written.translate(None, b"=\r\n")) % 4 == 0 or written.endswith(b"=")
+        encoded = binascii.b2a_base64(content, newline=False)
+        if urlsafe:
+            encoded = encoded.translate(_URLSAFE)
+        padded = written.endswith(b"=") or len(written.translate(None, b"=\r\n")) % 4 == 0
         return encoded if padded else encoded.rstrip(b"=")
+
+
+def may_stand_in(text: bytes) -> bool:
+    """Whether something looks like one."""
+    return _any.first(text) is not None
 
 
 def runs(text: bytes) -> Iterator[Run]:
@@ -65,10 +72,9 @@ def runs(text: bytes) -> Iterator[Run]:
     while found := _any.first(text, at):
         start, end = found
         written = text[start:end]
-        try:
-            content = texts[written]
-        except KeyError:
-            content = texts[written] = _text(written)
+        if written not in texts:  # a KeyError for each of many costs more than to look twice
+            texts[written] = _text(written)
+        content = texts[written]
         if content is not None:
             yield Run(start, end, content, text)
             at = end
@@ -86,9 +92,11 @@ def _text(written: bytes) -> bytes | None:
     if written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
         content = bytes.fromhex(written.decode())
     else:
-        bare = written.translate(_STANDARD, b"=\r\n")
+        bare = written if written.isalnum() else written.translate(_STANDARD, b"=\r\n")
         content = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
+    if not content.isascii():
+        return None
     # Random bytes are rarely so many printable characters, and a few of them rarely so common ones.
     strange = _UNSEEN if len(content) >= _LONG_BYTES else _UNUSUAL
     few = 10 * (len(content) - len(content.translate(None, strange))) <= len(content)
-    return content if few and content.isascii() else None
+    return content if few else None

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact.detectors import DETECTORS
-from toolpolicy_sidecar.redact.detectors.cards import CARD_ISSUERS
+from toolpolicy_sidecar.redact.detectors import DETECTORS, card_lanes
+from toolpolicy_sidecar.redact.detectors.cards import CARD_ISSUERS, payment_card
 from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
 from toolpolicy_sidecar.redact.detectors.detector import Detector
-from toolpolicy_sidecar.redact.expression import Expression
+from toolpolicy_sidecar.redact.expression import Candidates, Expression
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.redact.rule import is_anchored
 
@@ -33,23 +33,90 @@ def is_hit_whole(detector: Detector) -> bool:
     return "(" not in detector.expression.replace("(?", "").replace(r"\(", "")
 
 
+SHORT_CUTS = [
+    (
+        Candidates(each.expression, each.value, each.near),
+        Expression(each.expression, captures="(" in each.expression.replace("(?", "")),
+    )
+    for each in DETECTORS.values()
+    if each.value or each.near
+]
 every_detector = pytest.mark.parametrize("detector", DETECTORS.values(), ids=lambda detector: detector.name)
+
+
+_CARD = "4111 1111 1111 1111 "
+_PIECES = [
+    *("ab1A._%+'-@@ n", "xn--", "cc", ".cc", ".png", "x@y.zz", "a.b@c.dd", "\xff"),
+    *(
+        _CARD,
+        _CARD * 9,
+        "4444 " * 120,
+        "5500-0000-0000-0004",
+        "3782 822463 10005",
+        "0.4111111111111111",
+        "4222222222222 ",
+    ),
+]
 
 
 @given(
     text=st.lists(
-        st.sampled_from([*"ab1A._%+'-@@ n", "xn--", "cc", ".cc", ".png", "x@y.zz", "a.b@c.dd", "\xff"]),
+        st.sampled_from([*"+- 14f", *_PIECES]) | st.integers(0, 10**16).map(str),
         max_size=14,
     ).map(lambda parts: "".join(parts).encode("latin-1")),
     detector=st.sampled_from([detector for detector in DETECTORS.values() if detector.every]),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_all_at_once_are_those_one_by_one(text: bytes, detector: Detector) -> None:
-    one_by_one = Expression(detector.expression).each(text)
-    validator = detector.validator
-    found = [span for match in one_by_one for span in (validator(text, *match) if validator else (match,))]
+    expression, validator = Expression(detector.expression), detector.validator
+    found = {
+        span
+        for match in expression.each(text)
+        for span in (validator(text, *match) if validator else (match,))
+    }
     assert detector.every is not None
-    assert detector.every(text) == found
+    assert {*detector.every(text, expression)} == found
+
+
+def test_cards_at_a_windows_end_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_lanes, "_WINDOW_BYTES", 50)
+    text = (_CARD * 40 + "order 12 " + "3782 822463 10005 " * 40).encode()
+    expression = Expression(DETECTORS["CreditCard"].expression)
+    one_by_one = {span for match in expression.each(text) for span in payment_card(text, *match)}
+    assert {*card_lanes.every_card(text, expression)} == one_by_one
+
+
+@given(
+    text=st.lists(
+        st.sampled_from(
+            [example for each in DETECTORS.values() for example in (*each.examples, *each.others)]
+        )
+        | st.sampled_from(
+            [
+                " ",
+                ", ",
+                "=",
+                ": ",
+                '"',
+                "'",
+                "is ",
+                "(",
+                "\xff",
+                "é",
+                "--token ",
+                "api_key",
+                "tel. ",
+                "aadhaar",
+            ]
+        )
+        | st.from_regex(r"(?a:[A-Za-z0-9._=-]{1,40})", fullmatch=True),
+        max_size=8,
+    ).map(lambda parts: "".join(parts).encode()),
+)
+@settings(max_examples=150, deadline=None)
+def test_short_cuts_lead_to_the_same(text: bytes) -> None:
+    for short, groups in SHORT_CUTS:
+        assert [*short.each(text)] == [*groups.each(text)]
 
 
 @every_detector

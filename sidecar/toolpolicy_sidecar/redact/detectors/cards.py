@@ -50,9 +50,11 @@ def _by_prefix() -> dict[bytes, tuple[int, ...]]:
 
 
 _LENGTHS = _by_prefix()
-_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_NO_CARD_AFTER = _LETTERS | frozenset(b"+")  # a plus begins a telephone number
-_DIGITS = frozenset(b"0123456789")
+CARD_LENGTHS = sorted({length for _, _, _, lengths in CARD_ISSUERS for length in lengths}, reverse=True)
+"""The longest first."""
+LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+NO_CARD_AFTER = LETTERS | frozenset(b"+")  # a plus begins a telephone number
+DIGITS = frozenset(b"0123456789")
 
 
 def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -62,7 +64,7 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     an order number and a date. It begins and ends where a group does, never next to a letter, and it is
     not the fraction of a number. Stretches may overlap: which of them is the card, nobody can tell.
     """
-    while start and text[start - 1] in _DIGITS:
+    while start and text[start - 1] in DIGITS:
         start -= 1
     groups = text[start:end].replace(b"-", b" ").split(b" ")
     digits = b"".join(groups)
@@ -74,10 +76,10 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     ]
     if not begins:
         return
-    if not begins[0][0] and start and (text[start - 1] in _NO_CARD_AFTER or _is_fraction(text, start)):
+    if not begins[0][0] and start and (text[start - 1] in NO_CARD_AFTER or _is_fraction(text, start)):
         del begins[0]
     ends = dict(zip(sizes[1:], count(), strict=False))
-    if end < len(text) and text[end] in _LETTERS:
+    if end < len(text) and text[end] in LETTERS:
         del ends[sizes[-1]]
     known: dict[bytes, bool] = {}
     for group, size, lengths in begins:
@@ -86,16 +88,21 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
                 continue
             number = digits[size : size + length]
             if number not in known:
-                known[number] = _is_card(number)
+                known[number] = luhn(number) and not is_article(number)
             if known[number]:
                 yield start + size + group, start + size + length + ends[size + length]
                 break
 
 
-def _is_card(digits: bytes) -> bool:
+def lengths_of(digits: bytes) -> tuple[int, ...]:
+    """Of cards whose numbers begin so; empty: there are none."""
+    return _LENGTHS.get(digits[:4], ())
+
+
+def is_article(digits: bytes) -> bool:
     """Thirteen digits, as on old cards, may as well be the number of an article, which has a check digit too."""
-    return luhn(digits) and not (len(digits) == 13 and ean13(digits))
+    return len(digits) == 13 and ean13(digits)
 
 
 def _is_fraction(text: bytes, start: int) -> bool:
-    return start >= 2 and text[start - 1] == ord(".") and text[start - 2] in _DIGITS
+    return start >= 2 and text[start - 1] == ord(".") and text[start - 2] in DIGITS

@@ -25,18 +25,32 @@ _STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
 def verhoeff(digits: bytes) -> bool:
-    """Verhoeff's scheme over the dihedral group of ten elements: Aadhaar."""
-    check = 0
-    for table, digit in zip(cycle(_TABLES), reversed(values(digits)), strict=False):
-        check = table[check + digit]
-    return check == 0
+    """Verhoeff's scheme over the dihedral group of ten elements, for twelve digits: Aadhaar."""
+    last, middle, first = _BLOCKS
+    return _DIHEDRAL[_DIHEDRAL[last[digits[8:]]][middle[digits[4:8]]]][first[digits[:4]]] == 0
 
 
-_POWERS = accumulate(
-    range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10))
-)
-_TABLES = [[10 * row[value] for row in _DIHEDRAL for value in power] for power in _POWERS]
-"""For each place, from ten times a check and a digit to ten times the next check."""
+_POWERS = [
+    *accumulate(range(7), lambda power, _: tuple(_STEP[value] for value in power), initial=tuple(range(10)))
+]
+
+
+class _Block(dict[bytes, int]):
+    """The products of four digits, of which the last one stands at this place from the right."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__()
+        self._place = place
+
+    def __missing__(self, digits: bytes) -> int:
+        product = 0
+        for place, digit in enumerate(reversed(values(digits)), self._place):
+            product = _DIHEDRAL[product][_POWERS[place % len(_POWERS)][digit]]
+        self[digits] = product
+        return product
+
+
+_BLOCKS = _Block(0), _Block(4), _Block(8)
 
 
 def values(text: bytes) -> bytes:

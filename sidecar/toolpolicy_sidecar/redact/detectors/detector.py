@@ -1,16 +1,19 @@
 """What a detector is. Detectors are data: tests read the examples from here, a new one is a new entry."""
 
+import re
 import string
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
+
+from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 Validator = Callable[[bytes, int, int], Iterator[tuple[int, int]]]
 """Is what looks like one really one? Gets the whole text and a candidate's span, both in bytes of UTF-8, and
 yields the spans that are real: none, a part of the candidate, or several."""
 
-Every = Callable[[bytes], list[tuple[int, int]]]
-"""All that expression and validator find in a text of ASCII, several times faster where there are many. It is linear,
-and no step of it is long."""
+Every = Callable[[bytes, Expression], list[Bounds]]
+"""All that the expression, which it gets, and the validator find in a text of ASCII, several times faster where there
+are many. It is linear, and no step of it is long."""
 
 Confidence = Literal["Low", "Medium", "High"]
 CONFIDENCES: tuple[Confidence, ...] = ("Low", "Medium", "High")
@@ -26,7 +29,8 @@ class Detector(NamedTuple):
     small: nothing is optional that need not be. What is met in every document, such as a time in milliseconds, it
     should pass over.
     `keyed`: part of the match is a telling name, which in JSON is the key before the value. Each of `examples`
-    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from.
+    must be hit, in `others` nothing must be hit. `source`: where the facts about the form come from. `value`, `near`:
+    short cuts (`expression.Candidates`).
     """
 
     name: str
@@ -41,6 +45,14 @@ class Detector(NamedTuple):
     validator: Validator | None = None
     keyed: bool = False
     every: Every | None = None
+    value: re.Pattern[bytes] | None = None
+    near: re.Pattern[bytes] | None = None
+
+
+def beside(form: str) -> re.Pattern[bytes]:
+    """What matches the next one of many that stand side by side. `form`: RE2 that means the same to `re`, is of bounded
+    length, and begins with none of the letters with which other alternatives of the expression begin."""
+    return re.compile(b"[ -@\xff]{0,8}?(%b)" % form.encode())
 
 
 UPPER = "A-Z0-9"

@@ -3,6 +3,7 @@
 import string
 from collections.abc import Iterator
 
+from toolpolicy_sidecar.redact.detectors.card_lanes import every_card
 from toolpolicy_sidecar.redact.detectors.cards import payment_card
 from toolpolicy_sidecar.redact.detectors.detector import Detector
 
@@ -90,6 +91,7 @@ MONEY: tuple[Detector, ...] = (
             "+49 1511 2345678",
         ),
         validator=payment_card,
+        every=every_card,
     ),
     Detector(
         name="IBAN",

@@ -1,5 +1,7 @@
 """Secrets that have no form of their own: the name beside a value says what it is."""
 
+import re
+
 from toolpolicy_sidecar.redact.detectors import plausible
 from toolpolicy_sidecar.redact.detectors.detector import ALNUM, BASE64, HEX, Detector, Validator, invented
 
@@ -27,6 +29,12 @@ def _named(names: str, equals: str, value: str) -> str:
     return rf"(?:{names}{equals}|--?[A-Za-z0-9-]{{0,30}}?{names}[ =]{_OPENED}){value}"
 
 
+def _of_letters_and_digits(characters: str) -> re.Pattern[bytes]:
+    """A value of nothing else, behind something that no value holds: what stands between a name and a value never ends
+    within a word. `characters`: of values."""
+    return re.compile(rb"(?s:.*)[^%b]([A-Za-z0-9]++=*+)\Z" % characters.encode())
+
+
 def _detector(  # noqa: PLR0917 -- the columns of a table
     name: str,
     description: str,
@@ -35,6 +43,7 @@ def _detector(  # noqa: PLR0917 -- the columns of a table
     examples: tuple[str, ...],
     others: tuple[str, ...],
     validator: Validator,
+    value: re.Pattern[bytes] | None = None,
 ) -> Detector:
     groups = ("Secrets",)
     return Detector(
@@ -49,6 +58,7 @@ def _detector(  # noqa: PLR0917 -- the columns of a table
         others,
         validator,
         keyed=True,
+        value=value,
     )
 
 
@@ -67,7 +77,10 @@ _TELLING = (
     r"|bot|app|server|client|deploy|webhook|sas|consumer|application)[_. -]?(?:key|pwd))"
     r"[A-Za-z0-9_.-]{0,24}"
 )
-_VALUE = rf"([{ALNUM}+/_.~!@#$%^*:?-]{{8,}}=*)"
+_OF_SECRETS = rf"{ALNUM}+/_.~!@#$%^*:?-"
+_VALUE = rf"([{_OF_SECRETS}]{{8,}}=*)"
+_OF_KEYS = rf"{ALNUM}+/_.-"
+_OF_PROVIDERS = rf"{ALNUM}+_-"
 _QUOTED_OR_BARE = (
     r"""(?:\\?"([^"\n\\]{4,80})\\?"|'([^'\n]{4,80})'|`([^`\n\s]{4,80})`|([^\s"'`,;&<>(){}\[\]\\]{4,}))"""
 )
@@ -178,6 +191,7 @@ NAMED: tuple[Detector, ...] = (
             f"token_address: 0x{invented(40, HEX)}",
         ),
         plausible.random,
+        _of_letters_and_digits(_OF_SECRETS),
     ),
     _detector(
         "SecretBeforeName",
@@ -194,7 +208,7 @@ NAMED: tuple[Detector, ...] = (
         "NamedKey",
         "A random value beside a name that ends in key or auth.",
         rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
-        _named(_KEYS, _LISTED, rf"([{ALNUM}+/_.-]{{16,}}=*)"),
+        _named(_KEYS, _LISTED, rf"([{_OF_KEYS}]{{16,}}=*)"),
         (
             f"adafruit_key = '{invented(32)}'",
             f'"encryptionKey": "{invented(43, BASE64)}="',
@@ -211,12 +225,13 @@ NAMED: tuple[Detector, ...] = (
             "monkey = chimpanzee-gorilla-orang-utan",
         ),
         plausible.of_key,
+        _of_letters_and_digits(_OF_KEYS),
     ),
     _detector(
         "ProviderValue",
         "A random value beside the name of a provider of services.",
         rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
-        rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{ALNUM}+_-]{{14,}}=*)",
+        rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{_OF_PROVIDERS}]{{14,}}=*)",
         (f"adafruit = '{invented(32)}'", f'"finnhub_app": "{invented(20)}"', f"DATADOG: {invented(40, HEX)}"),
         (
             f"github_sha: {invented(40, HEX)}",
@@ -225,5 +240,6 @@ NAMED: tuple[Detector, ...] = (
             f"gitlab_commit={invented(40, HEX)}",
         ),
         plausible.of_provider,
+        _of_letters_and_digits(_OF_PROVIDERS),
     ),
 )

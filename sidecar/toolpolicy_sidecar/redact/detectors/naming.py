@@ -1,10 +1,13 @@
 """What a name says of its value: identifiers of code and configuration, read word by word."""
 
 import re
+import string
+from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
 _REACH = 96
+_NEAR = 4
 _IDENTIFIER = re.compile(rb"[A-Za-z_$][\w$.-]*|[0-9][\w$-]*[A-Za-z_][\w$.-]*")
 _WORD = re.compile(rb"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET = re.compile(
@@ -48,27 +51,38 @@ class Naming(Enum):
     UNKNOWN = "says nothing"
 
 
+_NO_NAME = frozenset(b"string str var let const final value is was set to static mut".split())
+_OF_NAMES = frozenset(f"{string.ascii_letters}{string.digits}_$.-".encode())
+_BETWEEN_NAMES = bytes(character if character in _OF_NAMES else ord(" ") for character in range(256))
+"""White space in the place of all that no name can hold."""
+
+
+def _runs_before(text: bytes, start: int) -> Iterator[bytes]:
+    """Of what names can hold, the nearest one first."""
+    return reversed(text[max(0, start - _REACH) : start].translate(_BETWEEN_NAMES).split())
+
+
 def name_before(text: bytes, start: int) -> Naming:
     """Of the nearest names before `text[start:]` the first one that says something."""
-    names = _IDENTIFIER.findall(text[max(0, start - _REACH) : start])
-    for name in names[:-5:-1]:
-        naming = meaning(name)
-        if naming is not Naming.UNKNOWN:
-            return naming
+    left = _NEAR
+    for run in _runs_before(text, start):
+        for name in _IDENTIFIER.findall(run)[: -left - 1 : -1]:
+            naming = meaning(name)
+            if naming is not Naming.UNKNOWN:
+                return naming
+            left -= 1
+        if not left:
+            break
     return Naming.UNKNOWN
 
 
-_NO_NAME = frozenset(b"string str var let const final value is was set to static mut".split())
-
-
-def nearest_name(text: bytes, start: int) -> tuple[int, bytes]:
-    """Where it begins, and the name; words of the language between a name and its value are none. Empty: there is no
-    name."""
-    at = max(0, start - _REACH)
-    for match in reversed(list(_IDENTIFIER.finditer(text, at, start))):
-        if match[0].lower() not in _NO_NAME:
-            return match.start(), match[0]
-    return at, b""
+def nearest_name(text: bytes, start: int) -> bytes:
+    """Words of the language between a name and its value are none. Empty: there is no name."""
+    for run in _runs_before(text, start):
+        for name in reversed(_IDENTIFIER.findall(run)):
+            if name.lower() not in _NO_NAME:
+                return bytes(name)
+    return b""
 
 
 def meaning(name: bytes) -> Naming:

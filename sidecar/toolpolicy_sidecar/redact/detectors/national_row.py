@@ -7,7 +7,7 @@ what they are. Where a number has a check digit it must be right.
 import re
 from collections.abc import Callable, Iterator
 
-from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Validator
+from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Validator, beside
 
 Check = Callable[[bytes], bool]
 """Gets the number in capitals, without spaces, dots, slashes and dashes."""
@@ -15,6 +15,19 @@ Check = Callable[[bytes], bool]
 _SEPARATORS = b" \t\n\r\f\v./()-"
 _LONGER_BEFORE = re.compile(rb"[0-9A-Za-z][.\-]?$")
 _LONGER_AFTER = re.compile(rb"[.\-]?[0-9A-Za-z]")
+
+
+_A_DIGIT = re.compile(r"(?:\(\?:)?(?:\[[0-9-]+\]|[0-9])(?!\?|\*|\{0)")
+"""How an expression begins that begins with a digit."""
+_FROM_THE_FIRST_DIGIT = re.compile(rb"[^0-9]*+([0-9].*)", re.DOTALL)
+
+
+def _value(form: str, names: str, plain: str) -> re.Pattern[bytes] | None:
+    """What finds the number, where names have no digits and numbers begin with one."""
+    alternatives = "|".join(filter(None, (form, plain))).split("|")
+    if not names or re.search("[0-9]", names) or not all(map(_A_DIGIT.match, alternatives)):
+        return None
+    return _FROM_THE_FIRST_DIGIT
 
 
 def checked(check: Check) -> Validator:
@@ -42,7 +55,7 @@ def row(  # noqa: PLR0917 -- the columns of a table
     confidence: Confidence = "Medium",
 ) -> Detector:
     """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form."""
-    beside = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
+    named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
     group = "" if names else "?:"  # groups cost time: only where a name must be told from its value
     forms = [rf"\b({group}{form})"] if form else []
     return Detector(
@@ -52,9 +65,11 @@ def row(  # noqa: PLR0917 -- the columns of a table
         source=source,
         confidence=confidence,
         trigger="|".join([trigger] * bool(form) + [f"(?i:{names})"] * bool(names)),
-        expression="|".join([*([beside] if names else []), *forms]),
+        expression="|".join([*([named] if names else []), *forms]),
         examples=examples,
         others=others,
         validator=checked(check),
         keyed=bool(names),
+        value=_value(form, names, plain),
+        near=beside(rf"\b(?:{form})") if form and _A_DIGIT.match(form) else None,
     )

@@ -54,7 +54,9 @@ class Plan(NamedTuple):
 def is_possible_abroad(number: bytes) -> bool:
     """With its country's code first: is there such a code, and is it as long as numbers there are?"""
     plan, rest = _split(number)
-    return plan is not None and not plan.lengths.isdisjoint(map(len, plan.readings(rest)))
+    if plan is None:
+        return False
+    return len(rest) in plan.lengths or not plan.lengths.isdisjoint(map(len, plan.readings(rest)))
 
 
 def is_valid_abroad(number: bytes) -> bool:

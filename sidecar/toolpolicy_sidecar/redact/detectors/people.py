@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 
 from toolpolicy_sidecar.redact.detectors import telephone
-from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
+from toolpolicy_sidecar.redact.detectors.detector import AT, Detector, beside
+from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 _FILE_SUFFIXES = frozenset(
     {b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"html"}
@@ -24,7 +25,7 @@ _WORD_OR_EMAIL = re.compile(
 """Of each word no more than one beginning is tried, which is what makes it linear."""
 
 
-def every_email(text: bytes) -> list[tuple[int, int]]:
+def every_email(text: bytes, _: Expression) -> list[Bounds]:
     return [
         word.span()
         for word in _WORD_OR_EMAIL.finditer(text)
@@ -35,6 +36,8 @@ def every_email(text: bytes) -> list[tuple[int, int]]:
 _VERSION_BEFORE = re.compile(
     rb"(?i)(?:[a-z]/|\bv(?:er(?:sions?)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$"
 )
+_LETTER_BEFORE = 5
+"""No farther before a version does its last letter stand."""
 
 
 def _networks(*written: str) -> frozenset[int]:
@@ -90,7 +93,15 @@ def _ipv4_host(text: bytes, start: int, end: int) -> int | None:
         return None
     if address >> 16 in _NOBODY or not address & 0xFFFFFF:
         return None
-    return None if start and _VERSION_BEFORE.search(text, max(0, start - 16), start) else address
+    return None if start and _is_version(text, start) else address
+
+
+def _is_version(text: bytes, start: int) -> bool:
+    """Of software, by what stands before it: mostly no letter and no dot is near, and no search needed."""
+    near = text[max(0, start - _LETTER_BEFORE) : start]
+    if near == near.swapcase() and not near.endswith(b"."):
+        return False
+    return _VERSION_BEFORE.search(text, max(0, start - 16), start) is not None
 
 
 _TELEPHONE = (
@@ -100,7 +111,20 @@ _TELEPHONE = (
     "|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
 )
 """What stands before a number that is a telephone's."""
+_FIRST_DIGITS = re.compile(rb"[^0-9]*+(?<=[^0-9(])([0-9].*)", re.DOTALL)
+"""Names have no digits. A bracket before them may belong to the name, or to the number."""
 _HEX4 = "[0-9A-Fa-f]{1,4}"
+_ADDRESS = (
+    r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
+    rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b"
+)
+_NUMBER = (
+    r"\+[ (]?[0-9](?:[ ().\-/]{0,2}[0-9]){6,16}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+    r"|\b00[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+    r"|\b0[1-9][0-9]{0,2}-[0-9]{3,4}-[0-9]{4}\b"
+    r"|(?:\b1[ .-])?\(?\b[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+)
+_PRIVATE_ADDRESS = r"\b1(?:0|00|72|92)\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
 
 PEOPLE: tuple[Detector, ...] = (
     Detector(
@@ -141,10 +165,7 @@ PEOPLE: tuple[Detector, ...] = (
         source="ITU-T E.164; libphonenumber's metadata; the North American numbering plan",
         confidence="Medium",
         trigger=r"\+[ (]?[0-9][ ().-]{0,2}[0-9]|[). -][0-9]{3}[. -][0-9]{4}|-[0-9]{4}-[0-9]{4}|\b00[1-9]",
-        expression=r"\+[ (]?[0-9](?:[ ().\-/]{0,2}[0-9]){6,16}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
-        r"|\b00[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
-        r"|\b0[1-9][0-9]{0,2}-[0-9]{3,4}-[0-9]{4}\b"
-        r"|(?:\b1[ .-])?\(?\b[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?",
+        expression=_NUMBER,
         examples=(
             "+49 1511 2345678",
             "+14155552671",
@@ -202,6 +223,7 @@ PEOPLE: tuple[Detector, ...] = (
         ),
         validator=telephone.of_some_country,
         keyed=True,
+        value=_FIRST_DIGITS,
     ),
     Detector(
         name="IPAddress",
@@ -210,8 +232,7 @@ PEOPLE: tuple[Detector, ...] = (
         source="RFC 791, RFC 4291",
         confidence="Medium",
         trigger=rf"[0-9]\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]|(?::{_HEX4}){{5}}:|[0-9A-Fa-f]::[0-9A-Fa-f]|::[0-9A-Fa-f]{{1,4}}:",
-        expression=r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"
-        rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b",
+        expression=_ADDRESS,
         examples=(
             "203.0.113.7",
             "8.8.8.8",
@@ -238,6 +259,7 @@ PEOPLE: tuple[Detector, ...] = (
             "00:1b:44:11:3a:b7",
         ),
         validator=ip_address,
+        near=beside(_ADDRESS),
     ),
     Detector(
         name="PrivateIPAddress",
@@ -246,9 +268,10 @@ PEOPLE: tuple[Detector, ...] = (
         source="RFC 1918, RFC 6598",
         confidence="Low",
         trigger=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
-        expression=r"\b1(?:0|00|72|92)(?:\.[0-9]{1,3}){3}\b",
+        expression=_PRIVATE_ADDRESS,
         examples=("10.1.2.3", "192.168.100.1", "172.31.255.254", "100.64.1.1"),
         others=("203.0.113.7", "127.0.0.1", "10.0.0.0/8", "172.32.1.1", "10.96.0.0/12", "v10.1.2.3"),
         validator=private_address,
+        near=beside(_PRIVATE_ADDRESS),
     ),
 )

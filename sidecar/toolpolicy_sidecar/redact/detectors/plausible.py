@@ -92,6 +92,8 @@ LEAST_BITS_OF_LETTERS = 4.0
 LEAST_BITS_OF_DIGITS = 2.5
 LEAST_BITS_BESIDE_A_PROVIDER = 3.0
 _LONG = 16
+_LEAST_MIXED = 5
+"""So many letters and digits, and nothing else, are no word and nothing that stands in for a value."""
 _DIGIT = re.compile(rb"[0-9]")
 _LETTER = re.compile(rb"[A-Za-z]")
 _LETTERS = re.compile(rb"[A-Za-z+/_-]+=*")
@@ -112,9 +114,11 @@ def random(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside a name that ends in key. A name that is no more than that is one in code and in queries, not in JSON,
     where it says which of many."""
-    at, name = nearest_name(text, start)
-    if name == b"key" and (at == 0 or text.find(b"=", at, start) < 0):
-        return
+    name = nearest_name(text, start)
+    if name == b"key":
+        at = text.rfind(name, 0, start)
+        if at == 0 or text.find(b"=", at, start) < 0:
+            return
     if meaning(name) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
 
@@ -124,8 +128,8 @@ def of_provider(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     value = text[start:end]
     if (
         _DIGIT.search(value)
-        and entropy_bits(value) >= LEAST_BITS_BESIDE_A_PROVIDER
-        and meaning(nearest_name(text, start)[1]) is not Naming.OTHER
+        and has_entropy(value, LEAST_BITS_BESIDE_A_PROVIDER)
+        and meaning(nearest_name(text, start)) is not Naming.OTHER
         and is_random(value)
     ):
         yield start, end
@@ -163,23 +167,22 @@ def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def is_random(value: bytes) -> bool:
     """Rather than words, a path, a date or a variable's name."""
-    if _is_stand_in(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
-        return False
-    if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
-        return False
-    if value.find(b"/") >= 0 and (value.find(b"://") >= 0 or value == value.lower()):
-        return False  # a path: base64 of this length has capitals
-    digits = _DIGIT.search(value) is not None
-    letters = _LETTER.search(value) is not None
-    bits = entropy_bits(value)
-    if not letters:
-        return len(value) >= _LONG and bits >= LEAST_BITS_OF_DIGITS
-    if digits:
-        return bits >= (LEAST_BITS if len(value) >= _LONG else 2.5)
+    if not value.isalnum() or value.isalpha() or len(value) < _LEAST_MIXED:  # else it is nothing of all this
+        if _is_stand_in(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
+            return False
+        if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
+            return False
+        if value.find(b"/") >= 0 and (value.find(b"://") >= 0 or value == value.lower()):
+            return False  # a path: base64 of this length has capitals
+    if not _LETTER.search(value):
+        return len(value) >= _LONG and has_entropy(value, LEAST_BITS_OF_DIGITS)
+    if _DIGIT.search(value):
+        return has_entropy(value, LEAST_BITS if len(value) >= _LONG else 2.5)
     if len(value) < _LONG or not _LETTERS.fullmatch(value):
         return False
     if value.isalpha() and (
-        (len(value) >= 24 and bits >= LEAST_BITS_OF_LETTERS) or _CONSONANTS.search(value) is not None
+        (len(value) >= 24 and has_entropy(value, LEAST_BITS_OF_LETTERS))
+        or _CONSONANTS.search(value) is not None
     ):
         return True
     capitals = sum(map(str.isupper, value.decode()))
@@ -199,12 +202,13 @@ def _is_made_of_words(value: bytes) -> bool:
     return words >= 1 and max(map(len, others), default=0) <= _SHORT
 
 
-def entropy_bits(value: bytes) -> float:
+def has_entropy(value: bytes, least_bits: float) -> bool:
     """Shannon's, per character."""
-    size = len(value)
-    counts = Counter(value).values()
-    weighted = map(_OF_COUNT.__getitem__, counts) if size < len(_OF_COUNT) else map(_of_count, counts)
-    return math.log2(size) - sum(weighted) / size
+    size, kinds = len(value), len(set(value))
+    if size < len(_OF_COUNT) and _SIZE_BITS[size] - _OF_COUNT[size - kinds + 1] / size >= least_bits:
+        return True  # even where one of them comes again and again, and each other once
+    weighted = map(_of_count, Counter(value).values())
+    return math.log2(size) - sum(weighted) / size >= least_bits
 
 
 def _of_count(count: int) -> float:
@@ -212,3 +216,4 @@ def _of_count(count: int) -> float:
 
 
 _OF_COUNT = [0.0, *map(_of_count, range(1, 512))]
+_SIZE_BITS = [0.0, *map(math.log2, range(1, 512))]

@@ -14,7 +14,7 @@ _NORTH_AMERICAN = re.compile(
     rb"(?:\+?1[ .-]?|001[ .-]?)?\(?[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]+)?"
 )
 _ANY_NORTH_AMERICAN = re.compile(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}")
-_NO_DIGITS = bytes({*range(256)} - {*b"0123456789"})
+_SEPARATORS = b"+ ().-/"
 _EXTENSION = re.compile(rb"[xe]")
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
 
@@ -28,7 +28,7 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[i
         yield from of_some_country(text, start, end)
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
-    elif _NORTH_AMERICAN.fullmatch(number) or (len(set(number)) > 4 and _international(number)):
+    elif (len(set(number)) > 4 and _international(number)) or _NORTH_AMERICAN.fullmatch(number):
         yield start, end
 
 
@@ -39,14 +39,14 @@ def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
     number = text[start:end]
     if _DATE.match(number):
         return
-    digits = number.translate(None, _NO_DIGITS)
+    digits = number.translate(None, _SEPARATORS)
     if _ANY_NORTH_AMERICAN.fullmatch(digits) or numbering.is_valid_in(COUNTRIES, digits):
         yield start, end
 
 
 def _international(number: bytes) -> bool:
-    extension = _EXTENSION.search(number)
-    digits = (number[: extension.start()] if extension else number).translate(None, _NO_DIGITS)
+    extension = _EXTENSION.search(number) if number.find(b"x") >= 0 else None
+    digits = (number[: extension.start()] if extension else number).translate(None, _SEPARATORS)
     if digits.startswith(b"00"):  # as many other numbers do
         return numbering.is_valid_abroad(digits[2:])
     return numbering.is_possible_abroad(digits)
