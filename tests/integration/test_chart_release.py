@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import yaml
 
 import localcluster
 from localcluster.kube import CommandFailed, Kube
+from localcluster.ports import free_port
 from tests.corpus.policies import GOOD
 from tests.integration.foreign_kinds import of_prometheus
 
@@ -95,12 +95,6 @@ def operator(kube: Kube, folder: Path) -> Iterator[Path]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def left(kube: Kube) -> list[str]:

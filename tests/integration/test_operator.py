@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from localcluster.ports import free_port
 from tests.corpus.policies import GOOD
 from tests.measured import measured
 from toolpolicy_api import channel, snapshot
@@ -28,12 +28,6 @@ from toolpolicy_api import channel, snapshot
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 SYSTEM, AGENTS = "toolpolicy-system", "agents"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Operator:

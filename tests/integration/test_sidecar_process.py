@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from localcluster.ports import free_port
 from tests.measured import measured
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import SystemClock
@@ -35,12 +35,6 @@ POLICY: dict[str, Any] = {
         "tools": [{"name": "get", "server": "api", "match": {"path": "/x"}}],
     },
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def request(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:

@@ -19,6 +19,7 @@ import yaml
 from kubernetes import client
 
 from localcluster import binaries
+from localcluster.ports import free_port
 from toolpolicy_operator.tls.certificates import Pair, make_ca, make_leaf
 
 ROOT = Path(__file__).parents[3]
@@ -31,12 +32,6 @@ def until(probe: Callable[[], Any], what: str, seconds: float = 30) -> Any:
         assert time.monotonic() < ends, f"not within {seconds} s: {what}"
         time.sleep(0.1)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def pod(name: str = "agent", **spec: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from localcluster.ports import free_port
 from tests.unit.datapath.loopback import (
     MCP_HEADERS,
     Agent,
@@ -47,13 +48,6 @@ def problem(answer: Answer, reason: Reason) -> str:
     assert answer.json["type"].endswith(f"/{reason}")
     assert answer.json["title"] == MEANINGS[reason].title
     return str(answer.json["detail"])
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # Refused: the server never saw it
@@ -136,7 +130,7 @@ async def test_circuit_open(w: World) -> None:
 
 
 async def test_circuit_open_as_the_model_reads_it(w: World) -> None:
-    w.install(tool_rules=rules(breaker=breaker(1)), port=closed_port())
+    w.install(tool_rules=rules(breaker=breaker(1)), port=free_port())
     agent = await w.agent()
     first = await agent.call()
     assert first.meta["toolpolicy.dev/reason"] == "ConnectRefused"
@@ -395,7 +389,7 @@ async def test_name_not_resolved(w: World) -> None:
 
 
 async def test_connect_refused(w: World) -> None:
-    w.install(port=closed_port())
+    w.install(port=free_port())
     await both(w, Reason.ConnectRefused)
 
 

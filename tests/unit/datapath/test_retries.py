@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from localcluster.ports import free_port
 from tests.unit.datapath.loopback import (
     MCP_HEADERS,
     Exchange,
@@ -22,7 +23,7 @@ from tests.unit.datapath.loopback import (
     until,
     world,
 )
-from tests.unit.datapath.test_reasons_end_to_end import closed_port, hang
+from tests.unit.datapath.test_reasons_end_to_end import hang
 from toolpolicy_sidecar.attempt import problem_of
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.metrics import Metrics
@@ -109,7 +110,7 @@ async def test_what_would_end_the_same_way_is_not_tried_again(w: World, status: 
 
 async def test_a_tool_that_cannot_be_reached_is_tried_by_any_tool(w: World) -> None:
     """Nothing was sent, so nothing can have happened twice."""
-    w.install(tool_rules=rules(retry=retry(idempotent=False)), port=closed_port())
+    w.install(tool_rules=rules(retry=retry(idempotent=False)), port=free_port())
     answer = await (await w.agent()).request("POST", TICKET, b"x" * 100_000)
     assert answer.json["reason"] == "ConnectRefused"
     record = await w.recorded_call()
