@@ -31,7 +31,7 @@ JSON = [("Content-Type", "application/json")]
 
 @pytest.fixture
 async def w() -> AsyncIterator[World]:
-    async with world(Limits(body_bytes=64 * 1024, header_bytes=4096, request_s=0.3)) as made:
+    async with world(Limits(body_bytes=64 * 1024, header_bytes=4096)) as made:
         yield made
 
 
@@ -292,11 +292,12 @@ async def test_request_blocked(w: World) -> None:
     await usable(agent)
 
 
-async def test_request_timeout(w: World) -> None:
-    agent = await w.agent()
-    await agent.send("POST", "/kb", b"{", [*JSON, ("Content-Length", "100")])
-    problem(await agent.answer(), Reason.RequestTimeout)
-    assert [refusal.reason for refusal in w.recorded.refusals] == [Reason.RequestTimeout]
+async def test_request_timeout() -> None:
+    async with world(Limits(request_s=0.3)) as w:
+        agent = await w.agent()
+        await agent.send("POST", "/kb", b"{", [*JSON, ("Content-Length", "100")])
+        problem(await agent.answer(), Reason.RequestTimeout)
+        assert [refusal.reason for refusal in w.recorded.refusals] == [Reason.RequestTimeout]
 
 
 async def test_draining(w: World) -> None:
@@ -335,9 +336,10 @@ async def test_a_stream_that_only_waits_does_not_hold_up_the_end(w: World) -> No
 
 
 async def test_a_connection_on_which_nothing_is_asked_is_closed() -> None:
-    async with world(Limits(keep_alive_s=0.1)) as w:
+    async with world(Limits(keep_alive_s=10)) as w:
         agent, other = await w.agent(), await w.agent()
         await usable(other)
+        w.turn(10)
         for each in (agent, other):
             async with asyncio.timeout(10):
                 assert await each.reader.read() == b""
