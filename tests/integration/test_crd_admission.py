@@ -2,7 +2,6 @@
 
 import copy
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import yaml
 from kubernetes import client, config
 
 from tests.corpus.policies import BAD, GOOD, Bad
+from tests.integration import own_kind
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
@@ -19,20 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def policies(control_plane: Path) -> Iterator[client.CustomObjectsApi]:
     with config.new_client_from_config(str(control_plane)) as api:
-        extensions = client.ApiextensionsV1Api(api)
-        body = yaml.safe_load((ROOT / "crds" / "toolpolicies.yaml").read_text(encoding="utf-8"))
-        name = body["metadata"]["name"]
-        try:
-            extensions.create_custom_resource_definition(body)
-        except client.ApiException as error:
-            if error.status != 409:
-                raise
-        for _ in range(100):
-            status = extensions.read_custom_resource_definition(name).status
-            conditions = (status and status.conditions) or []
-            if any(c.type == "Established" and c.status == "True" for c in conditions):
-                break
-            time.sleep(0.1)
+        own_kind.serve(api)
         yield client.CustomObjectsApi(api)
 
 

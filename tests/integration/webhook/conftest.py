@@ -10,11 +10,11 @@ import pytest
 import yaml
 from kubernetes import client, config
 
+from tests.integration import own_kind
 from tests.integration.webhook.world import (
     INJECTED,
     LOCKED,
     PLAIN,
-    ROOT,
     SYSTEM,
     Webhook,
     World,
@@ -35,7 +35,7 @@ NAMESPACES: dict[str, dict[str, str]] = {
 def running(control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("webhook")
     with config.new_client_from_config(str(control_plane)) as api:
-        _crd(api)
+        own_kind.serve(api)
         world = World(api, Webhook(folder, _kubeconfig_of_the_webhook(api, control_plane, folder)))
         for name, labels in NAMESPACES.items():
             with contextlib.suppress(client.ApiException):
@@ -57,19 +57,6 @@ def world(running: World) -> Iterator[World]:
     running.clear()
     yield running
     running.clear()
-
-
-def _crd(api: client.ApiClient) -> None:
-    extensions: Any = client.ApiextensionsV1Api(api)
-    crd = yaml.safe_load((ROOT / "crds" / "toolpolicies.yaml").read_text(encoding="utf-8"))
-    with contextlib.suppress(client.ApiException):
-        extensions.create_custom_resource_definition(crd)
-
-    def established() -> bool:
-        status: Any = extensions.read_custom_resource_definition(crd["metadata"]["name"]).status
-        return any(c.type == "Established" and c.status == "True" for c in status.conditions or ())
-
-    until(established, "the CRD is established")
 
 
 def _has_service_account(core: Any, namespace: str) -> bool:
