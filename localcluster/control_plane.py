@@ -1,6 +1,5 @@
 """etcd, API server and controller manager: a real API without a node."""
 
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from localcluster import binaries, versions
 from localcluster.kube import CommandFailed, Kube
 from localcluster.pki import Pki, kubeconfig
+from localcluster.ports import free_ports
 from localcluster.processes import Processes
 from localcluster.trouble import Trouble
 
@@ -144,21 +144,10 @@ class ControlPlane:
 def control_plane(folder: Path | None = None) -> Iterator[Kube]:
     """A throw-away control plane on free loopback ports; gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix="toolpolicy-cp-") as made:
-        api, etcd, peer, controller = _free_ports(4)
+        api, etcd, peer, controller = free_ports(4)
         addresses = Addresses("127.0.0.1", api, etcd, peer, controller, "10.97.0.0/16", "10.97.0.1")
         plane = ControlPlane(folder or Path(made), addresses, "toolpolicy-control-plane")
         try:
             yield plane.start()
         finally:
             plane.stop()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -17,6 +16,7 @@ from urllib.parse import urlencode
 from localcluster import packages
 from localcluster.kube import Kube
 from localcluster.paths import ROOT
+from localcluster.ports import free_port
 from localcluster.trouble import Trouble
 
 RULES = ROOT / "charts" / "toolpolicy" / "files" / "alerts.yaml"
@@ -132,7 +132,7 @@ def running(
     }
     (folder / "prometheus.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     binary = shutil.which("prometheus") or packages.unpacked("prometheus") / "usr" / "bin" / "prometheus"
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     command = [
         str(binary),
         f"--config.file={folder / 'prometheus.yaml'}",
@@ -164,9 +164,3 @@ def firing(prometheus: Prometheus, since: float) -> list[Series]:
     """Every alert that has fired since then (Unix seconds), with the seconds at which it did, in order."""
     found = prometheus.range('ALERTS{alertstate="firing"}', since, time.time(), 1)
     return sorted(found, key=lambda each: each.points[0])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,12 +1,17 @@
-"""Who runs beside whom, and what the tests have measured."""
+"""Who runs beside whom, how long examples may take, and what the tests have measured."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # xdist has no types
 
 from tests.measured import FIGURES
+
+# Hypothesis takes an example of 0.2 s for a failure; on a crowded machine any of them may take that long.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 class ByPart(LoadScopeScheduling):  # type: ignore[misc] # for the same reason

@@ -76,6 +76,8 @@ class Leader:
     def owned_by(self, owner: dict[str, str]) -> None:
         """`owner`: an ownerReference for all that this process makes."""
         self._lease.owner = self._material.owner = self._reconcile.owner = self._budgets.owner = owner
+        if self._rules:
+            self._rules.owner = owner
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then the Lease is released. Raises Lost, in a group with whatever else went wrong."""

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from toolpolicy_api.json_lines import written
 from toolpolicy_sidecar.pod import Pod
+from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord
 
 SCHEMA = "call/v1"
@@ -46,7 +47,7 @@ class CallLines:
                 b'%b%b,"event":"call",%b%b%b'
                 % (
                     begin,
-                    bad if record.outcome in {"failure", "refused"} else good,
+                    bad if record.outcome in FAILED else good,
                     _SCHEMA,
                     _encode(record)[1:-1],
                     self._of_agent if record.agent else self._of_nobody,

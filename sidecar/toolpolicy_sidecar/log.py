@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from toolpolicy_api.channel import Transition
 from toolpolicy_api.json_lines import JsonLines
 from toolpolicy_sidecar.call_line import CallLines
 from toolpolicy_sidecar.pod import Pod
+from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 
 _calls = logging.getLogger("toolpolicy.call")
@@ -40,25 +42,27 @@ class Lines:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
+        written = b"".join([text() for text in waiting])
         with suppress(OSError, ValueError):  # nobody reads any longer: calls go on
-            self.stream.buffer.write(b"".join([text() for text in waiting]))
+            self.stream.buffer.write(written)
             self.stream.buffer.flush()
 
 
 class _InOrder(logging.StreamHandler[TextIO]):
-    """Whatever was written before stands before."""
+    """Whatever was written before stands before; but what the event loop collects is not another thread's to take."""
 
     def __init__(self, lines: Lines) -> None:
         super().__init__(lines.stream)
-        self.lines = lines
+        self.lines, self._thread = lines, threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.flush()
+        if threading.get_ident() == self._thread:
+            self.lines.flush()
         super().emit(record)
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Lines go to `stream`, or to standard output."""
+    """Lines go to `stream`, or to standard output. To be called in the thread of the event loop."""
     handler = _InOrder(Lines(stream))
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -81,7 +85,7 @@ class LogRecorder:
         self._records: list[CallRecord] = []
 
     def call(self, record: CallRecord) -> None:
-        if self._bad if record.outcome in {"failure", "refused"} else self._good:
+        if self._bad if record.outcome in FAILED else self._good:
             if not self._records:
                 self._lines.soon(self._text)
             self._records.append(record)

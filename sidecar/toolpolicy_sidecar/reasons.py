@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 CallOutcome = Literal["success", "failure", "refused", "neutral"]
-"""`failure` and `refused` are what a user calls an error. `neutral` says nothing about the tool's health."""
+"""`neutral` says nothing about the tool's health."""
+FAILED = frozenset[CallOutcome](("failure", "refused"))
+"""What a user calls an error."""
 
 
 class Reason(StrEnum):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord
 
 SESSIONS = 4096
@@ -73,7 +74,7 @@ class Sessions:
         else:
             self._live.move_to_end(key)
         session.calls += 1
-        if record.outcome in {"failure", "refused"}:
+        if record.outcome in FAILED:
             session.errors += 1
         if began >= session.busy_until or not session.iterations:
             session.iterations += 1

@@ -1,28 +1,28 @@
 """Calls, errors and latencies of one tool: altogether, and over the last five minutes, in five slots of a minute."""
 
+from array import array
 from bisect import bisect_left
 
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Totals
 
 SLOTS = 5
 SLOT_S = 60.0
-_BUCKETS = len(LATENCY_BOUNDS_MS) + 1
-_NONE = (0,) * (2 + _BUCKETS)
+_WIDTH = 2 + len(LATENCY_BOUNDS_MS) + 1
 
 
 class Tally:
     """A call adds to what never goes back; the last minutes are what was added since they began. Time is monotonic
-    seconds."""
+    seconds. About 1 KB, however many the calls are."""
 
     __slots__ = ("_before", "_counts", "_newest", "_off", "_since_ms", "_until")
 
     def __init__(self, since_ms: int) -> None:
         """`since_ms`: Unix time of now. It tells these totals from others of the same tool."""
         self._since_ms = since_ms
-        self._counts = [*_NONE]
+        self._counts = array("Q", (0,)) * _WIDTH
         """Calls, errors, and one for each latency bucket."""
         self._off = 0
-        self._before = [_NONE] * SLOTS
+        self._before = self._counts * SLOTS
         """What there was when each slot began."""
         self._newest, self._until = 0, SLOT_S
 
@@ -43,7 +43,8 @@ class Tally:
     def sums(self, now: float) -> tuple[int, int, tuple[int, ...]]:
         """Of the last minutes: calls, errors, and one count per latency bucket."""
         self._advance(now)
-        before = self._before[(self._newest + 1) % SLOTS]
+        at = (self._newest + 1) % SLOTS * _WIDTH
+        before = self._before[at : at + _WIDTH]
         calls, errors, *latency = (count - old for count, old in zip(self._counts, before, strict=True))
         return calls, errors, tuple(latency)
 
@@ -57,7 +58,7 @@ class Tally:
         index = int(now // SLOT_S)
         if index <= self._newest:
             return
-        so_far = tuple(self._counts)
         for slot in range(self._newest + 1, min(index, self._newest + SLOTS) + 1):
-            self._before[slot % SLOTS] = so_far
+            at = slot % SLOTS * _WIDTH
+            self._before[at : at + _WIDTH] = self._counts
         self._newest, self._until = index, (index + 1) * SLOT_S

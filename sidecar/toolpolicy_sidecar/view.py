@@ -8,7 +8,7 @@ import msgspec
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolReport, Transition
 from toolpolicy_sidecar.circuit import Circuit
-from toolpolicy_sidecar.reasons import CallOutcome, Reason
+from toolpolicy_sidecar.reasons import FAILED, CallOutcome, Reason
 from toolpolicy_sidecar.record import (
     CallRecord,
     EgressRecord,
@@ -111,7 +111,7 @@ class FailedCalls:
         return Calls(calls=tuple(_failed(record) for record in islice(reversed(self._last), most)))
 
     def call(self, record: CallRecord) -> None:
-        if record.outcome in {"failure", "refused"}:
+        if record.outcome in FAILED:
             self._last.append(record)
 
     def refused(self, record: RefusedRequest) -> None:

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from localcluster import packages
+from localcluster.ports import free_port
 from tests.commands import ROOT, failures, of_docs
-from tests.integration.test_sidecar_process import free_port, request
+from tests.integration.test_sidecar_process import request
 
 pytestmark = pytest.mark.integration
 EXAMPLE = ROOT / "examples" / "alertmanager.yaml"

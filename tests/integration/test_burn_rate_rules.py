@@ -78,10 +78,8 @@ async def test_it_follows_the_policy(cluster: Cluster, control_plane: Path, tmp_
         # The kind comes later than the operator.
         cluster.extensions.create_custom_resource_definition(of_prometheus(PLURAL))
         found = await until(rule, "the rule is written", 40)
-        owner: Any = cluster.objects.get_namespaced_custom_object(
-            "toolpolicy.dev", "v1alpha1", AGENTS, "toolpolicies", "objective"
-        )
-        assert [each["uid"] for each in found["metadata"]["ownerReferences"]] == [owner["metadata"]["uid"]]
+        owner = cluster.rbac.read_cluster_role("toolpolicy-operator")
+        assert [each["uid"] for each in found["metadata"]["ownerReferences"]] == [owner.metadata.uid]
         assert found["metadata"]["labels"]["release"] == "prometheus"
         assert "https://wiki.example/tp/ToolpolicyBudgetBurnsFast.md" in str(found)
         assert tools() == {"t0"}

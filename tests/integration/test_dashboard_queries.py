@@ -17,9 +17,10 @@ import pytest
 import yaml
 from prometheus_client import start_http_server
 
+from localcluster.ports import free_port
 from localcluster.prometheus import RULES, running
 from tests.commands import commands, of_docs
-from tests.integration.test_sidecar_process import Process, free_port, request
+from tests.integration.test_sidecar_process import Process, request
 from toolpolicy_api.check import parse
 from toolpolicy_operator.metrics import ConditionNow
 from toolpolicy_operator.metrics import Metrics as OperatorMetrics

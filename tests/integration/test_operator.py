@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import aiohttp
 import pytest
 from kubernetes import client, config
 
+from localcluster.ports import free_port
 from tests.corpus.policies import GOOD
 from tests.integration.kinds import serve_policies
 from tests.measured import measured
@@ -28,12 +28,6 @@ from toolpolicy_api import channel, snapshot
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 SYSTEM, AGENTS = "toolpolicy-system", "agents"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Operator:
@@ -190,6 +184,14 @@ class Sidecar:
         assert snapshot.sha256(bytes(found.snapshot)) == found.hash
         return found
 
+    async def enforce(self, *policies: str) -> snapshot.Snapshot:
+        """These: the operator may not have heard of all of them when it was asked first."""
+        while True:
+            got = await self.accept()
+            found = snapshot.decode_snapshot(bytes(got.snapshot))
+            if [each.key for each in found.policies] == list(policies):
+                return found
+
     async def accept(self) -> channel.Config:
         found = await self.config()
         await self.send(channel.Ack(version=found.version, hash=found.hash))
@@ -223,9 +225,7 @@ async def test_the_whole_chain(cluster: Cluster, operator: Operator) -> None:
     cluster.apply(policy())
     cluster.pod("one")
     async with sidecar(cluster, operator, cluster.token("one")) as mine:
-        got = await mine.accept()
-        enforced = snapshot.decode_snapshot(bytes(got.snapshot))
-        assert [each.key for each in enforced.policies] == [f"{AGENTS}/agent"]
+        enforced = await mine.enforce(f"{AGENTS}/agent")
         programmed = await until(
             lambda: (c := cluster.condition("Programmed")).get("status") == "True" and c, "programmed"
         )
@@ -268,7 +268,7 @@ async def test_the_whole_chain(cluster: Cluster, operator: Operator) -> None:
         wanted = f"toolpolicy_operator_policy_condition{{{labels}}} 1.0"
         await until(lambda: wanted in operator.metrics(), "the operator's metrics tell of it")
     await until(
-        lambda: all(tool["state"] == "Unknown" for tool in cluster.status()["tools"]), "gone means Unknown"
+        lambda: {tool["state"] for tool in cluster.status()["tools"]} == {"Unknown"}, "gone means Unknown"
     )
     cluster.core.delete_namespaced_pod("one", AGENTS, grace_period_seconds=0)
 

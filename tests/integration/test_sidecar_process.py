@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from localcluster.ports import free_port
 from tests.measured import measured
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import SystemClock
@@ -35,12 +35,6 @@ POLICY: dict[str, Any] = {
         "tools": [{"name": "get", "server": "api", "match": {"path": "/x"}}],
     },
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def request(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
@@ -105,10 +99,17 @@ def running(policies: Path, tmp_path: Path) -> Iterator[Process]:
 
 
 def until(probe: Any, what: str) -> None:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 30
     while not probe():
         assert time.monotonic() < ends, what
         time.sleep(0.05)
+
+
+def replace(path: Path, document: object) -> None:
+    """At once: a file that is half written is a bad configuration, too."""
+    new = path.with_suffix(".new")
+    new.write_text(yaml.safe_dump(document), encoding="utf-8")
+    new.replace(path)
 
 
 def test_start_serve_and_term(policies: Path, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_forward_proxy_that_looks_into_tls(tmp_path: Path, monkeypatch: pytest
     policy = json.loads(json.dumps(POLICY))
     policy["spec"]["servers"][0]["url"] = f"https://localhost:{free_port()}"
     policy["spec"]["tools"][0]["enabled"] = False
-    policies.write_text(yaml.safe_dump(policy), encoding="utf-8")
+    replace(policies, policy)
     until(lambda: sum(entry["event"] == "config applied" for entry in process.log()) == 2, "it is picked up")
     environment = {**os.environ, "HTTPS_PROXY": f"http://127.0.0.1:{port}", "CURL_CA_BUNDLE": str(bundle)}
     url = f"{policy['spec']['servers'][0]['url']}/x"
@@ -172,11 +173,11 @@ def test_a_change_is_picked_up_and_a_bad_one_is_not(running: Process, policies: 
     first = hash_in_force()
     changed = json.loads(json.dumps(POLICY))
     changed["spec"]["tools"][0]["name"] = "renamed"
-    policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    replace(policies, changed)
     until(lambda: hash_in_force() != first, "the change is in force")
     second = hash_in_force()
     changed["spec"]["tools"][0]["server"] = "nowhere"
-    policies.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    replace(policies, changed)
     until(
         lambda: any("no server 'nowhere'" in str(entry.get("why")) for entry in running.log()),
         "it is refused",

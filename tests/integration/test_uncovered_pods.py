@@ -10,8 +10,9 @@ import yaml
 from kubernetes import client
 from kubernetes.config import kube_config
 
+from localcluster.ports import free_port
 from tests.corpus.policies import GOOD
-from tests.integration.test_operator import Cluster, free_port
+from tests.integration.test_operator import Cluster
 from toolpolicy_operator.api import Api, ApiError, core
 from toolpolicy_operator.index import INJECT_LABEL, INJECTED_LABEL, Index
 from toolpolicy_operator.slo.store import LIMIT_BYTES, NAME

@@ -32,6 +32,7 @@ class Rules:
     ) -> None:
         self._api, self._index, self._style, self._clock = api, index, style, clock
         self._list_every_s, self._list_at = list_every_s, clock()
+        self.owner: dict[str, str] | None = None
         self._there = False
         self._written: dict[_Where, dict[str, Any]] = {}
         """As it was tried last; empty: of an earlier life, or perhaps not as it should be."""
@@ -88,7 +89,10 @@ class Rules:
         made = {}
         for key, entry in self._index.policies.items():
             known = self._made.get(key)
-            made[key] = known if known and known[0] is entry else (entry, prometheus_rule(entry, self._style))
+            if known and known[0] is entry:
+                made[key] = known
+            else:
+                made[key] = entry, prometheus_rule(entry, self._style, self.owner)
         self._made = made
         return list(made.values())
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from toolpolicy_api import duration
 from toolpolicy_api.channel import ToolKey
-from toolpolicy_api.policy import API_VERSION, KIND
 from toolpolicy_api.slo import DAY_S, P95_MAY_MISS, Slo
 from toolpolicy_operator.index import PolicyEntry
 
@@ -78,8 +77,12 @@ def rule_name(policy: str) -> str:
     return f"toolpolicy-{policy}"
 
 
-def prometheus_rule(entry: PolicyEntry, style: Style) -> dict[str, Any] | None:
-    """None: no tool of the policy has an slo."""
+def prometheus_rule(
+    entry: PolicyEntry, style: Style, owner: dict[str, str] | None = None
+) -> dict[str, Any] | None:
+    """None: no tool of the policy has an slo. `owner`: the release's ClusterRole, so that garbage collection removes
+    this on uninstall. Not the policy: its kind goes with the release too, and of a kind that is gone the garbage
+    collector cannot tell whether an owner is."""
     if not entry.slos:
         return None
     wanted = [
@@ -107,17 +110,17 @@ def prometheus_rule(entry: PolicyEntry, style: Style) -> dict[str, Any] | None:
         }
         for alert, records in ((FAST, fast), (SLOW, slow))
     ]
+    metadata: dict[str, Any] = {
+        "name": rule_name(entry.name),
+        "namespace": entry.namespace,
+        "labels": {**style.labels, **MANAGED},
+    }
+    if owner:
+        metadata["ownerReferences"] = [owner]
     return {
         "apiVersion": GROUP_VERSION,
         "kind": "PrometheusRule",
-        "metadata": {
-            "name": rule_name(entry.name),
-            "namespace": entry.namespace,
-            "labels": {**style.labels, **MANAGED},
-            "ownerReferences": [
-                {"apiVersion": API_VERSION, "kind": KIND, "name": entry.name, "uid": entry.uid}
-            ],
-        },
+        "metadata": metadata,
         "spec": {"groups": groups},
     }
 

@@ -5,7 +5,7 @@ else the trace id. The tail decides when the call is over: whatever failed is ke
 
 from typing import NamedTuple
 
-from toolpolicy_sidecar.reasons import CallOutcome
+from toolpolicy_sidecar.reasons import FAILED, CallOutcome
 
 _ALL = 2.0**64
 """Of the ids that the lower half of a trace id can be."""
@@ -34,11 +34,8 @@ class Sampler(NamedTuple):
 
 def kept(outcome: CallOutcome, *, sampled: bool, for_another: bool) -> bool:
     """What the head of its trace says, what failed, and what was done for one that failed (`for_another`)."""
-    return sampled or for_another or outcome in _FAILED
+    return sampled or for_another or outcome in FAILED
 
 
 def failed(outcome: CallOutcome) -> bool:
-    return outcome in _FAILED
-
-
-_FAILED = frozenset[CallOutcome](("failure", "refused"))
+    return outcome in FAILED

@@ -6,7 +6,6 @@ docs/clients.md has a row for each; the test of a client fails if its row says s
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 import yaml
 
+from localcluster.ports import free_ports
 from tests.clients import environment
 from toolpolicy_api.command import VERBS
 
@@ -91,16 +91,6 @@ def as_run(world: World, command: list[str]) -> tuple[list[str], dict[str, str]]
 
 
 WAYS = {"injected": as_injected} | ({"run": as_run} if "run" in VERBS else {})
-
-
-def free_ports(number: int) -> list[int]:
-    probes = [socket.socket() for _ in range(number)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def policy(port: int, tls_port: int) -> dict[str, Any]:

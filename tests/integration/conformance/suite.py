@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from localcluster.ports import free_port
 from tests.clients import environment
 
 _AGAIN = Path(__file__).with_name("run_again.py")
@@ -45,9 +45,7 @@ async def of_client(
 @asynccontextmanager
 async def server() -> AsyncIterator[str]:
     """The url of the SDK's server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         environment.python("sdk2"),
         "-m",

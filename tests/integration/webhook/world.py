@@ -19,6 +19,8 @@ import yaml
 from kubernetes import client
 
 from localcluster import binaries
+from localcluster.ports import free_port
+from tests.corpus.policies import BAD
 from toolpolicy_operator.tls.certificates import Pair, make_ca, make_leaf
 
 ROOT = Path(__file__).parents[3]
@@ -31,12 +33,6 @@ def until(probe: Callable[[], Any], what: str, seconds: float = 30) -> Any:
         assert time.monotonic() < ends, f"not within {seconds} s: {what}"
         time.sleep(0.1)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def pod(name: str = "agent", **spec: Any) -> dict[str, Any]:
@@ -52,6 +48,13 @@ def pod(name: str = "agent", **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "labels": {"app": "agent"}},
         "spec": {"containers": [container], **spec},
     }
+
+
+def _bad_policy() -> dict[str, Any]:
+    """Nobody but the webhook refuses it."""
+    made = copy.deepcopy(next(bad for bad in BAD if bad.server_says is None).policy())
+    made["metadata"] = {"name": "in-force", "namespace": INJECTED}
+    return made
 
 
 class Webhook:
@@ -140,10 +143,10 @@ class World:
         found: dict[str, Any] = self._api.sanitize_for_serialization(made)
         return found, (headers or {}).get("Warning", "")
 
-    def put(self, policy: dict[str, Any]) -> str:
+    def put(self, policy: dict[str, Any], **how: str) -> str:
         """The warnings of creating it. Raises ApiException."""
         _, _, headers = self._objects.create_namespaced_custom_object_with_http_info(
-            "toolpolicy.dev", "v1alpha1", INJECTED, "toolpolicies", policy
+            "toolpolicy.dev", "v1alpha1", INJECTED, "toolpolicies", policy, **how
         )
         return str((headers or {}).get("Warning", ""))
 
@@ -161,13 +164,30 @@ class World:
         )
 
     def point(self, ca: Pair) -> None:
-        """Both of the chart's webhook configurations, with the process's address in place of the Service's."""
-        self.unpoint()
+        """Both of the chart's webhook configurations, with the process's address in place of the Service's, are in
+        force: the API server asks by them a moment after it has taken them."""
         for document in chart():
             if document["kind"] == "MutatingWebhookConfiguration":
-                self.hooks.create_mutating_webhook_configuration(self._reachable(document, ca))
+                made = self._reachable(document, ca)
+                try:
+                    self.hooks.create_mutating_webhook_configuration(made)
+                except client.ApiException:
+                    self.hooks.patch_mutating_webhook_configuration("toolpolicy-injector", made)
             if document["kind"] == "ValidatingWebhookConfiguration":
-                self.hooks.create_validating_webhook_configuration(self._reachable(document, ca))
+                made = self._reachable(document, ca)
+                try:
+                    self.hooks.create_validating_webhook_configuration(made)
+                except client.ApiException:
+                    self.hooks.patch_validating_webhook_configuration("toolpolicy-validator", made)
+        until(self._in_force, "the API server asks the webhook")
+
+    def _in_force(self) -> bool:
+        made, _ = self.create(pod("in-force"), dry_run="All")
+        try:
+            self.put(_bad_policy(), dry_run="All")
+        except client.ApiException as refused:
+            return refused.status == 422 and "initContainers" in made["spec"]
+        return False
 
     def unpoint(self) -> None:
         with contextlib.suppress(client.ApiException):

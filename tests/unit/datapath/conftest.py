@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-import uvloop
 
+from tests.unit.datapath.hands import Loop, Turned, turn, turn_until
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import Transition
 from toolpolicy_api.check import parse
 from toolpolicy_api.compile import compile_policy
-from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
@@ -26,7 +25,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop of a real sidecar."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": Loop}
 
 
 class Kept:
@@ -121,6 +120,14 @@ class Sidecar(NamedTuple):
     listener: ReverseListener
     url: str
     http: aiohttp.ClientSession
+    clock: Turned
+
+    def turn(self, by_s: float) -> None:
+        """It is so much later now."""
+        turn(self.clock, by_s)
+
+    async def turn_until(self, by_s: float, holds: Callable[[], object]) -> None:
+        await turn_until(self.clock, by_s, holds)
 
     def install(self, **spec: Any) -> None:
         self.current.install(snapshot.encode(snapshot.Snapshot(policies=(policy(**spec),))), "test")
@@ -138,14 +145,14 @@ def policy(name: str = "p", **spec: Any) -> snapshot.Policy:
 
 @asynccontextmanager
 async def running(limits: Limits | None = None) -> AsyncIterator[Sidecar]:
-    kept, clock, pool = Kept(), SystemClock(), Pool()
+    kept, clock, pool = Kept(), Turned(), Pool()
     limits = limits or Limits()
     current = Current(recorder=kept, clock=clock)
     pipeline = Pipeline(pool, limits, clock, kept)
     listener = ReverseListener(current, pipeline, limits, clock, kept)
     port = await listener.start("127.0.0.1", 0)
     async with aiohttp.ClientSession() as http:
-        yield Sidecar(current, kept, pool, listener, f"http://127.0.0.1:{port}", http)
+        yield Sidecar(current, kept, pool, listener, f"http://127.0.0.1:{port}", http, clock)
     await listener.drain(1)
     await pipeline.close()
     await pool.close()

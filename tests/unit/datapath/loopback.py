@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.unit.datapath.hands import Turned, turn, turn_until
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, Transition
 from toolpolicy_sidecar.clock import Clock, SystemClock
@@ -273,9 +274,14 @@ class Agent:
     async def answer(self, method: str = "GET") -> Answer:
         answer = await self.head()
         if method != "HEAD" and answer.status not in {204, 304}:
-            async with asyncio.timeout(HANG_S):
-                answer.body = await read_body(self.reader, answer.headers, to_end=True)
+            await self.rest(answer)
         return answer
+
+    async def rest(self, head: Answer) -> Answer:
+        """With its body."""
+        async with asyncio.timeout(HANG_S):
+            head.body = await read_body(self.reader, head.headers, to_end=True)
+        return head
 
     async def request(
         self, method: str, target: str, body: bytes | None = None, headers: Iterable[tuple[str, str]] = ()
@@ -355,12 +361,20 @@ class World:
     pool: Pool
     tool: Tool
     pipeline: Pipeline
+    clock: Turned
     agents: list[Agent] = field(default_factory=list)
 
     async def agent(self) -> Agent:
         agent = await Agent.connect(self.port)
         self.agents.append(agent)
         return agent
+
+    def turn(self, by_s: float) -> None:
+        """It is so much later now."""
+        turn(self.clock, by_s)
+
+    async def turn_until(self, by_s: float, holds: Callable[[], object]) -> None:
+        await turn_until(self.clock, by_s, holds)
 
     def install(self, **fields: Any) -> None:
         """See `policy`."""
@@ -438,12 +452,12 @@ async def world(limits: Limits | None = None, rng: random.Random | None = None) 
     limits = limits or Limits()
     tool = Tool()
     await tool.start()
-    recorded, clock, pool = Recorded(), SystemClock(), Pool()
+    recorded, clock, pool = Recorded(), Turned(), Pool()
     current = Current(recorder=recorded, clock=clock)
     pipeline = Pipeline(pool, limits, clock, recorded, rng)
     listener = ReverseListener(current, pipeline, limits, clock, recorded)
     port = await listener.start("127.0.0.1", 0)
-    made = World(port, current, listener, recorded, pool, tool, pipeline)
+    made = World(port, current, listener, recorded, pool, tool, pipeline, clock)
     made.install()
     try:
         yield made

@@ -16,6 +16,8 @@ from tests.unit.datapath.loopback import (
     breaker,
     redaction,
     rules,
+    tools_call,
+    until,
 )
 from tests.unit.datapath.loopback import world as started_world
 from toolpolicy_api.snapshot import (
@@ -190,15 +192,25 @@ async def test_both_are_redacted_both_ways(w: World) -> None:
 
 
 async def test_within_the_time_of_the_first(w: World) -> None:
+    called: list[str] = []
+
     async def hanging(exchange: Exchange) -> None:
+        if b'"tools/call"' in exchange.seen.body:
+            called.append(name_of(exchange))
         await exchange.closed()
 
-    install(w, ToolFallback("other"), first_rules={"total_ms": 400, "attempt_ms": 100})
+    install(w, ToolFallback("other"), first_rules={"total_ms": 6_000, "attempt_ms": 4_000})
     w.tool.script = hanging
-    answer = await (await w.agent()).call()
+    agent = await w.agent()
+    await agent.send("POST", "/kb", tools_call(), MCP_HEADERS)
+    await until(lambda: called == ["search"])
+    w.turn(4)
+    await until(lambda: called == ["search", "archive"])
+    w.turn(2)
+    answer = await agent.answer()
     assert answer.meta["toolpolicy.dev/reason"] == "AttemptTimeout"
     record = await w.recorded_call(2)
-    assert record.duration_ms < 5000  # the other tool alone may take 10 s
+    assert record.duration_ms >= 6_000  # the other tool alone may take 10 s
     assert record.fallback_missed == "ToolFailed"
     assert w.recorded.calls[0].reason == "TotalTimeout"
 

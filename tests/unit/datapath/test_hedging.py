@@ -207,9 +207,12 @@ async def test_two_that_fail_are_one_failure(w: World) -> None:
 
 
 async def test_time_that_is_over_ends_both(w: World) -> None:
-    hedged(w, breaker=breaker(1), attempt_ms=150, total_ms=150)
+    hedged(w, breaker=breaker(1))
     play = played(w, None, None)
-    assert (await (await get(w)).answer()).json["reason"] == "TotalTimeout"
+    agent = await get(w)
+    await until(lambda: len(w.tool.seen) == 2)
+    w.turn(10)
+    assert (await agent.answer()).json["reason"] == "TotalTimeout"
     await until(lambda: sorted(play.closed) == [0, 1])
     assert [t.after for t in w.recorded.transitions] == ["Open"]
     assert in_flight(w) == 0

@@ -79,6 +79,7 @@ class Server:
         @server.tool()
         async def search_hanging(query: str = "") -> str:
             """Hangs once it is told to."""
+            self.called.append("hanging")
             if self.hang:
                 await asyncio.sleep(30)
             return f"about {query}"
@@ -89,6 +90,7 @@ class Server:
 
         @server.tool()
         async def search_hanging_structured() -> dict[str, str]:
+            self.called.append("hanging")
             await asyncio.sleep(30)
             return {"found": "never"}
 
@@ -189,9 +191,12 @@ async def test_redaction_both_ways(w: World, server: Server, mode: Mode) -> None
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_retry_is_one_call_to_the_agent(w: World, server: Server, mode: Mode) -> None:
     """The first attempt hangs at the real server, the second is answered by it."""
-    w.install(port=server.port, tool_rules=rules(attempt_ms=300, retry=retry()))
+    w.install(port=server.port, tool_rules=rules(attempt_ms=4_000, retry=retry()))
     async with Client(f"http://127.0.0.1:{w.port}/kb", mode=mode, read_timeout_seconds=20) as client:
-        result = await client.call_tool("search_at_last", {})
+        calling = asyncio.ensure_future(client.call_tool("search_at_last", {}))
+        await until(lambda: server.called)
+        w.turn(4)
+        result = await calling
         assert "at last" in result.model_dump_json()
         assert not result.is_error
         if (
@@ -207,13 +212,12 @@ async def test_a_retry_is_one_call_to_the_agent(w: World, server: Server, mode: 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_timeout_is_a_result_and_the_session_goes_on(w: World, server: Server, mode: Mode) -> None:
-    w.install(port=server.port, tool_rules=rules(total_ms=300, attempt_ms=300))
+    w.install(port=server.port)
     async with Client(f"http://127.0.0.1:{w.port}/kb", mode=mode, read_timeout_seconds=20) as client:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        result = await client.call_tool("search_slowly", {})
-        took_ms = (loop.time() - started) * 1000
-        print(f"\n{mode}: a hanging tool came back after {took_ms:.1f} ms (limit 300 ms)")
+        calling = asyncio.ensure_future(client.call_tool("search_slowly", {}))
+        await until(lambda: server.called)
+        w.turn(10)
+        result = await calling
         assert result.is_error
         assert "did not answer in time" in result.content[0].text  # type: ignore[union-attr]
         assert (await client.call_tool("search", {"query": "next"})).content[0].text == "about next"  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from localcluster.ports import free_port
 from tests.unit.datapath.loopback import (
     MCP_HEADERS,
     Agent,
@@ -30,7 +31,7 @@ JSON = [("Content-Type", "application/json")]
 
 @pytest.fixture
 async def w() -> AsyncIterator[World]:
-    async with world(Limits(body_bytes=64 * 1024, header_bytes=4096, request_s=0.3)) as made:
+    async with world(Limits(body_bytes=64 * 1024, header_bytes=4096)) as made:
         yield made
 
 
@@ -47,13 +48,6 @@ def problem(answer: Answer, reason: Reason) -> str:
     assert answer.json["type"].endswith(f"/{reason}")
     assert answer.json["title"] == MEANINGS[reason].title
     return str(answer.json["detail"])
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # Refused: the server never saw it
@@ -136,7 +130,7 @@ async def test_circuit_open(w: World) -> None:
 
 
 async def test_circuit_open_as_the_model_reads_it(w: World) -> None:
-    w.install(tool_rules=rules(breaker=breaker(1)), port=closed_port())
+    w.install(tool_rules=rules(breaker=breaker(1)), port=free_port())
     agent = await w.agent()
     first = await agent.call()
     assert first.meta["toolpolicy.dev/reason"] == "ConnectRefused"
@@ -298,11 +292,12 @@ async def test_request_blocked(w: World) -> None:
     await usable(agent)
 
 
-async def test_request_timeout(w: World) -> None:
-    agent = await w.agent()
-    await agent.send("POST", "/kb", b"{", [*JSON, ("Content-Length", "100")])
-    problem(await agent.answer(), Reason.RequestTimeout)
-    assert [refusal.reason for refusal in w.recorded.refusals] == [Reason.RequestTimeout]
+async def test_request_timeout() -> None:
+    async with world(Limits(request_s=0.3)) as w:
+        agent = await w.agent()
+        await agent.send("POST", "/kb", b"{", [*JSON, ("Content-Length", "100")])
+        problem(await agent.answer(), Reason.RequestTimeout)
+        assert [refusal.reason for refusal in w.recorded.refusals] == [Reason.RequestTimeout]
 
 
 async def test_draining(w: World) -> None:
@@ -341,9 +336,10 @@ async def test_a_stream_that_only_waits_does_not_hold_up_the_end(w: World) -> No
 
 
 async def test_a_connection_on_which_nothing_is_asked_is_closed() -> None:
-    async with world(Limits(keep_alive_s=0.1)) as w:
+    async with world(Limits(keep_alive_s=10)) as w:
         agent, other = await w.agent(), await w.agent()
         await usable(other)
+        w.turn(10)
         for each in (agent, other):
             async with asyncio.timeout(10):
                 assert await each.reader.read() == b""
@@ -395,7 +391,7 @@ async def test_name_not_resolved(w: World) -> None:
 
 
 async def test_connect_refused(w: World) -> None:
-    w.install(port=closed_port())
+    w.install(port=free_port())
     await both(w, Reason.ConnectRefused)
 
 

@@ -163,7 +163,7 @@ def one() -> st.SearchStrategy[bytes]:
 
 
 @given(st.lists(st.lists(one(), min_size=1, max_size=3).map(b"".join), min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_came_before(several: list[bytes]) -> None:
     async def tried() -> None:
         heads = Heads[Head]()

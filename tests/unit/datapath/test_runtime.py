@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import tracemalloc
 
 import msgspec
 import pytest
@@ -366,6 +367,17 @@ def test_the_tally_forgets_after_five_minutes() -> None:
     assert tally.sums(200.0 + SLOTS * SLOT_S) == (0, 0, (0,) * 15)
     tally.add(90.0, error=True, latency_ms=1.0)  # a clock that goes back loses nothing
     assert tally.sums(200.0 + SLOTS * SLOT_S)[0] == 1
+
+
+def test_a_tally_is_no_larger_for_many_calls() -> None:
+    tracemalloc.start()
+    tally = Tally(0)
+    for minute in range(SLOTS + 1):
+        for latency_ms in (0.0, *(bound + 1 for bound in LATENCY_BOUNDS_MS)) * (300 if minute == 0 else 1):
+            tally.add(minute * SLOT_S, error=True, latency_ms=latency_ms)
+    used_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used_bytes < 1500
 
 
 def state(name: str) -> ToolState:

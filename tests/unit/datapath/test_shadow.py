@@ -380,7 +380,7 @@ async def test_what_cannot_be_relayed_is_refused_in_shadow_as_well() -> None:
 
 
 async def test_an_agent_that_hangs_up_leaves_nothing_of_its_shadow(w: World) -> None:
-    shadow(w, breaker=breaker(1), concurrency=Concurrency(5), attempt_ms=300)
+    shadow(w, breaker=breaker(1), concurrency=Concurrency(5))
     w.tool.script = lambda exchange: exchange.closed()
     agent = await w.agent()
     await agent.send("GET", TICKET)
@@ -389,7 +389,8 @@ async def test_an_agent_that_hangs_up_leaves_nothing_of_its_shadow(w: World) -> 
     agent.close()
     assert (await noted(w, 1), w.recorded.calls[0].reason) == ([()], "ClientGone")
     assert in_flight(w) == 0
-    await asyncio.sleep(0.4)  # its time limit is gone as well
+    w.turn(10)
+    await asyncio.sleep(0.05)  # its time limit is gone as well
     assert w.recorded.transitions == []
 
 

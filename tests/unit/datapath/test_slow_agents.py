@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.unit.datapath.hands import Turned
 from tests.unit.datapath.loopback import Agent, Exchange, Recorded, Tool, World, breaker, rules, until
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Reply, ToolCall
-from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.runtime import Current, Limits
@@ -18,15 +18,6 @@ SLOW_OVER_S = 100
 WAITED_S = 200
 SIZE = 30_000_000
 """Far over what sockets buffer."""
-
-
-class Turned(SystemClock):
-    """The system's clock, with hands that can be turned."""
-
-    ahead_s = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_s
 
 
 class Seen(Pipeline):
@@ -56,7 +47,7 @@ async def place() -> AsyncIterator[Place]:
     pipeline = Seen(pool, limits, clock, recorded)
     listener = ReverseListener(current, pipeline, limits, clock, recorded)
     port = await listener.start("127.0.0.1", 0)
-    world = World(port, current, listener, recorded, pool, tool, pipeline)
+    world = World(port, current, listener, recorded, pool, tool, pipeline, clock)
     slow = snapshot.SlowCall(over_ms=SLOW_OVER_S * 1000, percent=100)
     rates = snapshot.CallRates(minimum_calls=1, calls=1, slow_call=slow)
     world.install(tool_rules=rules(total_ms=1_000_000, attempt_ms=1_000_000, breaker=breaker(rates=rates)))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.datapath.conftest import Sent, Sidecar, Tools, servers, tool_call
+from tests.unit.datapath.loopback import HANG_S
 from toolpolicy_sidecar.mcp import sse
 
 NOTE = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"m":"sk-canary-12345678"}}'
@@ -26,7 +27,7 @@ def chunk(data: bytes) -> bytes:
 
 def install(sidecar: Sidecar, tools: Tools, **more: object) -> None:
     redaction = {"patterns": [{"name": "token", "regex": "sk-[a-z0-9-]{8,}"}]}
-    tool = {"name": "search", "server": "kb", "timeout": {"total": "2s", "idle": "200ms"}, **more}
+    tool = {"name": "search", "server": "kb", **more}
     sidecar.install(servers=servers(tools.port), tools=[tool], redaction=redaction)
 
 
@@ -61,10 +62,10 @@ async def test_an_event_goes_on_before_the_next_one_comes(sidecar: Sidecar, tool
         await go_on.wait()
         writer.write(chunk(RESULT) + b"0\r\n\r\n")
 
-    install(sidecar, tools, timeout={"total": "5s"})
+    install(sidecar, tools)
     tools.script = play
     async with sidecar.http.post(f"{sidecar.url}/kb", json=tool_call()) as response:
-        first = await asyncio.wait_for(response.content.readuntil(b"\n\n"), 3)
+        first = await asyncio.wait_for(response.content.readuntil(b"\n\n"), HANG_S)
         assert b"notifications/progress" in first
         go_on.set()
         assert b'"result"' in await response.read()
@@ -92,12 +93,15 @@ async def unanswered(_: Sent, writer: asyncio.StreamWriter) -> None:
 async def test_a_stream_that_fails_ends_with_a_readable_result(
     sidecar: Sidecar, tools: Tools, script: object, reason: str
 ) -> None:
-    install(sidecar, tools, circuitBreaker={"consecutiveFailures": 1})
+    times = {"total": "1h", "idle": "10s"}
+    install(sidecar, tools, circuitBreaker={"consecutiveFailures": 1}, timeout=times)
     tools.script = script  # type: ignore[assignment]
     modern = {"MCP-Protocol-Version": "2026-07-28"}  # before it, a stream with event ids could be resumed
     async with sidecar.http.post(
         f"{sidecar.url}/kb", json=tool_call(identifier="i"), headers=modern
     ) as response:
+        if script is silent:
+            await sidecar.turn_until(10, lambda: sidecar.kept.calls)
         body = await response.read()
     last = sse.event(body.strip().split(b"\n\n")[-1])
     said = json.loads(last.data or b"")
@@ -108,14 +112,19 @@ async def test_a_stream_that_fails_ends_with_a_readable_result(
 
 
 async def test_the_get_stream_is_redacted_and_not_timed(sidecar: Sidecar, tools: Tools) -> None:
+    go_on = asyncio.Event()
+
     async def play(_: Sent, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD + chunk(RESULT[:40]))
-        await asyncio.sleep(0.5)
+        await go_on.wait()
         writer.write(chunk(RESULT[40:]) + b"0\r\n\r\n")
 
-    install(sidecar, tools)
+    install(sidecar, tools, timeout={"total": "2s", "idle": "1s"})
     tools.script = play
     async with sidecar.http.get(f"{sidecar.url}/kb", headers={"Last-Event-ID": "4"}) as response:
+        sidecar.turn(10)
+        await asyncio.sleep(0.05)
+        go_on.set()
         body = await response.read()
     assert b"[redacted:token]" in body
     assert tools.got[0].headers["last-event-id"] == "4"

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from toolpolicy_api.channel import Totals
@@ -67,7 +67,6 @@ def test_a_ledger_that_someone_has_edited_can_still_be_shown(since: float) -> No
     assert (ledger.all(), NOW - WINDOW_S <= ledger.since <= NOW) == (Counts(), True)
 
 
-@settings(deadline=None)
 @given(
     calls=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 50)), max_size=200),
     days=st.integers(1, 90),
@@ -91,7 +90,6 @@ def test_rolling_loses_nothing_within_the_window_and_keeps_it_small(
     assert sum(more for at, more in told if at > now - HOUR_S + SLOT_S) <= ledger.last_hour(now).calls <= hour
 
 
-@settings(deadline=None)
 @given(
     words=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.booleans()), max_size=60),
     crash_after=st.integers(0, 60),
@@ -118,7 +116,6 @@ def test_a_crash_counts_nothing_twice_and_misses_nothing(
     assert ledger.all().calls == sum(totals.values())
 
 
-@settings(deadline=None)
 @given(st.lists(st.builds(Totals, since_ms=st.integers(0, 3), calls=st.integers(0, 2**40)), max_size=20))
 def test_whatever_a_sidecar_says_the_counts_can_be_written(words: list[Totals]) -> None:
     ledger = Ledger(NOW, slots={NOW // SLOT_S * SLOT_S: Counts(MOST - 5)})

@@ -56,16 +56,15 @@ def test_other_budgets_have_them_in_proportion_but_none_that_is_noise(
         ]
 
 
-def test_it_is_the_policys_and_goes_with_it() -> None:
-    made = prometheus_rule(entry({"availability": 99}), Style({"release": "prometheus"}))
+def test_it_stands_beside_the_policy_and_goes_with_the_release() -> None:
+    owner = {"kind": "ClusterRole", "name": "toolpolicy-operator", "uid": "u-2"}
+    made = prometheus_rule(entry({"availability": 99}), Style({"release": "prometheus"}), owner)
     assert made
     assert made["metadata"] == {
         "name": "toolpolicy-agent",
         "namespace": "support",
         "labels": {"release": "prometheus", "app.kubernetes.io/managed-by": "toolpolicy"},
-        "ownerReferences": [
-            {"apiVersion": "toolpolicy.dev/v1alpha1", "kind": "ToolPolicy", "name": "agent", "uid": "u-1"}
-        ],
+        "ownerReferences": [owner],
     }
     assert prometheus_rule(entry(), Style()) is None
 

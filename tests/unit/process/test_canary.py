@@ -10,7 +10,6 @@ What people say themselves (who threw a switch, and why) goes through `clean`. T
 import asyncio
 import json
 import re
-import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterable
@@ -21,6 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from localcluster.ports import free_port
 from tests.unit.datapath.loopback import Exchange, Tool
 
 CANARY = "sk-canaryQ7W2e9RtY4uZ3pLk8vB1"
@@ -155,12 +155,6 @@ async def say(port: int, request: bytes) -> None:
             while await reader.read(65536):
                 pass
     writer.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def got(port: int, path: str) -> bytes:

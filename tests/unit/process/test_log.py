@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,18 @@ async def test_what_is_said_between_calls_stands_between_them(capsys: pytest.Cap
     assert [line["event"] for line in found] == ["call", "between", "call"]
     assert [line["level"] for line in found] == ["info", "info", "warning"]
     assert found[2]["reason"] == "ServerError"
+
+
+async def test_what_another_thread_says_takes_no_calls_along(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would empty lists that the event loop is about to fill."""
+    configure("info")
+    LogRecorder().call(SUCCESS)
+    thread = threading.Thread(target=logging.getLogger("toolpolicy").info, args=("beside",))
+    thread.start()
+    thread.join()
+    assert [line["event"] for line in lines(capsys)] == ["beside"]
+    await asyncio.sleep(0)
+    assert [line["event"] for line in lines(capsys)] == ["call"]
 
 
 async def test_the_level_is_obeyed(capsys: pytest.CaptureFixture[str]) -> None:

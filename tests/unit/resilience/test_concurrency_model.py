@@ -124,7 +124,7 @@ class LimiterAgainstModel(RuleBasedStateMachine):
             assert (self.limiter.in_flight, self.limiter.waiting) == (0, 0)
 
 
-LimiterAgainstModel.TestCase.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+LimiterAgainstModel.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
 TestLimiterAgainstModel = LimiterAgainstModel.TestCase
 
 
@@ -133,4 +133,4 @@ TestLimiterAgainstModel = LimiterAgainstModel.TestCase
 class TestLimiterAgainstModelForLong(LimiterAgainstModel.TestCase):  # type: ignore[misc,valid-type] # hypothesis makes it
     """At least 100,000 steps."""
 
-    settings = settings(max_examples=2500, stateful_step_count=50, deadline=None)
+    settings = settings(max_examples=2500, stateful_step_count=50)

@@ -30,7 +30,7 @@ def learned(latency_s: float = 1.0, calls: int = MINIMUM_CALLS) -> Hedge:
     return hedge
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(LOWEST_S, 200.0), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 1.0]))
 def test_a_quantile_is_at_most_a_bucket_too_high(latencies_s: list[float], share: float) -> None:
     sketch = Latencies()
