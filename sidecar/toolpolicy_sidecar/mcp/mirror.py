@@ -5,6 +5,7 @@ import base64
 import binascii
 from operator import itemgetter
 
+from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.upstream.headers import Header
 
 _NAME = itemgetter(0)
@@ -17,6 +18,7 @@ def of_argument(name: bytes) -> bool:
     return name[: len(_PARAM)].lower() == _PARAM
 
 
+@remembered_headers
 def of_arguments(headers: tuple[Header, ...]) -> tuple[Header, ...]:
     """Those that mirror one."""
     if b"\n".join(map(_NAME, headers)).lower().find(_PARAM) < 0:  # as of nearly all calls
