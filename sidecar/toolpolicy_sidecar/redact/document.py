@@ -31,6 +31,7 @@ _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
 _OF_NUMBER = frozenset(b"0123456789.eE+-")
 _STEP_BYTES = 16 * 1024
+_WRITTEN_BYTES = 64 * 1024
 _COUNT_BYTES = 256 * 1024
 _MATTER = MAX_DEPTH + 1
 _MAY_BEGIN = frozenset({b" ", b"\t", b"\r", b"\n", b"{", b"[", b'"'})
@@ -125,7 +126,17 @@ def string_value(token: bytes) -> bytes:
 
 
 def string_token(value: bytes) -> bytes:
-    return msgspec.json.encode(value.decode())
+    if len(value) <= _WRITTEN_BYTES:
+        return msgspec.json.encode(value.decode())
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(value):  # piece by piece, so that other threads may run in between
+        end = at + _WRITTEN_BYTES
+        while value[end : end + 1] and value[end] & 0xC0 == 0x80:  # never within a character
+            end -= 1
+        pieces.append(msgspec.json.encode(value[at:end].decode())[1:-1])
+        at = end
+    return b'"%b"' % b"".join(pieces)
 
 
 def written_out(number: bytes) -> bytes | None:

@@ -19,7 +19,7 @@ from toolpolicy_sidecar.redact.patience import Patiences
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders
 from toolpolicy_sidecar.redact.replacements import Replacements
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
-from toolpolicy_sidecar.redact.spans import Region, Span, behind, in_order, under
+from toolpolicy_sidecar.redact.spans import Region, Span, behind, in_order, outside, under
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.triggers import signs, union
@@ -283,19 +283,7 @@ class Scanner:
         for index, of_one in zip(named, found, strict=True):
             spans[index] += behind(of_one, keys[index], texts[index])
 
-    def _outside_placeholders(self, text: bytes, spans: list[Span]) -> list[Span]:
+    def _outside_placeholders(self, text: bytes, spans: Iterable[Span]) -> Iterable[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
         placeholders = self.placeholders.spans(text)
-        if not placeholders:
-            return spans
-        left: list[Span] = []
-        index = 0
-        for span in spans:
-            while index < len(placeholders) and placeholders[index][1] <= span[0]:
-                index += 1
-            if index < len(placeholders):
-                start, end = placeholders[index]
-                if start <= span[0] and -span[1] <= end:
-                    continue
-            left.append(span)
-        return left
+        return outside(placeholders, spans) if placeholders else spans

@@ -1,6 +1,8 @@
 """Where something was found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from toolpolicy_sidecar.redact.expression import Bounds
 
 Span = tuple[int, int, int]
 """Start, end as a negative number, order of the rule: orders as regions are named."""
@@ -8,20 +10,41 @@ Span = tuple[int, int, int]
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
 
-_SORTED_AT_ONCE = 4096
+_AT_ONCE = 4096
 _PART_BITS = 15
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
 
 
-def in_order(spans: list[Span]) -> list[Span]:
-    """Many of them part by part: to sort all at once would hold up every other thread."""
-    if len(spans) <= _SORTED_AT_ONCE:
+def in_order(spans: list[Span]) -> Iterable[Span]:
+    """Many of them part by part, and none is left in `spans`: to sort all at once, or to free them, would hold up every
+    other thread."""
+    if len(spans) <= _AT_ONCE:
         return sorted(spans)
     parts: dict[int, list[Span]] = {}
     for span in spans:
         parts.setdefault(span[0] >> _PART_BITS, []).append(span)
-    return [span for part in sorted(parts) for span in sorted(parts[part])]
+    spans.clear()
+    return (span for part in sorted(parts) for span in sorted(parts.pop(part)))
+
+
+def let_go(regions: list[Region]) -> None:
+    """They are needed no longer: many are freed part by part, for the same reason."""
+    while regions:
+        del regions[-_AT_ONCE:]
+
+
+def outside(placeholders: list[Bounds], spans: Iterable[Span]) -> Iterator[Span]:
+    """Those that are in no placeholder; both in order."""
+    index = 0
+    for span in spans:
+        while index < len(placeholders) and placeholders[index][1] <= span[0]:
+            index += 1
+        if index < len(placeholders):
+            start, end = placeholders[index]
+            if start <= span[0] and -span[1] <= end:
+                continue
+        yield span
 
 
 def under(key: bytes, text: bytes) -> bytes:

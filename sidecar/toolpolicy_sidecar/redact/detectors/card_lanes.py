@@ -55,20 +55,18 @@ _DOUBLED = bytes(sum(divmod(2 * value, 10)) for value in range(10)) + bytes(246)
 _TENFOLD = bytes(total % 10 == 0 for total in range(256))
 
 
-def every_card(text: bytes, candidate: Expression) -> list[Bounds]:
+def every_card(text: bytes, candidate: Expression) -> Iterator[Bounds]:
     """All that `payment_card` finds in what `candidate` matches."""
-    found: list[Bounds] = []
     at = near = last = 0
     while (match := candidate.first(text, at)) is not None:
         start, end = match
         near = near + 1 if start - last < _GAP_BYTES else 0
         if near < _MANY and end - start < _MANY * _GAP_BYTES:
-            found += payment_card(text, start, end)
+            yield from payment_card(text, start, end)
             at = last = end
         else:
             at = last = start + _WINDOW_BYTES
-            found += _cards_that_begin_in(text, start, at)
-    return found
+            yield from _cards_that_begin_in(text, start, at)
 
 
 def _cards_that_begin_in(text: bytes, start: int, end: int) -> Iterator[Bounds]:

@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
@@ -11,7 +11,7 @@ Validator = Callable[[bytes, int, int], Iterator[tuple[int, int]]]
 """Is what looks like one really one? Gets the whole text and a candidate's span, both in bytes of UTF-8, and
 yields the spans that are real: none, a part of the candidate, or several."""
 
-Every = Callable[[bytes, Expression], list[Bounds]]
+Every = Callable[[bytes, Expression], Iterable[Bounds]]
 """All that the expression, which it gets, and the validator find in a text of ASCII, several times faster where there
 are many. It is linear, and no step of it is long."""
 

@@ -10,7 +10,7 @@ _IN_USE = "names in use in configuration files, code and APIs"
 _CLOSED = r"""["'`\[\]\\)]{0,4}"""
 _MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString)\()?"
 _OPENED = _MADE + r"""["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
-_TYPED = r"""\s{0,2}:?\s{0,2}&?[A-Za-z][A-Za-z0-9<>]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
+_TYPED = r"""(?:\s{0,2}:\s{0,2}|\s{1,2})&?[A-Za-z][A-Za-z0-9<>]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
 _LIKE = (
     r"(?:[ ](?i:for|of)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?)?"
     r"(?:[-+:?.|]{0,3}=>?|={2}|:{1,3}|->|>|\(|\bis\b|\bwas\b|\bset to\b)[ \t]{0,8}(?:\r?\n[ \t]{1,12})?"
@@ -152,6 +152,7 @@ NAMED: tuple[Detector, ...] = (
             "password: must be at least 8 characters",
             'password: "Passwort"',
             "compass=north",
+            'passport="K1234567", no pwd',
         ),
         plausible.password,
     ),

@@ -25,12 +25,12 @@ _WORD_OR_EMAIL = re.compile(
 """Of each word no more than one beginning is tried, which is what makes it linear."""
 
 
-def every_email(text: bytes, _: Expression) -> list[Bounds]:
-    return [
+def every_email(text: bytes, _: Expression) -> Iterator[Bounds]:
+    return (
         word.span()
         for word in _WORD_OR_EMAIL.finditer(text)
         if word[1] is not None and word[1].lower() not in _FILE_SUFFIXES
-    ]
+    )
 
 
 _VERSION_BEFORE = re.compile(
