@@ -5,9 +5,12 @@ a scrape is answered on it.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -15,6 +18,18 @@ _BOUNDS = [*map(str, BUCKETS_S), "+Inf"]
 Labels = tuple[str, ...]
 Traced = tuple[str, float]
 """Of a call whose trace is kept: its trace id, and when it was over in Unix seconds."""
+
+
+class Counted(Collector):
+    """A counter without labels that somebody else counts, and is asked for: `read`. `name` is without `_total`."""
+
+    def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
+        self._name, self._documentation = name, documentation
+        self.read: Callable[[], int] = lambda: 0
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(self._name, self._documentation, value=self.read())
 
 
 class Durations:

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
-from toolpolicy_sidecar.accumulators import BUCKETS_S
+from toolpolicy_sidecar.accumulators import BUCKETS_S, Counted
 from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.runtime import Current, Runtime
@@ -109,24 +109,22 @@ class Metrics:
         )
         in_flight = Gauge("toolpolicy_requests_in_flight", "Requests being answered.", registry=self.registry)
         in_flight.set_function(lambda: current.in_flight)
-        self.nacks = Gauge("toolpolicy_config_nacks_total", "Configurations refused.", registry=self.registry)
+        self.nacks = Counted("toolpolicy_config_nacks", "Configurations refused.", self.registry)
         self.tunnels = Gauge(
             "toolpolicy_egress_tunnels_open", "Tunnels to hosts that no policy names.", registry=self.registry
         )
-        self.intercepted = Gauge(
-            "toolpolicy_intercepted_connections_total",
-            "Tunnels to hosts that a policy names.",
-            registry=self.registry,
+        self.intercepted = Counted(
+            "toolpolicy_intercepted_connections", "Tunnels to hosts that a policy names.", self.registry
         )
-        self.handshakes_failed = Gauge(
-            "toolpolicy_intercepted_handshakes_failed_total",
+        self.handshakes_failed = Counted(
+            "toolpolicy_intercepted_handshakes_failed",
             "Of the agent, most often because it does not trust the bundle.",
-            registry=self.registry,
+            self.registry,
         )
-        self.unpoliced = Gauge(
-            "toolpolicy_egress_unpoliced_total",
+        self.unpoliced = Counted(
+            "toolpolicy_egress_unpoliced",
             "What of it began before any policy had come (coldStart: Passthrough).",
-            registry=self.registry,
+            self.registry,
         )
         self.connected = Gauge(
             "toolpolicy_channel_connected", "1: the operator is connected.", registry=self.registry

@@ -87,9 +87,9 @@ class Sidecar:
         self.bound: dict[str, Address] = {}
         """Where it listens, once it does: the ports that were asked for, or free ones in the place of 0."""
         self.metrics.tunnels.set_function(lambda: self.forward.tunnels.open)
-        self.metrics.unpoliced.set_function(lambda: self.forward.unpoliced)
-        self.metrics.intercepted.set_function(lambda: self.forward.interception.opened)
-        self.metrics.handshakes_failed.set_function(lambda: self.forward.interception.handshakes_failed)
+        self.metrics.unpoliced.read = lambda: self.forward.unpoliced
+        self.metrics.intercepted.read = lambda: self.forward.interception.opened
+        self.metrics.handshakes_failed.read = lambda: self.forward.interception.handshakes_failed
         registry = self.metrics.registry
         sessions = SessionMetrics(registry, clock)
         self.current.on_install.append(
@@ -191,9 +191,11 @@ class Sidecar:
 
     async def _watch_files(self, where: Path, known: list[tuple[Path, bytes]]) -> None:
         """A bad change keeps the last good policies, and says so once."""
+        refused = 0
+        self.metrics.nacks.read = lambda: refused
         async for change in changes(where, known):
             if isinstance(change, files.BadPolicies):
-                self.metrics.nacks.inc()
+                refused += 1
                 log.error("policies refused, the last good ones stay", extra={"why": change.lines})
             else:
                 self._install(change, "files")
@@ -213,7 +215,7 @@ class Sidecar:
         channel = ControlChannel(where, self.current, self._installed, self.findings.told)
         self.recorders.of_transitions.append(channel.transition)
         self.metrics.connected.set_function(lambda: channel.connected)
-        self.metrics.nacks.set_function(lambda: channel.nacks)
+        self.metrics.nacks.read = lambda: channel.nacks
         self._tasks.append(asyncio.ensure_future(channel.run()))
         fallback = self._fallback()
         try:

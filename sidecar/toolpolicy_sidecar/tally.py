@@ -12,17 +12,17 @@ _WIDTH = 2 + len(LATENCY_BOUNDS_MS) + 1
 
 class Tally:
     """A call adds to what never goes back; the last minutes are what was added since they began. Time is monotonic
-    seconds. About 1 KB, however many the calls are."""
+    seconds. At most 1.6 KB, however many the calls are."""
 
     __slots__ = ("_before", "_counts", "_newest", "_off", "_since_ms", "_until")
 
     def __init__(self, since_ms: int) -> None:
         """`since_ms`: Unix time of now. It tells these totals from others of the same tool."""
         self._since_ms = since_ms
-        self._counts = array("Q", (0,)) * _WIDTH
+        self._counts = [0] * _WIDTH
         """Calls, errors, and one for each latency bucket."""
         self._off = 0
-        self._before = self._counts * SLOTS
+        self._before = array("Q", self._counts) * SLOTS
         """What there was when each slot began."""
         self._newest, self._until = 0, SLOT_S
 
@@ -58,7 +58,8 @@ class Tally:
         index = int(now // SLOT_S)
         if index <= self._newest:
             return
+        so_far = array("Q", self._counts)
         for slot in range(self._newest + 1, min(index, self._newest + SLOTS) + 1):
             at = slot % SLOTS * _WIDTH
-            self._before[at : at + _WIDTH] = self._counts
+            self._before[at : at + _WIDTH] = so_far
         self._newest, self._until = index, (index + 1) * SLOT_S

@@ -129,7 +129,7 @@ def test_the_circuit_opens_and_closes_in_front_of_kubectl(world: World) -> None:
     queries = [""]
 
     def all_refused() -> list[dict[str, Any]]:
-        """None: it took so long to ask that one of them was let through as a probe."""
+        """Their answers; none if it took so long to ask that one of them was let through as a probe."""
         queries.append(f"refused {len(queries)}")
         answers = world.raw_call("search_knowledge_base", 5, pod=pod, query=queries[-1])
         return answers if all("CircuitOpen" in answer["body"] for answer in answers) else []

@@ -50,24 +50,30 @@ def growing(*pieces: tuple[int, int]) -> str:
     return " ".join(parts)
 
 
-STEADY = growing((100, 300))
+def case(
+    tool: str,
+    results: dict[str, str],
+    at: dict[int, set[tuple[str, str]]],
+    in_another_pod: dict[str, str] | None = None,
+) -> Case:
+    """Of calls alone: how many ended with each result."""
+    pods = {"a": results, "b": in_another_pod or {}}
+    counts = {calls(tool, result, pod): n for pod, of in pods.items() for result, n in of.items()}
+    return Case(tool, counts, at)
+
+
+STEADY, BRIEFLY = growing((100, 300)), growing((0, 200), (6, 6), (0, 94))
 CASES = [
-    Case("healthy", {calls("healthy", "success"): STEADY}, {30: QUIET, 200: QUIET, 290: QUIET}),
-    Case(
+    case("healthy", {"success": STEADY}, {30: QUIET, 200: QUIET, 290: QUIET}),
+    case(
         "fails-briefly-and-pages",
-        {
-            calls("fails-briefly-and-pages", "success"): STEADY,
-            calls("fails-briefly-and-pages", "error"): growing((0, 200), (12, 6), (0, 94)),
-        },
+        {"success": STEADY, "error": growing((0, 200), (12, 6), (0, 94))},
         # 10.7 % are 21 times what 99.5 % allow: over 6 times in 15 minutes, not over 3 times in 48.
         {200: QUIET, 202: QUIET, 206: {PAGE}, 225: QUIET, 290: QUIET},
     ),
-    Case(
+    case(
         "fails-a-little-for-long",
-        {
-            calls("fails-a-little-for-long", "success"): STEADY,
-            calls("fails-a-little-for-long", "error"): growing((0, 150), (2, 60), (0, 90)),
-        },
+        {"success": STEADY, "error": growing((0, 150), (2, 60), (0, 90))},
         # 2 % are 4 times what 99.5 % allow: over 3 times in 36 of 48 minutes, never over 6.
         {150: QUIET, 170: QUIET, 200: {TICKET}, 209: {TICKET}, 225: QUIET},
     ),
@@ -81,20 +87,14 @@ CASES = [
         # Half of the calls are 10 times what p95 allows.
         {200: QUIET, 205: QUIET, 211: {SLOW_PAGE}, 225: QUIET},
     ),
-    Case(
+    case(
         "hardly-called",
-        {
-            calls("hardly-called", "success"): "0x60 1x5 8x230",
-            calls("hardly-called", "error"): "0x60 1x5 4x230",
-        },
+        {"success": "0x60 1x5 8x230", "error": "0x60 1x5 4x230"},
         {63: QUIET, 68: QUIET, 120: QUIET},
     ),
-    Case(
+    case(
         "hardly-called-and-broken",
-        {
-            calls("hardly-called-and-broken", "success"): "0x300",
-            calls("hardly-called-and-broken", "error"): "0x60 1x1 3 5x237",
-        },
+        {"success": "0x300", "error": "0x60 1x1 3 5x237"},
         {60: QUIET, 62: QUIET, 64: {PAGE, TICKET}, 80: QUIET},
     ),
     Case(
@@ -106,41 +106,28 @@ CASES = [
         },
         {90: QUIET, 120: QUIET, 290: QUIET},
     ),
-    Case(
+    case(
         "throttled-in-one-pod-and-failing-in-another",
-        {
-            calls("throttled-in-one-pod-and-failing-in-another", "success", "a"): STEADY,
-            calls("throttled-in-one-pod-and-failing-in-another", "throttled", "a"): growing(
-                (0, 200), (6, 6), (0, 94)
-            ),
-            calls("throttled-in-one-pod-and-failing-in-another", "error", "b"): growing(
-                (0, 200), (6, 6), (0, 94)
-            ),
-        },
+        {"success": STEADY, "throttled": BRIEFLY},
         {202: QUIET, 206: {PAGE}, 225: QUIET},
+        {"error": BRIEFLY},
     ),
 ]
 
 
 HOURS = growing((100, 1000))
 CASES_OF_30_DAYS = [
-    Case("healthy", {calls("healthy", "success"): HOURS}, {100: QUIET, 640: QUIET, 990: QUIET}),
-    Case(
+    case("healthy", {"success": HOURS}, {100: QUIET, 640: QUIET, 990: QUIET}),
+    case(
         "fails-for-an-hour",
-        {
-            calls("fails-for-an-hour", "success"): HOURS,
-            calls("fails-for-an-hour", "error"): growing((0, 600), (12, 60), (0, 340)),
-        },
+        {"success": HOURS, "error": growing((0, 600), (12, 60), (0, 340))},
         # 10.7 %: over 14.4 times in 39 of the last 60 minutes, over 6 times in 93 of 6 hours. That it was once the
         # whole budget since the first call needs 27 minutes, and is true for long.
         {600: QUIET, 620: QUIET, 632: {TICKET}, 645: {PAGE, TICKET}, 659: {PAGE, TICKET}, 667: {TICKET}},
     ),
-    Case(
+    case(
         "fails-for-four-hours",
-        {
-            calls("fails-for-four-hours", "success"): HOURS,
-            calls("fails-for-four-hours", "error"): growing((0, 600), (5, 240), (0, 160)),
-        },
+        {"success": HOURS, "error": growing((0, 600), (5, 240), (0, 160))},
         # 4.8 %: never over 14.4 times; over 6 times in 223 minutes of 6 hours, until 30 minutes know better.
         {650: QUIET, 750: {TICKET}, 815: {TICKET}, 830: {PAGE, TICKET}, 839: {PAGE, TICKET}, 872: {TICKET}},
     ),

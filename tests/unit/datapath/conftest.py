@@ -9,47 +9,17 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from tests.unit.datapath.hands import Loop, Turned, turn, turn_until
+from tests.unit.datapath.hands import Loop
+from tests.unit.datapath.loopback import World, bare
 from toolpolicy_api import snapshot
-from toolpolicy_api.channel import Transition
 from toolpolicy_api.check import parse
 from toolpolicy_api.compile import compile_policy
-from toolpolicy_sidecar.listeners.reverse import ReverseListener
-from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Limits
-from toolpolicy_sidecar.upstream.pool import Pool
-
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from toolpolicy_sidecar.runtime import Limits
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop of a real sidecar."""
     return {"uvloop": Loop}
-
-
-class Kept:
-    """A recorder that keeps everything."""
-
-    def __init__(self) -> None:
-        self.calls: list[CallRecord] = []
-        self.refusals: list[RefusedRequest] = []
-        self.transitions: list[Transition] = []
-
-    def call(self, record: CallRecord) -> None:
-        self.calls.append(record)
-
-    def refused(self, record: RefusedRequest) -> None:
-        self.refusals.append(record)
-
-    def redacted(self, record: RedactedMessage) -> None:
-        """Not looked at here."""
-
-    def egress(self, record: EgressRecord) -> None:
-        """Not looked at here."""
-
-    def transition(self, transition: Transition) -> None:
-        self.transitions.append(transition)
 
 
 class Sent(NamedTuple):
@@ -113,21 +83,13 @@ async def _until_eof(reader: asyncio.StreamReader) -> None:
         await asyncio.sleep(0.005)
 
 
-class Sidecar(NamedTuple):
-    current: Current
-    kept: Kept
-    pool: Pool
-    listener: ReverseListener
-    url: str
-    http: aiohttp.ClientSession
-    clock: Turned
+class Sidecar:
+    """A world whose policies are written as in a file, behind a client that knows HTTP."""
 
-    def turn(self, by_s: float) -> None:
-        """It is so much later now."""
-        turn(self.clock, by_s)
-
-    async def turn_until(self, by_s: float, holds: Callable[[], object]) -> None:
-        await turn_until(self.clock, by_s, holds)
+    def __init__(self, world: World, http: aiohttp.ClientSession) -> None:
+        self.http, self.url = http, f"http://127.0.0.1:{world.port}"
+        self.current, self.pool, self.listener = world.current, world.pool, world.listener
+        self.kept, self.turn, self.turn_until = world.recorded, world.turn, world.turn_until
 
     def install(self, **spec: Any) -> None:
         self.current.install(snapshot.encode(snapshot.Snapshot(policies=(policy(**spec),))), "test")
@@ -145,17 +107,9 @@ def policy(name: str = "p", **spec: Any) -> snapshot.Policy:
 
 @asynccontextmanager
 async def running(limits: Limits | None = None) -> AsyncIterator[Sidecar]:
-    kept, clock, pool = Kept(), Turned(), Pool()
-    limits = limits or Limits()
-    current = Current(recorder=kept, clock=clock)
-    pipeline = Pipeline(pool, limits, clock, kept)
-    listener = ReverseListener(current, pipeline, limits, clock, kept)
-    port = await listener.start("127.0.0.1", 0)
-    async with aiohttp.ClientSession() as http:
-        yield Sidecar(current, kept, pool, listener, f"http://127.0.0.1:{port}", http, clock)
-    await listener.drain(1)
-    await pipeline.close()
-    await pool.close()
+    """Without a policy."""
+    async with bare(limits) as world, aiohttp.ClientSession() as http:
+        yield Sidecar(world, http)
 
 
 @pytest.fixture

@@ -449,16 +449,25 @@ async def until(holds: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def world(limits: Limits | None = None, rng: random.Random | None = None) -> AsyncIterator[World]:
+    async with bare(limits, rng) as made:
+        made.install()
+        yield made
+
+
+@asynccontextmanager
+async def bare(
+    limits: Limits | None = None, rng: random.Random | None = None, made_by: type[Pipeline] = Pipeline
+) -> AsyncIterator[World]:
+    """Without a policy."""
     limits = limits or Limits()
     tool = Tool()
     await tool.start()
     recorded, clock, pool = Recorded(), Turned(), Pool()
     current = Current(recorder=recorded, clock=clock)
-    pipeline = Pipeline(pool, limits, clock, recorded, rng)
+    pipeline = made_by(pool, limits, clock, recorded, rng)
     listener = ReverseListener(current, pipeline, limits, clock, recorded)
     port = await listener.start("127.0.0.1", 0)
     made = World(port, current, listener, recorded, pool, tool, pipeline, clock)
-    made.install()
     try:
         yield made
     finally:

@@ -5,13 +5,15 @@ import json
 import socket
 import struct
 
-import aiohttp
 import pytest
 
 from tests.unit.datapath.conftest import Sent, Sidecar, Tools, answer, running, servers, tool_call
+from tests.unit.datapath.loopback import HANG_S, until
+from toolpolicy_api.compile import TOTAL_MS
 from toolpolicy_sidecar.runtime import Limits
 
 SECRET = "sk-canary-0123456789"
+TOTAL_S = TOTAL_MS / 1000
 REDACTION = {"patterns": [{"name": "token", "regex": "sk-[a-z0-9-]{8,}"}]}
 
 
@@ -30,6 +32,16 @@ async def mcp(sidecar: Sidecar, message: object, **headers: str) -> tuple[int, d
         return response.status, json.loads(await response.read())
 
 
+async def late(sidecar: Sidecar, tools: Tools, message: object, **headers: str) -> dict[str, object]:
+    """The answer to a call that has reached a tool which hangs."""
+    tools.script, so_far = hang, len(tools.got)
+    asking = asyncio.ensure_future(mcp(sidecar, message, **headers))
+    await until(lambda: len(tools.got) > so_far)
+    sidecar.turn(TOTAL_S)
+    _, body = await asking
+    return body
+
+
 async def api(sidecar: Sidecar, method: str, path: str, **more: object) -> tuple[int, dict[str, object]]:
     async with sidecar.http.request(method, f"{sidecar.url}/api{path}", **more) as response:  # type: ignore[arg-type]
         return response.status, json.loads(await response.read())
@@ -39,11 +51,10 @@ async def api(sidecar: Sidecar, method: str, path: str, **more: object) -> tuple
 def ready(sidecar: Sidecar, tools: Tools) -> Sidecar:
     sidecar.install(
         servers=servers(tools.port),
-        defaults={"timeout": {"total": "2s"}},
         tools=[
-            {"name": "search", "server": "kb", "timeout": {"total": "300ms"}},
+            {"name": "search", "server": "kb"},
             {"name": "off", "server": "kb", "enabled": False},
-            {"name": "nice", "server": "kb", "criticality": "Optional", "timeout": {"total": "100ms"}},
+            {"name": "nice", "server": "kb", "criticality": "Optional"},
             {"name": "get", "server": "api", "match": {"methods": ["GET"], "path": "/v1/things/{id}"}},
         ],
         redaction=REDACTION,
@@ -223,7 +234,11 @@ async def test_a_tool_that_fails(
     ready: Sidecar, tools: Tools, script: object, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tools.script = script  # type: ignore[assignment]
-    status, body = await mcp(ready, tool_call(q=SECRET))
+    asking = asyncio.ensure_future(mcp(ready, tool_call(q=SECRET)))
+    if script is hang:
+        await until(lambda: tools.got)
+        ready.turn(TOTAL_S)
+    status, body = await asking
     assert status == 200
     assert body["result"]["isError"] is True  # type: ignore[index]
     assert "structuredContent" not in body["result"]  # type: ignore[operator]
@@ -265,16 +280,14 @@ async def test_a_server_that_is_not_there(sidecar: Sidecar) -> None:
 
 
 async def test_an_optional_tool_says_go_on_without(ready: Sidecar, tools: Tools) -> None:
-    tools.script = hang
-    _, body = await mcp(ready, tool_call("nice", identifier="x-1"))
+    body = await late(ready, tools, tool_call("nice", identifier="x-1"))
     assert body["id"] == "x-1"
     assert "go on without it" in text_of(body)
 
 
 @pytest.mark.parametrize("identifier", [7, "seven", 2**60])
 async def test_the_id_is_echoed_as_it_came(ready: Sidecar, tools: Tools, identifier: object) -> None:
-    tools.script = hang
-    _, body = await mcp(ready, tool_call(identifier=identifier))
+    body = await late(ready, tools, tool_call(identifier=identifier))
     assert body["id"] == identifier
     assert type(body["id"]) is type(identifier)
 
@@ -297,13 +310,11 @@ async def test_other_4xx_pass_unchanged(ready: Sidecar, tools: Tools) -> None:
 
 async def test_a_client_that_hangs_up_ends_the_call_upstream(ready: Sidecar, tools: Tools) -> None:
     tools.script = hang
-    with pytest.raises((TimeoutError, aiohttp.ClientError)):
-        await ready.http.post(f"{ready.url}/kb", json=tool_call(), timeout=aiohttp.ClientTimeout(total=0.1))
-    await asyncio.wait_for(tools.closed.wait(), 5)
-    for _ in range(100):
-        if ready.kept.calls:
-            break
-        await asyncio.sleep(0.01)
+    asking = asyncio.ensure_future(mcp(ready, tool_call()))
+    await until(lambda: tools.got)
+    asking.cancel()
+    await asyncio.wait_for(tools.closed.wait(), HANG_S)
+    await until(lambda: ready.kept.calls)
     record = ready.kept.calls[-1]
     assert (record.reason, record.outcome) == ("ClientGone", "neutral")
     assert ready.current.in_flight == 0
@@ -311,12 +322,9 @@ async def test_a_client_that_hangs_up_ends_the_call_upstream(ready: Sidecar, too
 
 
 async def test_a_timeout_in_the_handshake_era_is_told_to_the_server(ready: Sidecar, tools: Tools) -> None:
-    tools.script = hang
-    await mcp(ready, tool_call(identifier=9), **{"Mcp-Session-Id": "s", "MCP-Protocol-Version": "2025-11-25"})
-    for _ in range(200):
-        if len(tools.got) > 1:
-            break
-        await asyncio.sleep(0.01)
+    headers = {"Mcp-Session-Id": "s", "MCP-Protocol-Version": "2025-11-25"}
+    await late(ready, tools, tool_call(identifier=9), **headers)
+    await until(lambda: len(tools.got) > 1)
     told = tools.got[1]
     assert json.loads(told.body) == {
         "jsonrpc": "2.0",
@@ -327,9 +335,8 @@ async def test_a_timeout_in_the_handshake_era_is_told_to_the_server(ready: Sidec
 
 
 async def test_in_the_modern_era_the_stream_is_closed_and_nothing_more(ready: Sidecar, tools: Tools) -> None:
-    tools.script = hang
-    await mcp(ready, tool_call(), **{"MCP-Protocol-Version": "2026-07-28"})
-    await asyncio.wait_for(tools.closed.wait(), 5)
+    await late(ready, tools, tool_call(), **{"MCP-Protocol-Version": "2026-07-28"})
+    await asyncio.wait_for(tools.closed.wait(), HANG_S)
     await asyncio.sleep(0.05)
     assert len(tools.got) == 1
 

@@ -160,8 +160,11 @@ async def test_nobody_waits_longer_than_the_total_time(w: World) -> None:
     held = Held(w)
     first = await sent(w)
     await held.got(1)
-    w.install(tool_rules=limited(1, queue=1, total_ms=30, attempt_ms=30, breaker=breaker(1)))
-    late = await (await sent(w)).answer()
+    w.install(tool_rules=limited(1, queue=1, total_ms=4_000, attempt_ms=4_000, breaker=breaker(1)))
+    waiting = await sent(w)
+    await until(lambda: counts(w) == (1, 1))
+    w.turn(4)
+    late = await waiting.answer()
     assert (late.status, late.json["reason"]) == (429, "QueueTimeout")
     assert (await w.recorded_call()).outcome == "refused"
     held.answer()

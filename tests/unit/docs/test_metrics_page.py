@@ -1,5 +1,6 @@
 """docs/metrics.md is what the code exposes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 def test_the_page_is_the_generated_one() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: make generate"
+
+
+def test_what_is_called_a_total_is_a_counter() -> None:
+    """Grafana and promtool go by the type."""
+    totals = re.findall(r"^\| `(\w+_total)` \| (\w+) \|", page(), re.MULTILINE)
+    assert len(totals) > 20
+    assert [name for name, kind in totals if kind != "counter"] == []
 
 
 class Slots(Collector):

@@ -64,7 +64,7 @@ async def test_questions_of_the_server_and_their_answers_pass_while_a_call_waits
 
 
 async def test_a_hung_server_is_told_and_its_late_answer_is_nobodys() -> None:
-    async with piped(defaults=SOON) as p:
+    async with piped(defaults={"timeout": {"total": "1s"}}) as p:
         await p.say(call(1))
         asked = await p.got()
         answer = await p.heard()
@@ -95,7 +95,7 @@ async def test_the_circuit_opens_and_refuses_without_the_server() -> None:
 
 
 async def test_a_retry_is_one_call_to_the_agent() -> None:
-    rules = {"timeout": {"attempt": "100ms"}, "retry": {"idempotent": True, "backoff": {"base": "1ms"}}}
+    rules = {"timeout": {"attempt": "500ms"}, "retry": {"idempotent": True, "backoff": {"base": "1ms"}}}
     async with piped(defaults=rules) as p:
         await p.say(call(1))
         first = await p.got()

@@ -4,20 +4,21 @@ from typing import Any
 
 from toolpolicy_sidecar.record import CallRecord
 
+PLAIN: dict[str, Any] = {
+    "policy": "a/p",
+    "server": "kb",
+    "tool": "search",
+    "protocol": "MCP",
+    "outcome": "success",
+    "status": 200,
+    "started_at_ms": 0,
+    "duration_ms": 1.0,
+}
+"""A good call that took a millisecond."""
+
 
 def record(**fields: Any) -> CallRecord:
-    """Of a good call that took a millisecond."""
-    plain: dict[str, Any] = {
-        "policy": "a/p",
-        "server": "kb",
-        "tool": "search",
-        "protocol": "MCP",
-        "outcome": "success",
-        "status": 200,
-        "started_at_ms": 0,
-        "duration_ms": 1.0,
-    }
-    return CallRecord(**(plain | fields))
+    return CallRecord(**(PLAIN | fields))
 
 
 class Clock:
