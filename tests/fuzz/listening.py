@@ -27,6 +27,7 @@ from toolpolicy_sidecar.upstream.exchange import Request, Response
 
 PROBE = b"GET /api/probe HTTP/1.1\r\nHost: x\r\n\r\n"
 _UPGRADE = b"Connection: Upgrade\r\nUpgrade: %b\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+_TRACEPARENT = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
 _LATER = tuple(
     b"POST /api/x HTTP/1.1\r\nHost: x\r\n" + more + PROBE
     for more in (
@@ -35,6 +36,7 @@ _LATER = tuple(
         _UPGRADE % b"h2c" + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         _UPGRADE % b"websocket" + b"\r\n",
         b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+        _TRACEPARENT + b"Content-Length: 3\r\n\r\nabc",
     )
 )
 _SHORT = tuple(case.raw for case in CASES if len(case.raw) < 1000)
@@ -277,6 +279,7 @@ TOKENS = (
     _UPGRADE % b"websocket",
     _UPGRADE % b"h2c",
     b"Expect: 100-continue\r\n",
+    _TRACEPARENT,
     b"3\r\nabc\r\n",
     b"0\r\n\r\n",
     b"abc",

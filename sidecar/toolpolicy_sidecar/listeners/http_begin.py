@@ -4,20 +4,35 @@ import re
 from typing import NamedTuple
 
 from toolpolicy_sidecar.heads import END, HEAD_BYTES, Key, split
+from toolpolicy_sidecar.upstream.headers import Header
 
 _LINE = re.compile(
     rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) ((?:http://[A-Za-z0-9.\-]+(?::[0-9]{1,5})?)?/[!-\"$-~]*) HTTP/1\.1\r\n"
 )
 
 
+_NAME = b"traceparent"
+_TRACE = re.compile(rb"\r\n%b: ([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(?=\r\n)" % _NAME)
+_TRACE_BEGINS = b"\r\n%b: " % _NAME
+
+
+class Trace(NamedTuple):
+    """A traceparent, of which no two requests have the same. `place`: among the head's headers."""
+
+    header: Header
+    place: int
+
+
 class Begin(NamedTuple):
-    """`key` and `length` as `heads.split` has them; `body_at`: how many bytes the head has."""
+    """`key` and `length` as `heads.split` has them, of a head without its `trace`; `body_at`: how many bytes the head
+    has."""
 
     method: bytes
     target: bytes
     key: Key
     length: int | None
     body_at: int
+    trace: Trace | None
 
 
 def begin(data: bytes, limit_bytes: int) -> Begin | None:
@@ -29,5 +44,13 @@ def begin(data: bytes, limit_bytes: int) -> Begin | None:
     if end < 0:
         return None
     body_at = end + len(END)
-    key, length = split(data[line.end() - 2 : body_at])
-    return Begin(line[1], line[2], key, length, body_at)
+    lines, trace = data[line.end() - 2 : body_at], None
+    at = lines.find(_TRACE_BEGINS)
+    found = _TRACE.match(lines, at) if at >= 0 else None
+    if found is not None:
+        lines = lines[:at] + lines[found.end() :]
+    key, length = split(lines)
+    if found is not None:
+        before = lines.count(b"\r\n", 0, at) - (length is not None and len(key[0]) < at)
+        trace = Trace((_NAME, found[1]), before)
+    return Begin(line[1], line[2], key, length, body_at, trace)

@@ -14,7 +14,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.heads import Heads, plain
 from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
-from toolpolicy_sidecar.listeners.http_head import Head, read
+from toolpolicy_sidecar.listeners.http_head import TRACEPARENT, Head, read
 from toolpolicy_sidecar.listeners.http_reply import HttpReply
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.outgoing import Outgoing
@@ -252,6 +252,8 @@ class Connection(BackPressure):
                     if heads.comes_again(found.key):
                         self._begin = found
                     return data
+                if found.trace is not None:
+                    head = head.traced(*found.trace)
                 length = (head.length if found.length is None else found.length) or 0
                 body = self._asks(found.method.decode(), found.target.decode(), head, length)
                 at, end = found.body_at, found.body_at + length
@@ -375,7 +377,15 @@ class Connection(BackPressure):
         return body
 
     def _learn(self, found: Begin, head: Head) -> None:
-        if head.usual and plain(found.key, found.length, self._headers):
+        headers = self._headers
+        if (
+            not head.usual or len(headers) >= self._limits.header_count
+        ):  # another one may have a traceparent more
+            return
+        if found.trace is not None:
+            headers = [header for header in headers if header != found.trace.header]
+            head = read(headers, self._parser.get_http_version(), keep_alive=head.keep_alive)
+        if TRACEPARENT not in head.noted and plain(found.key, found.length, headers):
             self._among.heads.keep(found.key, head)
 
     def on_body(self, piece: bytes) -> None:

@@ -3,6 +3,7 @@
 import re
 
 import msgspec
+from msgspec.structs import replace
 
 from toolpolicy_sidecar.call import NOTED
 from toolpolicy_sidecar.problem import Problem
@@ -10,6 +11,7 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.upstream.headers import Header
 
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
+TRACEPARENT = b"traceparent"
 _NONE: frozenset[bytes] = frozenset()
 
 
@@ -28,6 +30,11 @@ class Head(msgspec.Struct, frozen=True):
     old: bool
     keep_alive: bool
     problem: Problem | None
+
+    def traced(self, header: Header, place: int) -> "Head":
+        """The same with a traceparent at this place among its headers. It has none yet."""
+        headers = (*self.headers[:place], header, *self.headers[place:])
+        return replace(self, headers=headers, noted={**self.noted, TRACEPARENT: header[1]})
 
     @property
     def usual(self) -> bool:

@@ -127,6 +127,7 @@ async def test_a_head_that_comes_again_is_known_with_any_target_and_length() -> 
         assert all(each[2] == ((b"Host", b"x"), (b"X-A", b"b")) for each in answers)
 
 
+_TRACE = b"traceparent: 00-%032x-0000000000000001-01"
 LINES = (
     b"Host: x",
     b"host:x",
@@ -146,6 +147,11 @@ LINES = (
     b"Upgrade: h2c\r\nConnection: Upgrade",
     b"X-A: b",
     b"X-A: \xff",
+    _TRACE % 1,
+    _TRACE % 2,
+    b"Traceparent:" + (_TRACE % 3)[12:],
+    (_TRACE % 4)[:-1],
+    _TRACE % 5 + b" ",
 )
 FIRST = (b"POST / HTTP/1.1", b"GET /a HTTP/1.1", b"POST  / HTTP/1.1", b"GET / HTTP/1.0", b"POST /# HTTP/1.1")
 ENDS = (b"\r\n\r\n", b"\r\n\r\nabc", b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"\n\n", b"\r\n\r\n\r\n")
@@ -171,6 +177,21 @@ def test_whatever_came_before(several: list[bytes]) -> None:
             assert await heard([raw], heads) == await heard([raw])
 
     uvloop.run(tried())
+
+
+async def test_a_head_is_known_with_any_traceparent_where_it_stands() -> None:
+    heads, limits = Heads[Head](), 4096
+    traced = b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n" + _TRACE + b"\r\nX-A: b\r\n\r\n"
+    for n in range(2):
+        await heard([traced % (b"a", n)], heads)
+    first = begin(traced % (b"b", 7), limits)
+    assert first is not None
+    assert heads.get(first.key) is not None
+    ((_, _, headers, repeated, _),) = await heard([traced % (b"b", 7)], heads)
+    assert headers == ((b"Host", b"x"), (b"traceparent", (_TRACE % 7)[13:]), (b"X-A", b"b"))
+    assert repeated == frozenset()
+    without = b"GET /c HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nX-A: b\r\n\r\n"
+    assert [each[2] for each in await heard([without], heads)] == [((b"Host", b"x"), (b"X-A", b"b"))]
 
 
 async def test_requests_sent_ahead_are_answered_in_their_order() -> None:
