@@ -163,7 +163,7 @@ def test_a_connection_that_was_closed_before_use_is_one_that_was_not_made() -> N
 
 async def test_case_09_a_circuit_that_opens_during_the_back_off_ends_the_retries(w: World) -> None:
     """Two calls fail together. The first waits for its second attempt when the other one opens the circuit."""
-    w.install(tool_rules=rules(breaker=breaker(2), retry=retry(backoff_base_ms=400, backoff_max_ms=400)))
+    w.install(tool_rules=rules(breaker=breaker(2), retry=retry(backoff_base_ms=8_000, backoff_max_ms=8_000)))
     both = asyncio.Event()
 
     async def together(exchange: Exchange) -> None:
