@@ -29,6 +29,7 @@ _FEW = 3
 """So few texts are sooner searched one by one."""
 _PART_BYTES = 64 * 1024
 """Of a document that is. No step on so much holds up other threads."""
+_BEGINNING_BYTES = 2 * 1024
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
 
@@ -47,7 +48,7 @@ class Values:
     def document(self, data: bytes, hits: Counter[str], depth: int = 0) -> bytes:
         """Of valid JSON, with everything that is hit replaced. `depth`: in how many strings it stood."""
         scanner = self._scanner
-        if not scanner.anchored and not self._may_hit(data, NESTED + 2 - depth):
+        if not scanner.anchored and not self._document_may_hit(data, NESTED + 2 - depth):
             return data
         tokens, patiences = Tokens(data), scanner.patiences(len(data))
         full_from = 0 if full.may_be(data) else len(data)
@@ -270,6 +271,13 @@ class Values:
             return number
         found = self.value(plain, hits)
         return number if found is plain else found
+
+    def _document_may_hit(self, data: bytes, readings: int) -> bool:
+        """False: nothing in this document is hit. What its strings say is asked, and not how they are written; only
+        where much is hit the beginning tells sooner."""
+        if b"\\" not in data:
+            return self._may_hit(data, readings)
+        return self._scanner.may_hit(data[:_BEGINNING_BYTES]) or self._may_hit(unescape(data), readings - 1)
 
     def _may_hit(self, text: bytes, readings: int) -> bool:
         """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in

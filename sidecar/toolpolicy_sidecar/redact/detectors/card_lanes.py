@@ -96,6 +96,8 @@ def _cards(shape: bytes) -> dict[int, int]:
     after_digit = digit << 8
     no_card_after = lanes(_BEFORE_NO_CARD) | (lanes(_A_DOT) & after_digit)
     begins = group | (digit & ~after_digit & ~(no_card_after << 8))
+    if not begins:
+        return {}
     ends = lanes(_AFTER_A_CARD)
     two = digit & digit >> 8
     four = two & two >> 16

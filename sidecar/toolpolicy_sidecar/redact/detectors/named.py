@@ -10,14 +10,21 @@ _IN_USE = "names in use in configuration files, code and APIs"
 _CLOSED = r"""["'`\[\]\\)]{0,4}"""
 _MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString)\()?"
 _OPENED = _MADE + r"""["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
-_TYPED = r"""(?:\s{0,2}:\s{0,2}|\s{1,2})&?[A-Za-z][A-Za-z0-9<>]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
+_TYPE = r"""&?[A-Za-z][A-Za-z0-9<>]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
+_TYPED = rf"\s{{0,2}}:?\s{{0,2}}{_TYPE}"
 _LIKE = (
     r"(?:[ ](?i:for|of)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?)?"
     r"(?:[-+:?.|]{0,3}=>?|={2}|:{1,3}|->|>|\(|\bis\b|\bwas\b|\bset to\b)[ \t]{0,8}(?:\r?\n[ \t]{1,12})?"
     r"(?:[|>][-+]?\s{1,20})?"
 )
 _BESIDE = r"""[,;]?\s{1,20}<?["']?(?:[Vv]alue|VALUE)["']?\s?[=:>]\s?|</(?:key|name)>\s{0,20}<[a-z]{3,8}>"""
-EQUALS = rf"{_CLOSED}(?:\s{{0,8}}{_LIKE}|{_BESIDE}|{_TYPED}){_OPENED}"
+
+
+def _between(typed: str) -> str:
+    return rf"{_CLOSED}(?:\s{{0,8}}{_LIKE}|{_BESIDE}|{typed})"
+
+
+EQUALS = _between(_TYPED) + _OPENED
 """What stands between a name and its value, in most languages and in prose."""
 _COLUMN = r"""[,|]|[ \t]{1,20}(?:\|[ \t]{1,9})?["'`]?|\\?["']\s{0,3},\s{0,4}\\?["']{1,2}|,["']"""
 _LISTED = rf"(?:{EQUALS}|{_COLUMN})"
@@ -84,7 +91,10 @@ _OF_PROVIDERS = rf"{ALNUM}+_-"
 _QUOTED_OR_BARE = (
     r"""(?:\\?"([^"\n\\]{4,80})\\?"|'([^'\n]{4,80})'|`([^`\n\s]{4,80})`|([^\s"'`,;&<>(){}\[\]\\]{4,}))"""
 )
-_UNOPENED = EQUALS.removesuffix(_OPENED)
+_UNOPENED = _between(rf"(?:\s{{0,2}}:\s{{0,2}}|\s{{1,2}}){_TYPE}")
+"""Without an opening, and no word goes on as the name of a type: a passport is no password."""
+_UNCLOSED = r"""\s{0,2}=\s{0,2}["'`]"""
+"""Of a value that is cut off, or longer than people would remember."""
 _KEYS = r"(?i:[A-Za-z0-9][_. -]?key|\bkey|\bauth|_auth)(?i:[_-]?(?:[0-9]{1,2}|value|base64|b64|hex|prod|dev|test))?"
 
 _PROVIDERS = (
@@ -125,7 +135,7 @@ NAMED: tuple[Detector, ...] = (
         "Password",
         "What stands beside a name that means a password, in a dozen languages.",
         rf"(?i:passw|passphr|pass_?code|pwd|{_FOREIGN_PASSWORDS}|pass(?:[_.-][a-z]{{2,7}})?[\s'\"`=:,>)\\\]])",
-        _named(_PASSWORD, rf"{_UNOPENED}{_MADE}[\\]{{0,2}}", _QUOTED_OR_BARE),
+        _named(_PASSWORD, rf"(?:{_UNOPENED}|{_UNCLOSED}){_MADE}[\\]{{0,2}}", _QUOTED_OR_BARE),
         (
             f"password={invented(10)}",
             f'DB_PASSWORD: "{invented(12)}"',
@@ -139,6 +149,8 @@ NAMED: tuple[Detector, ...] = (
             "<password>letmein22</password>",
             "contrase\u00f1a: letmein22",
             "password: str = 'letmein22'",
+            f'password="{invented(96)}"',
+            'password="letmein22',
         ),
         (
             "password: string",
