@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 import purgatory
 
 from toolpolicy_api import snapshot
-from toolpolicy_api.channel import ToolKey, Transition
+from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, Transition
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
@@ -31,6 +31,8 @@ ROUNDS = 5
 CIRCUITS = 500
 SAMPLES = 100
 """Of each circuit whose memory is measured; a window takes all of its memory from the start."""
+COUNTED = 300
+"""Of each latency: the interpreter keeps no number above 256 for all who have it."""
 TOOLS = 10_000
 SLOW = snapshot.SlowCall(over_ms=5_000, percent=80)
 
@@ -155,6 +157,10 @@ def filled(circuits: list[Circuit]) -> None:
             outcome = Outcome.SUCCESS if sample % 10 else Outcome.FAILURE
             if isinstance(permit, Permit):
                 circuit.settle(permit, outcome, "ServerError: HTTP 503", duration_s=sample % 10)
+        now = time.monotonic()
+        for latency_ms in (*LATENCY_BOUNDS_MS, 2 * LATENCY_BOUNDS_MS[-1]):
+            for _ in range(COUNTED):
+                circuit.count(now, "failure", latency_ms)
 
 
 def allocated(make: Callable[[], object]) -> int:
