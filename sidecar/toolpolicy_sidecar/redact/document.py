@@ -14,7 +14,7 @@ MAX_DEPTH = 128
 # Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 _BEGUN = re.compile(rb'"|-?[0-9][0-9.eE+-]*+')
-_QUOTE = ord('"')
+QUOTE = ord('"')
 
 NAMED = re.compile(rb'(?:[ \t\r\n]*+,[ \t\r\n]*+"[Vv]alue")?+[ \t\r\n]*+:[ \t\r\n]*+')
 """Between a name and its value: `"name": value`, or `{"name": "name", "value": value}`."""
@@ -116,7 +116,7 @@ class Tokens:
             return None
         start = begun.start()
         # A long string is passed over as fast as memory is read, and none of it is tried against an expression.
-        string = self._data[start] == _QUOTE
+        string = self._data[start] == QUOTE
         self._at = self._quoted.find(b'"', start + 1) + 1 if string else begun.end()
         return start, self._at
 
@@ -128,7 +128,7 @@ def string_value(token: bytes) -> bytes:
 def string_token(value: bytes) -> bytes:
     if len(value) <= _WRITTEN_BYTES:
         return msgspec.json.encode(value.decode())
-    pieces: list[bytes] = []
+    pieces = [b'"']
     at = 0
     while at < len(value):  # piece by piece, so that other threads may run in between
         end = at + _WRITTEN_BYTES
@@ -136,7 +136,7 @@ def string_token(value: bytes) -> bytes:
             end -= 1
         pieces.append(msgspec.json.encode(value[at:end].decode())[1:-1])
         at = end
-    return b'"%b"' % b"".join(pieces)
+    return b"".join([*pieces, b'"'])
 
 
 def written_out(number: bytes) -> bytes | None:

@@ -42,19 +42,18 @@ def suspects(
         if reached is None:
             return found, len(data)
         start, at = reached
-        token = data[start:at]
         if start != value_at:
             key = b""
         if disguise < start:
             disguise = _disguised(data, start)
-        if token[:1] == b'"':
+        if data[start] == document.QUOTE:
             plain = at <= disguise
-            text = token[1:-1] if plain else document.string_value(token)
+            text = data[start + 1 : at - 1] if plain else document.string_value(data[start:at])
             found.append(Found(start, at, text, key, plain))
             named = document.NAMED.match(data, at) if scanner.keyed else None
             key, value_at = (text, named.end()) if named else (b"", -1)
         else:
-            found.append(Found(start, at, token, key, plain=True, number=True))
+            found.append(Found(start, at, data[start:at], key, plain=True, number=True))
             key = b""
         if at >= full_from and not key and len(found) % MANY == 0:
             if at - begun < MANY * full.GAP_BYTES:

@@ -65,8 +65,11 @@ def every_card(text: bytes, candidate: Expression) -> Iterator[Bounds]:
             yield from payment_card(text, start, end)
             at = last = end
         else:
-            at = last = start + _WINDOW_BYTES
-            yield from _cards_that_begin_in(text, start, at)
+            at = start
+            while at < end:  # to ask for the rest of a run again and again would be quadratic
+                yield from _cards_that_begin_in(text, at, at + _WINDOW_BYTES)
+                at += _WINDOW_BYTES
+            last = at
 
 
 def _cards_that_begin_in(text: bytes, start: int, end: int) -> Iterator[Bounds]:
