@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from toolpolicy_sidecar.mcp import sse
-from toolpolicy_sidecar.mcp.jsonrpc import Answer
+from toolpolicy_sidecar.mcp.answer import Answer
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact import headers as chosen

@@ -19,6 +19,7 @@ from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.destination import Destination
 from toolpolicy_sidecar.heads import Heads
 from toolpolicy_sidecar.mcp import jsonrpc, sse
+from toolpolicy_sidecar.mcp.answer import answer_to
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.expression import Bounds
@@ -145,7 +146,7 @@ def message(data: bytes) -> None:
     with suppress(jsonrpc.Malformed):
         jsonrpc.identifier(again)
         jsonrpc.call_params(again)
-    answer, whole = jsonrpc.answer(data, b"1"), _members(data, dict)
+    answer, whole = answer_to(data, b"1"), _members(data, dict)
     if answer is not None and answer.final and whole is not None:
         result = whole.get("result")
         flagged = isinstance(result, dict) and result.get("isError") is True

@@ -12,6 +12,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Incoming, McpCall, ToolCall, argument_keys
 from toolpolicy_sidecar.fallback.held import ReadBody
 from toolpolicy_sidecar.mcp import jsonrpc, mirror, sse
+from toolpolicy_sidecar.mcp.answer import answer_to
 from toolpolicy_sidecar.target import canonical
 from toolpolicy_sidecar.tool import Other
 from toolpolicy_sidecar.upstream.headers import Header
@@ -60,7 +61,7 @@ def final_of(body: bytes, identifier: bytes, *, events: bool) -> bytes | None:
         splitter = sse.Splitter(len(body))
         messages = [event.data for event in (*splitter.feed(body), *splitter.end()) if event.data]
     for message in messages:
-        found = jsonrpc.answer(message, identifier)
+        found = answer_to(message, identifier)
         if found is not None and found.final:
             return None if found.tool_error else message
     return None

@@ -59,42 +59,13 @@ class CallParams(msgspec.Struct):
     meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
 
 
-class _Flagged(msgspec.Struct):
-    isError: bool = False  # noqa: N815 -- the name on the wire
-
-
 class _Named(msgspec.Struct):
     name: str | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a message from the server says about a call: is it the answer (`final`), and a bad one? `contents`: what a
-    tool says in it, where that is easily told apart."""
-
-    final: bool
-    tool_error: bool
-    contents: tuple[Raw | UnsetType, ...] = ()
-
-
-class _UsualResult(_Flagged):
-    content: Raw | UnsetType = UNSET
-    structuredContent: Raw | UnsetType = UNSET  # noqa: N815 -- the name on the wire
-
-
-class _UsualAnswer(msgspec.Struct):
-    """The members of a Message, and what matters of a result that is as a tool's should be."""
-
-    id: Raw
-    result: _UsualResult
-    method: str | UnsetType = UNSET
-    error: Raw | UnsetType = UNSET
-
-
-_message = msgspec.json.Decoder(Message)
-_usual_answer = msgspec.json.Decoder(_UsualAnswer)
+as_message = msgspec.json.Decoder(Message).decode
 _call_params = msgspec.json.Decoder(CallParams)
 _object = msgspec.json.Decoder(dict[str, Raw])
-_flagged = msgspec.json.Decoder(_Flagged)
 _named = msgspec.json.Decoder(_Named)
 _identifier = msgspec.json.Decoder(int | str)
 _text = msgspec.json.Decoder(str)
@@ -105,7 +76,7 @@ def read(data: bytes) -> Message:
     try:
         if not data.isascii():
             data.decode()  # msgspec skips members unseen, and a lenient server might find ours among them
-        return _message.decode(data)
+        return as_message(data)
     except msgspec.ValidationError:
         if data.lstrip()[:1] == b"[":
             text = "batches are not part of MCP; send each message as a request of its own"
@@ -220,30 +191,7 @@ def text(raw: Raw | None) -> str:
         return ""
 
 
-def answer(data: bytes, identifier: bytes) -> Answer | None:
-    """None: this is no message. An error without an id is final too: its request could not be read."""
-    try:
-        usual = _usual_answer.decode(data)
-        if usual.error is UNSET and bytes(usual.id) == identifier:
-            result = usual.result
-            contents = (result.content, result.structuredContent)
-            return Answer(final=True, tool_error=result.isError, contents=contents)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        message = _message.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    failed = not isinstance(message.error, UnsetType)
-    if isinstance(message.result, UnsetType) and not failed:
-        return Answer(final=False, tool_error=False)
-    theirs = b"null" if isinstance(message.id, UnsetType) else bytes(message.id)
-    if not (_same(theirs, identifier) or (failed and theirs == b"null")):
-        return Answer(final=False, tool_error=False)
-    return Answer(final=True, tool_error=failed or _is_error(message.result))
-
-
-def _same(theirs: bytes, ours: bytes) -> bool:
+def same(theirs: bytes, ours: bytes) -> bool:
     """Equal as values and types: a server may write the same string with other escapes."""
     if theirs == ours:
         return True
@@ -253,19 +201,10 @@ def _same(theirs: bytes, ours: bytes) -> bool:
         return False
 
 
-def _is_error(result: Raw | UnsetType) -> bool:
-    if isinstance(result, UnsetType):
-        return False
-    try:
-        return _flagged.decode(result).isError
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-
-
 def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
     """A message with the id `old`, with `new` in its place; any other as it is. Both are raw JSON."""
     members = members_of(data)
-    if members is None or "id" not in members or not _same(bytes(members["id"]), old):
+    if members is None or "id" not in members or not same(bytes(members["id"]), old):
         return data
     members["id"] = Raw(new)
     return msgspec.json.encode(members)

@@ -11,6 +11,7 @@ from toolpolicy_sidecar.deadline import Watch
 from toolpolicy_sidecar.fallback import occasion
 from toolpolicy_sidecar.fallback.cache import Whole
 from toolpolicy_sidecar.mcp import jsonrpc, sse
+from toolpolicy_sidecar.mcp.answer import Answer, answer_to
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.reasons import Reason
@@ -168,7 +169,7 @@ class McpRelay:
         meant as an answer; what the protocol says by a status (202, 3xx, 4xx) passes."""
         status, tool = response.status, self._call.tool
         self._classify_status(status)
-        answer = jsonrpc.answer(body, self._sent_as) if body else None
+        answer = answer_to(body, self._sent_as) if body else None
         if answer is not None and status < 400 and answer.tool_error:
             self._progress.result, self._progress.error = (
                 classify.of_tool_error(tool.rules),
@@ -193,7 +194,7 @@ class McpRelay:
         self._progress.status = status
         await self._reply.whole(status, headers, body)
 
-    async def _for_agent(self, message: bytes, answer: jsonrpc.Answer | None) -> bytes:
+    async def _for_agent(self, message: bytes, answer: Answer | None) -> bytes:
         """Redacted, and under the id that the agent knows. Raises Stopped."""
         redactor = self._call.on_response
         if redactor is not None:
@@ -263,7 +264,7 @@ class McpRelay:
 
     async def _with_data(self, event: sse.Event, came: bytes) -> bytes:
         """As it goes to the agent, but for the lines beside its data. `came`: its data as the server said it."""
-        answer = None if self._answered else jsonrpc.answer(came, self._sent_as)
+        answer = None if self._answered else answer_to(came, self._sent_as)
         data = await self._for_agent(came, answer) if self._changed else came
         if answer is not None and answer.final:
             self._answered = True

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from toolpolicy_sidecar import cleanse
 from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import ToolCall
-from toolpolicy_sidecar.mcp import jsonrpc, sse
+from toolpolicy_sidecar.mcp import sse
+from toolpolicy_sidecar.mcp.answer import answer_to
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.redact.redactor import Redactor
@@ -99,7 +100,7 @@ class Ear:
             return
         if self._redactor:
             self._hits.update(cleanse.mcp_message(self._redactor, event.data).hits)
-        answer = jsonrpc.answer(event.data, self._mcp.identifier)
+        answer = answer_to(event.data, self._mcp.identifier)
         if answer is not None and answer.final and not self._answered:
             self._answered, self._tool_error = True, answer.tool_error
 
@@ -125,7 +126,7 @@ class Ear:
             if self._redactor and body:
                 self._hits.update(cleanse.http_answer(self._redactor, body, self._kind).hits)
             return
-        answer = jsonrpc.answer(body, self._mcp.identifier) if body else None
+        answer = answer_to(body, self._mcp.identifier) if body else None
         if answer is None:
             if self._status == 200:
                 raise Stopped(Problem(Reason.MalformedAnswer, "it is no JSON-RPC message"))

@@ -2,7 +2,12 @@
 
 import msgspec
 
-from toolpolicy_sidecar.upstream.headers import Header
+from toolpolicy_sidecar.remembered import remembered_headers
+from toolpolicy_sidecar.upstream.exchange import by_name
+from toolpolicy_sidecar.upstream.headers import HOP_BY_HOP, Header, end_to_end
+
+_LENGTH = b"content-length"
+_NOT_PASSED_ON = HOP_BY_HOP | {_LENGTH}
 
 
 class AnswerHead(msgspec.Struct, frozen=True):
@@ -12,3 +17,11 @@ class AnswerHead(msgspec.Struct, frozen=True):
     reason: bytes
     headers: tuple[Header, ...]
     values: dict[bytes, bytes]
+
+
+@remembered_headers
+def understood(headers: tuple[Header, ...]) -> tuple[tuple[Header, ...], dict[bytes, bytes], int | None]:
+    """What goes on to the agent, the same by name, and the length of the body."""
+    passed_on = tuple(end_to_end(headers, _NOT_PASSED_ON))
+    length = next((int(value) for name, value in headers if name.lower() == _LENGTH), None)
+    return passed_on, by_name(passed_on), length

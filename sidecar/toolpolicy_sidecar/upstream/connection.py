@@ -12,16 +12,15 @@ import httptools
 from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.heads import END, HEAD_BYTES, Heads, Key, plain, split
 from toolpolicy_sidecar.outgoing import Outgoing
-from toolpolicy_sidecar.remembered import remembered_headers
-from toolpolicy_sidecar.upstream.answer_head import AnswerHead
-from toolpolicy_sidecar.upstream.exchange import Request, Response, by_name
+from toolpolicy_sidecar.upstream.answer_head import AnswerHead, understood
+from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.failure import (
     AnswerHeaderTooLarge,
     ConnectionReset,
     MalformedAnswer,
     UpstreamFailure,
 )
-from toolpolicy_sidecar.upstream.headers import HOP_BY_HOP, Header, end_to_end
+from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 from toolpolicy_sidecar.upstream.request_head import request_head
 
@@ -31,7 +30,6 @@ HEADER_BYTES = 64 * 1024
 HEADER_COUNT = 256
 INTERIM_RESPONSES = 16
 _LENGTH = b"content-length"
-_NOT_PASSED_ON = HOP_BY_HOP | {_LENGTH}
 
 
 class Connection(BackPressure):
@@ -342,7 +340,7 @@ class Connection(BackPressure):
         if self._head is None or self._head.done():
             raise MalformedAnswer(self.origin, "a second response to one request", sent=True)
         self._keep_alive = self._parser.should_keep_alive()
-        passed_on, values, length = _understood(tuple(headers))
+        passed_on, values, length = understood(tuple(headers))
         response = Response(
             status, self._reason, passed_on, self, self._at_once, length=length, values=values
         )
@@ -362,9 +360,8 @@ class Connection(BackPressure):
         if self._head is None or self._head.done() or not wanted:
             raise MalformedAnswer(self.origin, "it switched, but not to a WebSocket", sent=True)
         self._complete = True
-        self._head.set_result(
-            Response(101, self._reason, tuple(end_to_end(self._headers, _NOT_PASSED_ON)), self)
-        )
+        passed_on, values, _ = understood(tuple(self._headers))
+        self._head.set_result(Response(101, self._reason, passed_on, self, values=values))
 
     def _leave_to(self, other: asyncio.Protocol, early: bytes) -> None:
         """The socket is no connection of the pool any more; until its new owner is used, `abort` still closes it.
@@ -416,11 +413,3 @@ class Connection(BackPressure):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-@remembered_headers
-def _understood(headers: tuple[Header, ...]) -> tuple[tuple[Header, ...], dict[bytes, bytes], int | None]:
-    """Of an answer's headers, what goes on to the agent, the same by name, and the length of its body."""
-    passed_on = tuple(end_to_end(headers, _NOT_PASSED_ON))
-    length = next((int(value) for name, value in headers if name.lower() == _LENGTH), None)
-    return passed_on, by_name(passed_on), length
