@@ -32,6 +32,7 @@ _PART_BYTES = 64 * 1024
 _BEGINNING_BYTES = 2 * 1024
 _NO_HITS: Mapping[str, int] = {}
 _PASSES = 4
+_TOO_WRAPPED = f"base64 or hexadecimal, more than {NESTED} deep"
 
 
 class _Left(NamedTuple):
@@ -100,33 +101,66 @@ class Values:
         strings = pieces[1::2]
         if not strings:
             return part
-        whole = Together.of(
-            [b"" if index in alone else text for index, text in enumerate(strings)] if alone else strings
-        )
-        regions = self._scanner.regions_together(whole, patiences, plain=not full.reads_otherwise(whole))
-        if regions is None:
+        texts = [b"" if index in alone else text for index, text in enumerate(strings)] if alone else strings
+        lefts = self._searched(texts, hits, depth, patiences)
+        if lefts is None:
             return None
-        lefts = Together.read(self._scanner.replacements.put(whole.text, regions, hits)).texts
-        if wrapped.may_stand_in(whole.text):
-            unwrapped = self._unwrapped([_Left(text, _NO_HITS) for text in lefts], depth)
-            lefts = [left.text for left in unwrapped]
-            for left in unwrapped:
-                for name, count in left.hits.items():
-                    hits[name] += count
-        remains = Counter(compress(lefts, map(ne, lefts, whole.texts)))
-        written: dict[bytes, bytes] = {}
-        for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
-            if left.hits:
-                written[remain] = document.string_token(left.text)[1:-1]
-                for name, count in left.hits.items():
-                    hits[name] += count * remains[remain]
-        pieces[1::2] = [written.get(left, left) for left in lefts] if written else lefts
+        changed = {*compress(lefts, map(ne, lefts, texts))}
+        written = {left: document.string_token(left)[1:-1] for left in changed}
+        pieces[1::2] = [written.get(left, left) for left in lefts]
         found = [Found(2 * index + 1, 0, strings[index], *of_one) for index, of_one in alone.items()]
         for place in alone:
             pieces[2 * place + 1] = strings[place]
         for place, _, token in self._changed(found, hits, depth):
             pieces[place] = token[1:-1]
         return b'"'.join(pieces)
+
+    def _searched(
+        self, texts: Sequence[bytes], hits: Counter[str], depth: int, patiences: Patiences
+    ) -> Sequence[bytes] | None:
+        """What is left of many short texts of ASCII that are no documents and stand under no telling name. None: each
+        must be looked at by itself."""
+        whole = Together.of(texts)
+        plain = b"\\" not in whole.text and not full.reads_otherwise(whole)
+        regions = self._scanner.regions_together(whole, patiences, plain=plain)
+        if regions is None:
+            return None
+        lefts = self._opened(
+            self._scanner.replacements.put(whole.text, regions, hits), hits, depth, patiences
+        )
+        remains = Counter(compress(lefts, map(ne, lefts, texts)))
+        settled: dict[bytes, bytes] = {}
+        for remain, left in zip(remains, self._settled([*remains], depth), strict=True):
+            if left.hits:
+                settled[remain] = left.text
+                for name, count in left.hits.items():
+                    hits[name] += count * remains[remain]
+        return [settled.get(left, left) for left in lefts] if settled else lefts
+
+    def _opened(self, text: bytes, hits: Counter[str], depth: int, patiences: Patiences) -> Sequence[bytes]:
+        """Of texts in one, each with what stands in it in base64 and hexadecimal redacted."""
+        runs = list(wrapped.runs(text))
+        texts = Together.read(text).texts
+        if not runs:
+            return texts
+        if depth == NESTED:
+            raise TooDeep(_TOO_WRAPPED)
+        contents = [run.content for run in runs]
+        alike = max(map(len, contents)) < SHORT_BYTES and not any(map(document.looks_like_one, contents))
+        lefts = self._searched(contents, hits, depth + 1, patiences) if alike else None
+        if lefts is None:
+            unwrapped = self._unwrapped([_Left(each, _NO_HITS) for each in texts], depth)
+            for each in unwrapped:
+                for name, count in each.hits.items():
+                    hits[name] += count
+            return [each.text for each in unwrapped]
+        pieces: list[bytes] = []
+        put = 0
+        for run, content, left in zip(runs, contents, lefts, strict=True):
+            if left != content:
+                pieces += (text[put : run.start], run.wrap(left))
+                put = run.end
+        return Together.read(b"".join([*pieces, text[put:]])).texts
 
     def value(
         self, text: bytes, hits: Counter[str], key: bytes = b"", depth: int = 0, passes: int = _PASSES
@@ -249,7 +283,7 @@ class Values:
         if not runs:
             return texts
         if depth == NESTED:
-            raise TooDeep(f"base64 or hexadecimal, more than {NESTED} deep")
+            raise TooDeep(_TOO_WRAPPED)
         contents = self._each([Found(run.start, run.end, run.content) for run in runs], depth + 1)
         pieces: list[bytes] = []
         changed: dict[int, Mapping[str, int]] = {}

@@ -60,11 +60,6 @@ class Run(NamedTuple):
         return encoded if padded else encoded.rstrip(b"=")
 
 
-def may_stand_in(text: bytes) -> bool:
-    """Whether something looks like one."""
-    return _any.first(text) is not None
-
-
 def runs(text: bytes) -> Iterator[Run]:
     """In order, none inside of another."""
     at = 0
