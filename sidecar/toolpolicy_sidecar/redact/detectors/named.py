@@ -76,7 +76,8 @@ _FOREIGN_PASSWORDS = (
 )
 _PASSWORD = (
     rf"(?:(?i:passw(?:or)?d|passphrase|passwrd|pass_?code|pwd|{_FOREIGN_PASSWORDS})|(?i:\b|_|-|\.)(?i:pass)|[a-z]Pass)"
-    r"(?:(?i:[_.-]?(?:[0-9]{1,2}|value|prod|dev|test|plain|text|default|admin|root|user|db|hash))){0,2}"
+    r"(?:(?i:[_.-]?(?:[0-9]{1,2}|value|str(?:ing)?|plain|text|raw|hash|default|admin|root|user|db|old|new|current|confirm(?:ation)?"
+    r"|repeat|again|prod(?:uction)?|live|stag(?:e|ing)|qa|uat|dev|test|local))){0,2}"
 )
 _TELLING = (
     r"(?i:secret|token|credentials?|creds|authorization|apikey|api[_. -]key|jwt|bearer|\b(?:[a-z0-9]+_)?pat\b|"
@@ -151,6 +152,9 @@ NAMED: tuple[Detector, ...] = (
             "password: str = 'letmein22'",
             f'password="{invented(96)}"',
             'password="letmein22',
+            'passwordStr="letmein22"',
+            '"password_confirmation": "letmein22"',
+            "PASSWORD_STAGING=letmein22",
         ),
         (
             "password: string",
