@@ -5,7 +5,7 @@ A header that the deployment names counts first, then W3C Baggage, then what MCP
 speak for the session, so that it is known by a hash from here on."""
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -36,36 +36,37 @@ class CallerHeaders:
     def __init__(self, session: bytes | None = None, user: bytes | None = None) -> None:
         """Names of headers in lower case, where the deployment has such."""
         self._session, self._user = session, user
-        self._known = remembered_headers(self._own)
+        self._of_http = remembered_headers(partial(self._read, mcp=False))
+        self._of_mcp = remembered_headers(partial(self._read, mcp=True))
 
     def caller(self, call: ToolCall) -> Caller:
-        noted, headers, mcp = call.incoming.noted, call.incoming.headers, call.mcp
-        session: str | None = None
-        user: str | None = None
-        if self._session or self._user:
-            # With a traceparent no two calls have the same headers.
-            own = self._own if b"traceparent" in noted else self._known
-            session, user = own(headers)
-        by_mcp = None if mcp is None else _text(noted.get(b"mcp-session-id"))
-        # What the message says counts before what its HTTP request says, as for the trace.
-        baggage = jsonrpc.text(mcp.meta.get("baggage")) if mcp is not None and mcp.meta else ""
-        baggage = baggage or _text(noted.get(b"baggage")) or ""
-        if not (session or user or by_mcp or baggage):
+        headers, noted, mcp = call.incoming.headers, call.incoming.noted, call.mcp
+        if mcp is not None and mcp.meta and "baggage" in mcp.meta:
+            return self._read(headers, mcp=True, baggage=jsonrpc.text(mcp.meta["baggage"]))
+        if b"traceparent" in noted:  # no other call has the same headers
+            return self._read(headers, mcp=mcp is not None)
+        if (
+            (self._session or self._user) is None
+            and b"baggage" not in noted
+            and b"mcp-session-id" not in noted
+        ):
             return NOBODY
-        said = parsed(baggage)
-        session = session or _first(said, _SESSION_KEYS) or by_mcp
-        user = user or _first(said, _USER_KEYS)
+        return self._of_http(headers) if mcp is None else self._of_mcp(headers)
+
+    def _read(self, headers: tuple[Header, ...], *, mcp: bool, baggage: str = "") -> Caller:
+        """`baggage`: of the message, which counts before that of its HTTP request, as for the trace."""
+        said = parsed(baggage or _given(headers, b"baggage") or "")
+        session = self._session and _given(headers, self._session)
+        session = session or _first(said, _SESSION_KEYS)
+        if session is None and mcp:
+            session = _given(headers, b"mcp-session-id")
+        user = (self._user and _given(headers, self._user)) or _first(said, _USER_KEYS)
         agent = _first(said, _AGENT_KEYS)
         return Caller(
             None if session is None else hashed(session),
             None if user is None else _name(user),
             None if agent is None else _name(agent),
         )
-
-    def _own(self, headers: tuple[Header, ...]) -> tuple[str | None, str | None]:
-        """What the deployment's headers say."""
-        session = self._session and _given(headers, self._session)
-        return session or None, (self._user and _given(headers, self._user)) or None
 
 
 @lru_cache(maxsize=1024)
@@ -77,12 +78,8 @@ def _given(headers: tuple[Header, ...], wanted: bytes) -> str | None:
     """The first one that is there."""
     for name, value in headers:
         if name.lower() == wanted:
-            return _text(value)
+            return value.decode("latin-1").strip() or None
     return None
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1").strip() or None
 
 
 def parsed(text: str) -> dict[str, str]:
