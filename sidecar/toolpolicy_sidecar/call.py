@@ -18,6 +18,7 @@ from toolpolicy_sidecar.remembered import CHARACTERS, TEXTS
 from toolpolicy_sidecar.tool import ServerState, ToolState
 from toolpolicy_sidecar.upstream.headers import Header
 
+TRACEPARENT = b"traceparent"
 NOTED = frozenset(
     {
         b"accept",
@@ -31,7 +32,7 @@ NOTED = frozenset(
         b"mcp-name",
         b"mcp-protocol-version",
         b"mcp-session-id",
-        b"traceparent",
+        TRACEPARENT,
         b"tracestate",
         b"upgrade",
         b"x-request-timeout-ms",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from toolpolicy_api.clean import clean
-from toolpolicy_sidecar.call import ToolCall
+from toolpolicy_sidecar.call import TRACEPARENT, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.remembered import remembered_headers
 from toolpolicy_sidecar.upstream.headers import Header
@@ -43,7 +43,7 @@ class CallerHeaders:
         headers, noted, mcp = call.incoming.headers, call.incoming.noted, call.mcp
         if mcp is not None and mcp.meta and "baggage" in mcp.meta:
             return self._read(headers, mcp=True, baggage=jsonrpc.text(mcp.meta["baggage"]))
-        if b"traceparent" in noted:  # no other call has the same headers
+        if TRACEPARENT in noted:  # no other call has the same headers
             return self._read(headers, mcp=mcp is not None)
         if (
             (self._session or self._user) is None

@@ -3,23 +3,20 @@
 import re
 from typing import NamedTuple
 
+from toolpolicy_sidecar.call import TRACEPARENT
 from toolpolicy_sidecar.heads import END, HEAD_BYTES, Key, split
-from toolpolicy_sidecar.upstream.headers import Header
 
 _LINE = re.compile(
     rb"(GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) ((?:http://[A-Za-z0-9.\-]+(?::[0-9]{1,5})?)?/[!-\"$-~]*) HTTP/1\.1\r\n"
 )
-
-
-_NAME = b"traceparent"
-_TRACE = re.compile(rb"\r\n%b: ([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(?=\r\n)" % _NAME)
-_TRACE_BEGINS = b"\r\n%b: " % _NAME
+_TRACE_BEGINS = b"\r\n%b: " % TRACEPARENT
+_TRACE = re.compile(rb"%b([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(?=\r\n)" % _TRACE_BEGINS)
 
 
 class Trace(NamedTuple):
     """A traceparent, of which no two requests have the same. `place`: among the head's headers."""
 
-    header: Header
+    traceparent: bytes
     place: int
 
 
@@ -52,5 +49,5 @@ def begin(data: bytes, limit_bytes: int) -> Begin | None:
     key, length = split(lines)
     if found is not None:
         before = lines.count(b"\r\n", 0, at) - (length is not None and len(key[0]) < at)
-        trace = Trace((_NAME, found[1]), before)
+        trace = Trace(found[1], before)
     return Begin(line[1], line[2], key, length, body_at, trace)

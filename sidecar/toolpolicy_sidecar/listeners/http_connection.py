@@ -10,11 +10,12 @@ from typing import Protocol, cast
 import httptools
 
 from toolpolicy_sidecar.backpressure import BackPressure
+from toolpolicy_sidecar.call import TRACEPARENT
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.heads import Heads, plain
 from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
-from toolpolicy_sidecar.listeners.http_head import TRACEPARENT, Head, read
+from toolpolicy_sidecar.listeners.http_head import Head, read
 from toolpolicy_sidecar.listeners.http_reply import HttpReply
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.outgoing import Outgoing
@@ -378,12 +379,12 @@ class Connection(BackPressure):
 
     def _learn(self, found: Begin, head: Head) -> None:
         headers = self._headers
-        if (
-            not head.usual or len(headers) >= self._limits.header_count
-        ):  # another one may have a traceparent more
+        # Another one may have a traceparent more.
+        if not head.usual or len(headers) >= self._limits.header_count:
             return
         if found.trace is not None:
-            headers = [header for header in headers if header != found.trace.header]
+            traced = (TRACEPARENT, found.trace.traceparent)
+            headers = [header for header in headers if header != traced]
             head = read(headers, self._parser.get_http_version(), keep_alive=head.keep_alive)
         if TRACEPARENT not in head.noted and plain(found.key, found.length, headers):
             self._among.heads.keep(found.key, head)

@@ -5,13 +5,12 @@ import re
 import msgspec
 from msgspec.structs import replace
 
-from toolpolicy_sidecar.call import NOTED
+from toolpolicy_sidecar.call import NOTED, TRACEPARENT
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.upstream.headers import Header
 
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")
-TRACEPARENT = b"traceparent"
 _NONE: frozenset[bytes] = frozenset()
 
 
@@ -31,10 +30,10 @@ class Head(msgspec.Struct, frozen=True):
     keep_alive: bool
     problem: Problem | None
 
-    def traced(self, header: Header, place: int) -> "Head":
+    def traced(self, traceparent: bytes, place: int) -> "Head":
         """The same with a traceparent at this place among its headers. It has none yet."""
-        headers = (*self.headers[:place], header, *self.headers[place:])
-        return replace(self, headers=headers, noted={**self.noted, TRACEPARENT: header[1]})
+        headers = (*self.headers[:place], (TRACEPARENT, traceparent), *self.headers[place:])
+        return replace(self, headers=headers, noted={**self.noted, TRACEPARENT: traceparent})
 
     @property
     def usual(self) -> bool:

@@ -23,7 +23,6 @@ _TO_AGENT = ("result", "error", "params")
 _OPAQUE = frozenset({"requestState", "progressToken", "requestId", "taskId"})
 """Tokens of the protocol: changed by a byte they would be worthless."""
 _OPAQUE_NAMES = tuple(name.encode() for name in _OPAQUE)
-_HEAD_BYTES = 32
 _NO_HITS: Mapping[str, int] = {}
 
 
@@ -72,13 +71,16 @@ def said(
     parts = None if contents else _read(data)
     found = redactor.at_once(data)
     if found is not None:
-        if not found.hits or any(_around(found, data, content) for content in contents):
+        if not found.hits or any(_holds(content, found, data) for content in contents):
             return Redacted(found.value, found.hits)
         parts = parts or _read(data)
-        whole = _around(found, data, parts.result) if results else None
-        whole = whole or _around(found, data, parts.error) or _around(found, data, parts.params)
-        if whole is not None and not _has_opaque(whole):
-            return Redacted(found.value, found.hits)
+        for member in (parts.result if results else UNSET, parts.error, parts.params):
+            if (
+                not isinstance(member, UnsetType)
+                and _holds(member, found, data)
+                and not _has_opaque(bytes(member))
+            ):
+                return Redacted(found.value, found.hits)
     members = jsonrpc.members_of(data)
     if members is None:
         raise Unparsable("no JSON-RPC message")
@@ -112,16 +114,9 @@ def _within(found: Changed, part: Bounds | None) -> bool:
     return part is not None and part[0] <= found.start and found.end <= part[1]
 
 
-def _around(found: Changed, data: bytes, part: Raw | UnsetType) -> bytes | None:
-    """This part of the message, if it holds everything that was changed. Where its text stands a second time, the same
-    would have been changed there: what holds all changes stands there alone."""
-    if isinstance(part, UnsetType):
-        return None
-    raw = bytes(part)
-    at = data.find(raw[:_HEAD_BYTES])  # a long needle takes longer to prepare than to find
-    if at > found.start or found.end > at + len(raw) or not data.startswith(raw, at):
-        return None
-    return raw
+def _holds(part: Raw | UnsetType, found: Changed, data: bytes) -> bool:
+    """Everything that was changed."""
+    return _within(found, jsonrpc.place(data, part))
 
 
 def _spliced(data: bytes, changes: Iterable[tuple[bytes, bytes]]) -> bytes | None:

@@ -98,9 +98,9 @@ class Ear:
             if self._redactor:
                 self._hits.update(cleanse.http_event(self._redactor, event.data).hits)
             return
-        if self._redactor:
-            self._hits.update(cleanse.mcp_message(self._redactor, event.data).hits)
         answer = answer_to(event.data, self._mcp.identifier)
+        if self._redactor:
+            self._hits.update(cleanse.mcp_message(self._redactor, event.data, answer=answer).hits)
         if answer is not None and answer.final and not self._answered:
             self._answered, self._tool_error = True, answer.tool_error
 

@@ -6,10 +6,10 @@ from contextvars import ContextVar
 import msgspec
 
 from toolpolicy_api.channel import Transition
+from toolpolicy_sidecar.call import TRACEPARENT
 from toolpolicy_sidecar.classify import Class
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.telemetry.trace_context import (
-    TRACEPARENT,
     TRACESTATE,
     Lineage,
     with_parent,

@@ -4,9 +4,9 @@ from typing import Any
 
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.pod import Pod
+from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord, Recorder
 from toolpolicy_sidecar.recorders import CallsOnly
-from toolpolicy_sidecar.telemetry.sampling import failed
 from toolpolicy_sidecar.telemetry.settings import Destination, Signal, Telemetry
 from toolpolicy_sidecar.telemetry.shipper import Codec, Shipper
 from toolpolicy_sidecar.telemetry.tracer import Finished, Tracer
@@ -66,7 +66,7 @@ class Exports:
         shipper: Shipper[CallRecord] = Shipper(to, codec, self._clock)
 
         def put(record: CallRecord) -> None:
-            shipper.outbox.put(record, 1, urgent=failed(record.outcome))
+            shipper.outbox.put(record, 1, urgent=record.outcome in FAILED)
 
         self.recorders.append(CallsOnly(put))
         self.shippers["logs"] = shipper

@@ -11,8 +11,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from toolpolicy_sidecar.call_line import fields
 from toolpolicy_sidecar.pod import Pod
+from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.sampling import failed
 
 EVENT = "toolpolicy.call"
 
@@ -28,7 +28,7 @@ class LogCodec:
         return data
 
     def _record(self, item: CallRecord) -> ReadableLogRecord:
-        bad = failed(item.outcome)
+        bad = item.outcome in FAILED
         ended_ns = item.started_at_ms * 1_000_000 + round(item.duration_ms * 1_000_000)
         record = LogRecord(
             timestamp=ended_ns,

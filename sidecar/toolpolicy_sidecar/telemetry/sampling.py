@@ -35,7 +35,3 @@ class Sampler(NamedTuple):
 def kept(outcome: CallOutcome, *, sampled: bool, for_another: bool) -> bool:
     """What the head of its trace says, what failed, and what was done for one that failed (`for_another`)."""
     return sampled or for_another or outcome in FAILED
-
-
-def failed(outcome: CallOutcome) -> bool:
-    return outcome in FAILED

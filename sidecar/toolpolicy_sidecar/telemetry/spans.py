@@ -12,12 +12,11 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from toolpolicy_api.clean import clean
 from toolpolicy_sidecar.mcp import jsonrpc
-from toolpolicy_sidecar.reasons import Reason
+from toolpolicy_sidecar.reasons import FAILED, Reason
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.telemetry import otlp
 from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace
 from toolpolicy_sidecar.telemetry.otlp import Attributed, Value
-from toolpolicy_sidecar.telemetry.sampling import failed
 from toolpolicy_sidecar.telemetry.trace_context import SAMPLED, TraceContext
 from toolpolicy_sidecar.telemetry.tracer import Finished
 
@@ -64,7 +63,7 @@ class SpanCodec:
             kind=SpanKind.SERVER,
             events=sorted(_events(of), key=lambda event: event.timestamp),
             links=() if link is None else (Link(_remote(link)),),
-            status=_status(record.reason, record.error, bad=failed(record.outcome)),
+            status=_status(record.reason, record.error, bad=record.outcome in FAILED),
             start_time=_nanoseconds(of, of.arrived),
             end_time=_nanoseconds(of, of.arrived + record.duration_ms / 1000),
             attributes=_of_this_call(of),
@@ -172,7 +171,7 @@ def _of_call(of: Finished) -> Attributes:
         attributes["toolpolicy.argument_keys"] = record.argument_keys
     if record.shadow:
         attributes["toolpolicy.shadow"] = tuple(str(decision) for decision in record.shadow)
-    if failed(record.outcome) and record.reason is not None:
+    if record.outcome in FAILED and record.reason is not None:
         attributes["error.type"] = _error_type(record.reason)
     return attributes
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from toolpolicy_sidecar.call import Incoming, McpCall, ToolCall
+from toolpolicy_sidecar.call import TRACEPARENT, Incoming, McpCall, ToolCall
 from toolpolicy_sidecar.mcp import jsonrpc
 
-TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
+TRACESTATE = b"tracestate"
 _PARENT, _STATE = "traceparent", "tracestate"
 """In `_meta`."""
 SAMPLED = 1

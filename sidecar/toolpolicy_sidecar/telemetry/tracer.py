@@ -5,14 +5,14 @@ import re
 from typing import NamedTuple
 
 from toolpolicy_api.channel import Transition
-from toolpolicy_sidecar.call import ToolCall
+from toolpolicy_sidecar.call import TRACEPARENT, ToolCall
+from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord
 from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
 from toolpolicy_sidecar.telemetry.outbox import Outbox
-from toolpolicy_sidecar.telemetry.sampling import Sampler, failed
+from toolpolicy_sidecar.telemetry.sampling import Sampler
 from toolpolicy_sidecar.telemetry.trace_context import (
     NOWHERE,
-    TRACEPARENT,
     TRACESTATE,
     Lineage,
     TraceContext,
@@ -106,7 +106,7 @@ class Tracer:
         if trace.outer is not None:
             ACTIVE.set(trace.outer)
         if record.traced:
-            urgent = failed(record.outcome) or call.stands_for is not None
+            urgent = record.outcome in FAILED or call.stands_for is not None
             self._outbox.put(_finished(trace, call, record), 1 + len(trace.attempts), urgent=urgent)
 
     def transition(self, transition: Transition) -> None:
