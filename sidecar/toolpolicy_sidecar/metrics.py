@@ -108,7 +108,7 @@ class Metrics:
             registry=self.registry,
         )
         in_flight = Gauge("toolpolicy_requests_in_flight", "Requests being answered.", registry=self.registry)
-        in_flight.set_function(lambda: current.in_flight)
+        in_flight.set_function(lambda: current.in_flight.requests)
         self.nacks = Counted("toolpolicy_config_nacks", "Configurations refused.", self.registry)
         self.tunnels = Gauge(
             "toolpolicy_egress_tunnels_open", "Tunnels to hosts that no policy names.", registry=self.registry

@@ -2,9 +2,11 @@
 
 A write wakes whoever waits for it, and to wake a core that sleeps costs more than all rules of a call together. While
 many calls are under way the writes of a turn follow each other directly: who is woken by the first is still awake when
-the others come."""
+the others come. Where a call is alone nobody follows, and it does not wait."""
 
 import asyncio
+
+from toolpolicy_sidecar.in_flight import InFlight
 
 HELD_BYTES = 64 * 1024
 """No more than this waits for the end of the turn: back-pressure has to see what is written."""
@@ -13,10 +15,16 @@ HELD_BYTES = 64 * 1024
 class Outgoing:
     """In front of a transport. All that is written to the transport is written here, so that it stays in order."""
 
-    __slots__ = ("_held_bytes", "_loop", "_pieces", "_transport")
+    __slots__ = ("_held_bytes", "_in_flight", "_loop", "_pieces", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, in_flight: InFlight
+    ) -> None:
+        """`in_flight`: on this loop."""
+        self._transport, self._loop, self._in_flight = transport, loop, in_flight
+        if transport.get_extra_info("ssl_object") is None:
+            # uvloop would keep what is written to the end of what is ready to run; TLS takes 0 for always full.
+            transport.set_write_buffer_limits(0)
         self._pieces: list[bytes] = []
         self._held_bytes = 0
 
@@ -39,8 +47,10 @@ class Outgoing:
         if len(body) > HELD_BYTES:
             self.write(head)
             self.write(body)
-        else:
+        elif self._pieces or self._in_flight.waited_for > 1:
             self.write(head + body)
+        elif not self._transport.is_closing():
+            self._transport.write(head + body)
 
     def flush(self) -> None:
         pieces = self._pieces

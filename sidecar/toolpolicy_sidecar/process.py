@@ -60,7 +60,7 @@ class Sidecar:
         self.health = Health(self.metrics)
         self._extra_roots = trust_bundle.extra_roots(settings.extra_roots) if settings.extra_roots else b""
         tls = Contexts(self._extra_roots.decode(), settings.client_certificates)
-        self.pool = Pool(tls=tls)
+        self.pool = Pool(tls=tls, in_flight=self.current.in_flight)
         pod = _pod(settings)
         self.exports = Exports(
             settings.telemetry,

@@ -16,6 +16,7 @@ from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
+from toolpolicy_sidecar.in_flight import InFlight
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.redact.preview import Preview
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
@@ -197,10 +198,7 @@ class Current:
         """`secret`: 32 random bytes by default; new with every process, so no placeholder outlives it."""
         self.runtime: Runtime | None = None
         self.cold_start = cold_start
-        self.in_flight = 0
-        """Requests being answered now, tool calls or not."""
-        self.pushing = 0
-        """Of those, what ends only when one side wants: event streams of servers, and tunnels."""
+        self.in_flight = InFlight()
         self.websockets: Counter[tuple[str, str]] = Counter()
         """Those that are open, by policy and server. What had one once has a 0."""
         self.on_install: list[Callable[[Runtime], None]] = []

@@ -146,6 +146,9 @@ class _Wire(asyncio.Transport):
         self.closed = self.aborted = self.paused = False
         self.protocol: asyncio.Protocol | None = None
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Everything is taken at once."""
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed
         self.data += data
@@ -201,7 +204,12 @@ async def _heard(pieces: Iterable[bytes]) -> Outcome:
     assert task is not None
     ended = await asyncio.gather(task, return_exceptions=True)
     assert isinstance(ended[0], asyncio.CancelledError | None), ended
-    assert listener._current.in_flight == listener._current.pushing == listener.websockets == 0
+    assert (
+        listener._current.in_flight.requests
+        == listener._current.in_flight.pushing
+        == listener.websockets
+        == 0
+    )
     return Outcome(reached, closed)
 
 

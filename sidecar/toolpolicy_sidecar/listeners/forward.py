@@ -50,7 +50,7 @@ class ForwardListener(HttpListener):
         super().__init__(current, pipeline, limits, clock, recorder)
         self.own_ports = set() if own_ports is None else own_ports
         names = names or SystemNames()
-        self._pool = Pool(check=self._address_refusal, tls=tls, names=names)
+        self._pool = Pool(check=self._address_refusal, tls=tls, names=names, in_flight=current.in_flight)
         self.interception = Interception(self._http, limits)
         self.unpoliced = 0
         """Requests and tunnels that began before any policy had come."""
@@ -147,7 +147,7 @@ class ForwardListener(HttpListener):
         if asked.head.framed:
             raise Stopped(Problem(Reason.MalformedRequest, "CONNECT has no body"))
         secure, plain = Origin("https", *found), Origin("http", *found)
-        self._current.pushing += 1
+        self._current.in_flight.pushing += 1
         try:
             if runtime.egress.named(secure):
                 await self.interception.secured(asked, secure)
@@ -158,7 +158,7 @@ class ForwardListener(HttpListener):
         except Stopped as stopped:
             raise Stopped(stopped.problem, shown(secure)) from None
         finally:
-            self._current.pushing -= 1
+            self._current.in_flight.pushing -= 1
 
     def _address_refusal(self, origin: Origin, address: str) -> str | None:
         """Why this address must not be dialled: it is ours, or none for agents."""

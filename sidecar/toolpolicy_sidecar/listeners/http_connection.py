@@ -13,6 +13,7 @@ from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.call import TRACEPARENT
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.heads import Heads, plain
+from toolpolicy_sidecar.in_flight import InFlight
 from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
 from toolpolicy_sidecar.listeners.http_head import Head, read
@@ -50,8 +51,11 @@ class Answering(Protocol):
 class Connections:
     """Takes connections, and knows those that are open."""
 
-    def __init__(self, listener: Answering, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, listener: Answering, limits: Limits, clock: Clock, in_flight: InFlight | None = None
+    ) -> None:
         self.listener, self.limits, self.clock = listener, limits, clock
+        self.in_flight = in_flight or InFlight()
         self.open: set[Connection] = set()
         self.heads: Heads[Head] = Heads()
         self._server: asyncio.Server | None = None
@@ -122,7 +126,7 @@ class Connection(BackPressure):
     # asyncio
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.out = Outgoing(self.transport, self._loop)
+        self.out = Outgoing(self.transport, self._loop, self._among.in_flight)
         self._among.open.add(self)
         self._task = self._loop.create_task(self._serve())
         self._idle_since = self._loop.time()

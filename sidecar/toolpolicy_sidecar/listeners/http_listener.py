@@ -39,7 +39,7 @@ class HttpListener(ABC):
         self._current, self._pipeline = current, pipeline
         self._limits, self._clock, self._recorder = limits, clock, recorder
         self._draining = False
-        self._http = Connections(self, limits, clock)
+        self._http = Connections(self, limits, clock, current.in_flight)
         self.websockets = 0
         """Open, or asked for."""
 
@@ -53,7 +53,7 @@ class HttpListener(ABC):
         self._draining = True
         self._http.take_no_more()
         ends = self._clock.monotonic() + timeout_s
-        while self._current.in_flight > self._current.pushing and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- a count has no event
+        while self._current.in_flight.waited_for and self._clock.monotonic() < ends:  # noqa: ASYNC110 -- a count has no event
             await asyncio.sleep(_POLL_S)
         await self.close()
 
@@ -64,7 +64,7 @@ class HttpListener(ABC):
 
     async def handle(self, asked: Asked) -> None:
         """One request."""
-        self._current.in_flight += 1
+        self._current.in_flight.requests += 1
         reply = asked.reply
         try:
             await self._route(asked, self._runtime(asked))
@@ -76,7 +76,7 @@ class HttpListener(ABC):
             log.exception("a request failed in the sidecar itself")
             await self._refuse(reply, Problem(Reason.InternalError, "the sidecar failed, see its log"))
         finally:
-            self._current.in_flight -= 1
+            self._current.in_flight.requests -= 1
 
     def _runtime(self, asked: Asked) -> Runtime:
         """What is in force for this request, whose turn it is. Raises Stopped."""
@@ -129,11 +129,11 @@ class HttpListener(ABC):
         if isinstance(recognised, ToolCall):
             await self._pipeline.call(recognised, reply)
             return
-        self._current.pushing += recognised.pushes
+        self._current.in_flight.pushing += recognised.pushes
         try:
             await self._pipeline.passing(recognised, reply)
         finally:
-            self._current.pushing -= recognised.pushes
+            self._current.in_flight.pushing -= recognised.pushes
 
     async def _upgraded(self, incoming: Incoming, server: ServerState, asked: Asked) -> None:
         """Until the WebSocket is closed, if there comes to be one. Raises Stopped."""

@@ -92,8 +92,8 @@ class TransparentListener:
             log.warning("a connection to the transparent port was not redirected here, so it leads nowhere")
             _reset(connection)
             return
-        self._current.in_flight += 1
-        self._current.pushing += 1
+        self._current.in_flight.requests += 1
+        self._current.in_flight.pushing += 1
         try:
             await self._route(_Accepted(connection, going, self._clock.monotonic()))
         except Stopped as stopped:
@@ -113,8 +113,8 @@ class TransparentListener:
             log.exception("a connection failed in the sidecar itself")
             _reset(connection)
         finally:
-            self._current.in_flight -= 1
-            self._current.pushing -= 1
+            self._current.in_flight.requests -= 1
+            self._current.in_flight.pushing -= 1
 
     async def _route(self, accepted: _Accepted) -> None:
         """Raises Stopped, OSError."""

@@ -49,7 +49,7 @@ class AgentUpgrade:
         """Raises ConnectionError."""
         transport = self._asked.reply.switch(headers)
         self.opened = True
-        self._current.pushing += 1
+        self._current.in_flight.pushing += 1
         self._current.websockets[self._of] += 1
         self.tunnel.join(transport, self._asked.connection.taken())
 
@@ -59,7 +59,7 @@ class AgentUpgrade:
     def end(self) -> None:
         """At once, if it has not ended. To be called once."""
         if self.opened:
-            self._current.pushing -= 1
+            self._current.in_flight.pushing -= 1
             self._current.websockets[self._of] -= 1
         self.tunnel.cut("the sidecar is shutting down")
 

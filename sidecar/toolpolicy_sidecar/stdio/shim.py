@@ -137,7 +137,7 @@ class Shim:
             call = replace(call, mcp=replace(call.mcp, modern=True))
         task = asyncio.ensure_future(self._call(call))
         self._calls[task] = call
-        self._current.in_flight += 1
+        self._current.in_flight.requests += 1
         task.add_done_callback(self._done)
 
     async def _call(self, call: ToolCall) -> None:
@@ -148,7 +148,7 @@ class Shim:
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         del self._calls[task]
-        self._current.in_flight -= 1
+        self._current.in_flight.requests -= 1
         self._room.release()
 
     def _took_back(self, body: bytes) -> bool:

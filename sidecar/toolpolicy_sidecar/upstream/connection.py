@@ -11,6 +11,7 @@ import httptools
 
 from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.heads import END, HEAD_BYTES, Heads, Key, plain, split
+from toolpolicy_sidecar.in_flight import InFlight
 from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.upstream.answer_head import AnswerHead, understood
 from toolpolicy_sidecar.upstream.exchange import Request, Response
@@ -41,8 +42,9 @@ class Connection(BackPressure):
         on_idle: Callable[["Connection"], None],
         on_lost: Callable[["Connection"], None],
         heads: Heads[AnswerHead] | None = None,
+        in_flight: InFlight | None = None,
     ) -> None:
-        """`heads`: that are shared with other connections."""
+        """`heads`: that are shared with other connections. `in_flight`: of all that are served by this loop."""
         super().__init__()
         self.origin = origin
         self.idle_since = 0.0
@@ -52,6 +54,7 @@ class Connection(BackPressure):
         self._poll: select.poll | None = None
         self._lost = False
         self._heads = Heads() if heads is None else heads
+        self._in_flight = in_flight or InFlight()
         self._authority = origin.authority.encode("ascii")
         self._parser = httptools.HttpResponseParser(self)
         self._begin()
@@ -198,7 +201,7 @@ class Connection(BackPressure):
     # asyncio.Protocol
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._out = Outgoing(self._transport, self._loop)
+        self._out = Outgoing(self._transport, self._loop, self._in_flight)
 
     def data_received(self, data: bytes) -> None:
         if self._complete:

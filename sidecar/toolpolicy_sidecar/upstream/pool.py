@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from toolpolicy_sidecar.heads import Heads
+from toolpolicy_sidecar.in_flight import InFlight
 from toolpolicy_sidecar.upstream.answer_head import AnswerHead
 from toolpolicy_sidecar.upstream.connection import Connection
 from toolpolicy_sidecar.upstream.dial import Check, dial
@@ -42,11 +43,14 @@ class Pool:
         tls: Contexts | None = None,
         check: Check | None = None,
         names: Names | None = None,
+        in_flight: InFlight | None = None,
     ) -> None:
-        """`check`: asked of every address before it is dialled. `names`: the system's by default."""
+        """`check`: asked of every address before it is dialled. `names`: the system's by default. `in_flight`: what
+        the pool's users are answering."""
         self._limits = limits or PoolLimits()
         self.tls, self._check = tls or Contexts(), check
         self._names = names or SystemNames()
+        self._in_flight = in_flight or InFlight()
         self._heads: Heads[AnswerHead] = Heads()
         self._lanes: dict[Origin, _Lane] = {}
         self._connections: set[Connection] = set()
@@ -121,7 +125,7 @@ class Pool:
         try:
             _, connection = await dial(
                 origin,
-                lambda: Connection(origin, self._put_back, self._drop, self._heads),
+                lambda: Connection(origin, self._put_back, self._drop, self._heads, self._in_flight),
                 self._names,
                 tls=self.tls.context(origin) if origin.scheme == "https" else None,
                 check=self._check,

@@ -317,7 +317,7 @@ async def test_a_client_that_hangs_up_ends_the_call_upstream(ready: Sidecar, too
     await until(lambda: ready.kept.calls)
     record = ready.kept.calls[-1]
     assert (record.reason, record.outcome) == ("ClientGone", "neutral")
-    assert ready.current.in_flight == 0
+    assert ready.current.in_flight.requests == 0
     assert ready.pool.open == 0
 
 

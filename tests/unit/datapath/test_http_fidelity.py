@@ -261,7 +261,7 @@ async def test_a_slow_reader_holds_the_tool_back(w: World) -> None:
         await asyncio.sleep(0.3)
     assert written < 2**26
     writer.transport.abort()
-    await until(lambda: w.current.in_flight == 0)
+    await until(lambda: w.current.in_flight.requests == 0)
     assert (await w.recorded_call()).reason == "ClientGone"
 
 
@@ -584,7 +584,7 @@ async def test_a_silence_ends_what_is_held_back(w: World) -> None:
 async def test_a_body_that_turns_out_to_be_malformed(w: World, target: str) -> None:
     agent = await w.agent()
     await agent.send("POST", target, b"3\r\nabc\r\n", [("Transfer-Encoding", "chunked")])
-    await until(lambda: w.current.in_flight == 1)
+    await until(lambda: w.current.in_flight.requests == 1)
     await agent.raw(b"zz\r\n")
     answer = await agent.answer()
     assert (answer.status, answer.json["reason"], answer.header("Connection")) == (

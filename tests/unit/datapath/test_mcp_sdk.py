@@ -165,7 +165,7 @@ async def test_an_agent_sees_the_same(w: World, server: Server, mode: Mode) -> N
     assert [record.reason for record in records] == ["ToolError", None, None]
     assert {record.tool for record in records} == {"search"}
     assert all(record.session for record in records) == (mode == "legacy")
-    await until(lambda: w.current.in_flight == 0)
+    await until(lambda: w.current.in_flight.requests == 0)
     assert w.recorded.refusals == []
 
 

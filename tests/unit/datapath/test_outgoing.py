@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
+import uvloop
 
+from toolpolicy_sidecar.in_flight import InFlight
 from toolpolicy_sidecar.outgoing import HELD_BYTES, Outgoing
 
 
 class Ends(NamedTuple):
     out: Outgoing
+    in_flight: InFlight
     transport: asyncio.Transport
     peer: socket.socket
 
@@ -28,8 +31,9 @@ async def ends() -> AsyncIterator[Ends]:
     loop = asyncio.get_running_loop()
     ours, peer = socket.socketpair()
     peer.settimeout(0)
+    in_flight = InFlight()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-    yield Ends(Outgoing(transport, loop), transport, peer)
+    yield Ends(Outgoing(transport, loop, in_flight), in_flight, transport, peer)
     transport.abort()
     peer.close()
 
@@ -40,6 +44,44 @@ async def test_a_turn_is_one_write(ends: Ends) -> None:
     assert ends.received() == b""
     await asyncio.sleep(0)
     assert ends.received() == b"HTTP/1.1 200 OK\r\n\r\n5\r\nhello\r\n"
+
+
+async def test_the_message_of_a_call_that_is_alone_does_not_wait_for_the_end_of_the_turn(ends: Ends) -> None:
+    ends.in_flight.requests, ends.in_flight.pushing = 3, 2  # two streams wait for what a server may say
+    ends.out.message(b"HTTP/1.1 200 OK\r\n\r\n", b"hello")
+    assert ends.received() == b"HTTP/1.1 200 OK\r\n\r\nhello"
+
+
+def test_nor_for_the_end_of_what_is_ready_to_run() -> None:
+    async def said() -> bytes:
+        ours, peer = socket.socketpair()
+        peer.settimeout(0)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        Outgoing(transport, loop, InFlight()).message(b"HTTP/1.1 200 OK\r\n\r\n", b"hello")
+        with peer:
+            received = peer.recv(1 << 20)
+        transport.abort()
+        return received
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(said()) == b"HTTP/1.1 200 OK\r\n\r\nhello"
+
+
+async def test_beside_others_it_does(ends: Ends) -> None:
+    ends.in_flight.requests = 2
+    ends.out.message(b"HTTP/1.1 200 OK\r\n\r\n", b"hello")
+    assert ends.received() == b""
+    await asyncio.sleep(0)
+    assert ends.received() == b"HTTP/1.1 200 OK\r\n\r\nhello"
+
+
+async def test_a_message_stays_behind_what_waits(ends: Ends) -> None:
+    ends.out.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    ends.out.message(b"HTTP/1.1 200 OK\r\n\r\n", b"hello")
+    assert ends.received() == b""
+    await asyncio.sleep(0)
+    assert ends.received() == b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhello"
 
 
 async def test_what_the_caller_does_with_its_buffer_afterwards_is_its_own_business(ends: Ends) -> None:

@@ -332,7 +332,7 @@ async def test_a_stream_that_only_waits_does_not_hold_up_the_end(w: World) -> No
     await agent.send("GET", "/kb")
     assert (await agent.head()).status == 200
     await asyncio.wait_for(w.listener.drain(60.0), 10)
-    await until(lambda: w.current.in_flight == 0)
+    await until(lambda: w.current.in_flight.requests == 0)
 
 
 async def test_a_connection_on_which_nothing_is_asked_is_closed() -> None:
@@ -656,4 +656,4 @@ async def test_client_gone(w: World) -> None:
     record = await w.recorded_call()
     assert (record.outcome, record.reason, record.status) == ("neutral", "ClientGone", 499)
     assert not w.recorded.transitions
-    assert w.current.in_flight == 0
+    assert w.current.in_flight.requests == 0

@@ -319,7 +319,7 @@ async def test_an_agent_that_hangs_up_while_it_waits(w: World) -> None:
     agent.close()
     record = await w.recorded_call()
     assert (record.reason, record.attempts, record.outcome) == ("ClientGone", 1, "neutral")
-    assert w.current.in_flight == 0
+    assert w.current.in_flight.requests == 0
     await until(lambda: w.pool.open == 0)
 
 

@@ -61,7 +61,7 @@ async def nothing_is_left(w: World) -> None:
     for agent in w.agents:
         agent.close()
     await until(lambda: not w.listener._http.open)
-    assert w.current.in_flight == w.current.pushing == w.listener.websockets == 0
+    assert w.current.in_flight.requests == w.current.in_flight.pushing == w.listener.websockets == 0
     assert (
         all(not slots.in_flight for slots in w.current.runtime.slots.values()) if w.current.runtime else True
     )
@@ -118,7 +118,7 @@ async def test_both_sides_speak(w: World, s: Sockets) -> None:
             1,
         )
         assert not w.recorded.passed
-        assert w.current.in_flight == w.current.pushing == w.listener.websockets == 1
+        assert w.current.in_flight.requests == w.current.in_flight.pushing == w.listener.websockets == 1
         assert w.current.runtime
         assert open_now(w) == 1
         busy = {key.tool for key, slots in w.current.runtime.slots.items() if slots.in_flight}

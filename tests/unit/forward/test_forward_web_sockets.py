@@ -60,7 +60,7 @@ async def rig(request: pytest.FixtureRequest, p: Proxied) -> AsyncIterator[Rig]:
         url = f"{request.param}://{host}:{server.port}"
         yield Rig(p, server, url, trusting(SIDECAR_CA.certificate) if secure else True)
         await until(lambda: not p.forward._http.open)
-    assert p.w.current.in_flight == p.w.current.pushing == p.forward.websockets == 0
+    assert p.w.current.in_flight.requests == p.w.current.in_flight.pushing == p.forward.websockets == 0
 
 
 async def says(socket: aiohttp.ClientWebSocketResponse, text: str) -> str:
@@ -212,7 +212,7 @@ async def test_to_a_host_that_no_policy_names(p: Proxied) -> None:
     assert passed.destination == f"127.0.0.1:{server.port}"
     assert passed.sent_bytes > 10 < passed.received_bytes
     assert not p.w.recorded.calls
-    assert p.w.current.in_flight == p.w.current.pushing == p.forward.websockets == 0
+    assert p.w.current.in_flight.requests == p.w.current.in_flight.pushing == p.forward.websockets == 0
 
 
 @pytest.mark.parametrize("change", ["denied", "named"])

@@ -140,7 +140,7 @@ async def test_slots_hold_calls_back_and_all_are_answered() -> None:
         answered = [(await p.heard())["id"] for _ in range(20)]
         assert sorted(answered) == list(range(20))
         await p.shim.drained(HANG_S)
-        await until(lambda: p.current.in_flight == 0)
+        await until(lambda: p.current.in_flight.requests == 0)
 
 
 async def test_more_calls_than_are_taken_at_once_wait_unread() -> None:
