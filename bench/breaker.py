@@ -20,9 +20,9 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS, ToolKey, Transition
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
 from toolpolicy_sidecar.resilience.breaker import CircuitBreaker, Outcome, Permit
-from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.upstream.origin import parse
 

@@ -16,10 +16,11 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import Incoming, ToolCall
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.tool import HttpTools, ToolState
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 from toolpolicy_sidecar.upstream.headers import Header

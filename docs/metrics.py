@@ -10,9 +10,9 @@ from toolpolicy_api.snapshot import Snapshot, encode
 from toolpolicy_operator.metrics import Metrics as OperatorMetrics
 from toolpolicy_operator.webhook.metrics import Metrics as WebhookMetrics
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.metrics import Metrics as SidecarMetrics
 from toolpolicy_sidecar.recorders import Recorders
-from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.telemetry.metrics import ExportMetrics, RecordMetrics, SessionMetrics
 
 HEAD = """\

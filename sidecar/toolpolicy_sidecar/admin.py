@@ -12,10 +12,11 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, ToolKey
 from toolpolicy_sidecar import reported, view
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.listeners.pages import NOT_ALLOWED, NOT_FOUND, Page, PageRequest, Pages
 from toolpolicy_sidecar.override import asked
 from toolpolicy_sidecar.record import Recorder
-from toolpolicy_sidecar.runtime import Current, UnknownTool
+from toolpolicy_sidecar.runtime import UnknownTool
 from toolpolicy_sidecar.view import FailedCalls
 
 

@@ -16,9 +16,10 @@ from prometheus_client.registry import Collector
 
 from toolpolicy_api.channel import ToolKey, Transition
 from toolpolicy_sidecar.accumulators import BUCKETS_S, Counted
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.slots import Slots, SlotsKey
 from toolpolicy_sidecar.tool_calls import KEY, ToolCalls
 

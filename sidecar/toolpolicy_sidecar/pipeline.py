@@ -14,6 +14,7 @@ from toolpolicy_sidecar.call import Passing, Reply, ToolCall, Upgrade
 from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.fallback.choice import Fallbacks
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.mcp.cancel import Canceller
 from toolpolicy_sidecar.preview import Previewed, Previews, Sampled
 from toolpolicy_sidecar.problem import Problem, Stopped
@@ -26,7 +27,6 @@ from toolpolicy_sidecar.relay.mcp import McpRelay
 from toolpolicy_sidecar.relay.upgrade import UpgradeRelay
 from toolpolicy_sidecar.render import Rendered
 from toolpolicy_sidecar.rules import decide
-from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.telemetry.call_trace import CallTrace
 from toolpolicy_sidecar.telemetry.sampling import kept
 from toolpolicy_sidecar.telemetry.trace_context import trace_id_of

@@ -12,9 +12,11 @@ from toolpolicy_sidecar.caller import CallerHeaders
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import bootstrap, files, persisted
 from toolpolicy_sidecar.config.compiling import Compiling, changes
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.findings import Findings
 from toolpolicy_sidecar.health import Health
 from toolpolicy_sidecar.interception import found, trust_bundle
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.pages import Pages
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
@@ -23,10 +25,10 @@ from toolpolicy_sidecar.log import LogRecorder
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.no_roots import no_roots
 from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.plan import InvalidSnapshot
 from toolpolicy_sidecar.pod import Pod
 from toolpolicy_sidecar.preview import Previewed
 from toolpolicy_sidecar.recorders import CallsOnly, Recorders
-from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address, Settings
 from toolpolicy_sidecar.telemetry.exports import Exports
 from toolpolicy_sidecar.telemetry.metrics import ExportMetrics, RecordMetrics, SessionMetrics

@@ -1,63 +1,22 @@
-"""A snapshot made ready to serve, and the one that is in force."""
-
-from collections import Counter
-from collections.abc import Callable
-from hashlib import blake2b
-from secrets import token_bytes
-from typing import Literal
-from urllib.parse import quote
-
-import msgspec
+"""A snapshot made ready to serve."""
 
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey, ToolReport
-from toolpolicy_api.pem import fault_of_bundle
 from toolpolicy_sidecar.circuit import Circuit
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.egress import Egress
 from toolpolicy_sidecar.fallback.schemas import OutputSchemas
-from toolpolicy_sidecar.in_flight import InFlight
+from toolpolicy_sidecar.plan import Plan
 from toolpolicy_sidecar.record import Recorder
-from toolpolicy_sidecar.redact.preview import Preview
-from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.redact.tokens import Vault
 from toolpolicy_sidecar.resilience.budget import RetryBudget
 from toolpolicy_sidecar.slots import Slots, SlotsKey
-from toolpolicy_sidecar.tool import HttpTools, McpTools, Other, ServerState, ToolState, path_segments
-from toolpolicy_sidecar.upstream.origin import Origin, Place, over_pipes, parse
-
-_URL_PATH = "/%:@!$&'()*+,;=-._~[]"
-"""What stays as it is in a url's path; anything else is percent-encoded."""
-
-
-class InvalidSnapshot(ValueError):  # noqa: N818 -- a verdict on input, not a failure of the program
-    """The message names the field, such as `policies[0].redaction.patterns[1]: …`."""
+from toolpolicy_sidecar.tool import HttpTools, McpTools, Other, ServerState, ToolState
+from toolpolicy_sidecar.upstream.origin import Origin, Place
 
 
 class UnknownTool(LookupError):  # noqa: N818 -- a verdict on input, not a failure of the program
     """No tool of the policies in force has this name. The message lists those that are."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sidecar takes from the agent and from the tools, whatever the policy says."""
-
-    body_bytes: int = 10 * 1024 * 1024
-    """Of a request, and of an answer or event that must be read whole."""
-    header_bytes: int = 64 * 1024
-    """Of the request line and all headers together."""
-    header_count: int = 128
-    head_s: float = 10.0
-    """From the first byte of a request's line to the end of its headers."""
-    request_s: float = 30.0
-    """For the agent to send its whole request."""
-    tunnels: int = 1024
-    """Open at once, to hosts that no policy names; and as many WebSockets to its servers, on each listener."""
-    tunnel_idle_s: float = 3600.0
-    """A tunnel or WebSocket in which nothing moves either way for so long is cut."""
-    handshake_s: float = 10.0
-    """For the agent's TLS handshake, where it is intercepted."""
-    keep_alive_s: float = 75.0
-    """For the next request of an agent to begin, or the first one."""
 
 
 class Runtime:
@@ -94,7 +53,7 @@ class Runtime:
     ) -> "Runtime":
         """`secret`: behind the placeholders of redaction. Raises InvalidSnapshot, before anything of `previous` is
         touched."""
-        plan = _Plan(value, secret)
+        plan = Plan(value, secret)
         runtime = cls(digest, source, value.policies, clock.unix_ms())
         kept = previous.circuits if previous else {}
         budgets = previous.retry_budgets if previous else {}
@@ -184,102 +143,6 @@ class Runtime:
         raise UnknownTool(f"no tool {tool[:128]!r}; known: {known or 'none'}")
 
 
-class Current:
-    """The one Runtime in force; none at a cold start."""
-
-    def __init__(
-        self,
-        *,
-        recorder: Recorder,
-        clock: Clock,
-        cold_start: Literal["Deny", "Passthrough"] = "Deny",
-        secret: bytes | None = None,
-    ) -> None:
-        """`secret`: 32 random bytes by default; new with every process, so no placeholder outlives it."""
-        self.runtime: Runtime | None = None
-        self.cold_start = cold_start
-        self.in_flight = InFlight()
-        self.websockets: Counter[tuple[str, str]] = Counter()
-        """Those that are open, by policy and server. What had one once has a 0."""
-        self.on_install: list[Callable[[Runtime], None]] = []
-        """Asked after each change of what is in force."""
-        self._recorder, self._clock = recorder, clock
-        self._secret = secret or token_bytes(32)
-
-    def install(self, data: bytes, source: str) -> Runtime:
-        """Puts this snapshot in force at once. Raises InvalidSnapshot, and then keeps the one in force."""
-        try:
-            value = snapshot.decode_snapshot(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidSnapshot(str(error)) from None
-        self.runtime = Runtime.build(
-            value,
-            digest=snapshot.sha256(data),
-            source=source,
-            previous=self.runtime,
-            recorder=self._recorder,
-            clock=self._clock,
-            secret=self._secret,
-        )
-        for installed in self.on_install:
-            installed(self.runtime)
-        return self.runtime
-
-
-class _Plan:
-    """Everything of a snapshot that can be wrong, looked at before anything is made of it."""
-
-    def __init__(self, value: snapshot.Snapshot, secret: bytes) -> None:
-        """Raises InvalidSnapshot."""
-        self._redactors: list[Redactor | None] = []
-        self._own_redactors: dict[str, Redactor | None] = {}
-        self.previews: list[Preview | None] = []
-        self.places: dict[str, Place] = {}
-        tools: set[str] = set()
-        for p, policy in enumerate(value.policies):
-            where = f"policies[{p}]"
-            self._redactors.append(_redactor(policy, policy.redaction, where, secret))
-            self.previews.append(_preview(policy, where))
-            protocols = {server.name: server.protocol for server in policy.servers}
-            for s, server in enumerate(policy.servers):
-                if server.name in self.places:
-                    raise InvalidSnapshot(f"{where}.servers[{s}].name: {server.name!r} appears twice")
-                self.places[server.name] = _place(server, f"{where}.servers[{s}]")
-                _breaker(server.unlisted, f"{where}.servers[{s}].unlisted")
-            for t, tool in enumerate(policy.tools):
-                if tool.name in tools or tool.name == snapshot.UNLISTED:
-                    raise InvalidSnapshot(f"{where}.tools[{t}].name: {tool.name!r} appears twice")
-                tools.add(tool.name)
-                at = f"{where}.tools[{t}]"
-                _tool(tool, protocols.get(tool.server), at)
-                if tool.redaction is not None:
-                    self._own_redactors[tool.name] = _redactor(policy, tool.redaction, at, secret)
-            _refuse_circles(policy, where)
-
-    def redactor(self, policy: int, tool: str) -> Redactor | None:
-        """The tool's own, else its policy's."""
-        return self._own_redactors.get(tool, self._redactors[policy])
-
-
-def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
-    if protocol is None:
-        raise InvalidSnapshot(f"{where}.server: no server {tool.server!r} in this policy")
-    if isinstance(tool.match, snapshot.McpMatch) != (protocol == "MCP"):
-        raise InvalidSnapshot(f"{where}.match: does not fit its server, which speaks {protocol}")
-    if isinstance(tool.match, snapshot.HttpMatch):
-        try:
-            path_segments(tool.match.path)
-        except ValueError as error:
-            raise InvalidSnapshot(f"{where}.match.path: {error}") from None
-    _breaker(tool.rules, f"{where}.rules")
-
-
-def _breaker(rules: snapshot.Rules, where: str) -> None:
-    rates = rules.breaker.rates if rules.breaker else None
-    if rates and (rates.calls is None) == (rates.window_ms is None):
-        raise InvalidSnapshot(f"{where}.breaker.rates: needs one of calls and window_ms")
-
-
 def _rules(policy: snapshot.Policy, server: snapshot.Server) -> list[tuple[str, snapshot.Rules]]:
     listed = [(tool.name, tool.rules) for tool in policy.tools if tool.server == server.name]
     return [*listed, (snapshot.UNLISTED, server.unlisted)]
@@ -305,21 +168,6 @@ def _link(value: snapshot.Snapshot, servers: dict[str, ServerState], states: dic
                 state.other = Other(
                     servers[other.server], states[other.name], other.match, tool.match, fallback.arguments
                 )
-
-
-def _refuse_circles(policy: snapshot.Policy, where: str) -> None:
-    """Raises InvalidSnapshot: a call would go round them until its time is over."""
-    next_of = {
-        tool.name: tool.rules.fallback.name
-        for tool in policy.tools
-        if isinstance(tool.rules.fallback, snapshot.ToolFallback)
-    }
-    for name in next_of:
-        way = [name]
-        while (following := next_of.get(way[-1])) is not None:
-            if following in way:
-                raise InvalidSnapshot(f"{where}.tools: {following!r} falls back on itself")
-            way.append(following)
 
 
 def _schemas(
@@ -356,50 +204,3 @@ def _vault(tokens: snapshot.Tokens | None, before: Vault | None, clock: Clock) -
         return Vault(tokens, clock)
     before.reload(tokens)
     return before
-
-
-def _redactor(
-    policy: snapshot.Policy, redaction: snapshot.Redaction | None, where: str, secret: bytes
-) -> Redactor | None:
-    """None: there is nothing to look for."""
-    if redaction is None or policy.mode == "Off" or redaction.idle:
-        return None
-    try:
-        return Redactor.compile(redaction, _key(secret, policy.key))
-    except InvalidPattern as invalid:
-        names = [pattern.name for pattern in redaction.patterns]
-        if invalid.name in names:
-            field = f"patterns[{names.index(invalid.name)}]"
-        else:
-            field = invalid.name if invalid.name.endswith("]") else "detectors"
-        raise InvalidSnapshot(f"{where}.redaction.{field}: {invalid}") from None
-
-
-def _preview(policy: snapshot.Policy, where: str) -> Preview | None:
-    """None: no call is looked at."""
-    if policy.preview is None or policy.mode == "Off":
-        return None
-    try:
-        return Preview(policy.preview)
-    except InvalidPattern as invalid:
-        raise InvalidSnapshot(f"{where}.preview.detectors: {invalid}") from None
-
-
-def _key(secret: bytes, policy: str) -> bytes:
-    """One for each policy: what two policies hide cannot be compared."""
-    return blake2b(policy.encode(), key=secret, digest_size=32).digest()
-
-
-def _place(server: snapshot.Server, where: str) -> Place:
-    if server.url == snapshot.STDIO and server.protocol == "MCP":
-        return over_pipes(server.name)
-    try:
-        place = parse(server.url)
-    except ValueError as error:
-        raise InvalidSnapshot(f"{where}.url: {error}") from None
-    if server.tls is not None and server.tls.ca_bundle is not None:
-        fault = fault_of_bundle(server.tls.ca_bundle)
-        if fault is not None:
-            raise InvalidSnapshot(f"{where}.tls.ca_bundle: {fault}")
-    origin = msgspec.structs.replace(place.origin, tls=server.tls)
-    return Place(origin, quote(place.prefix, safe=_URL_PATH))

@@ -15,6 +15,8 @@ from tests.corpus.smuggling import CASES
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_connection import Connections
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
@@ -22,7 +24,6 @@ from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 
 PROBE = b"GET /api/probe HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import aiohttp
 
 from toolpolicy_api import channel, snapshot
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.findings import Told
-from toolpolicy_sidecar.runtime import Current, InvalidSnapshot
+from toolpolicy_sidecar.plan import InvalidSnapshot
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from toolpolicy_sidecar import destination, target
 from toolpolicy_sidecar.call import Incoming
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.destination import Destination, shown
 from toolpolicy_sidecar.egress import Egress
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_listener import HttpListener
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.interception import Interception
@@ -23,7 +25,7 @@ from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import Recorder
 from toolpolicy_sidecar.relay import unnamed
-from toolpolicy_sidecar.runtime import Current, Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.upstream.names import Names, SystemNames
 from toolpolicy_sidecar.upstream.origin import Origin
 from toolpolicy_sidecar.upstream.pool import Pool

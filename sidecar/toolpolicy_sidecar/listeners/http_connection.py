@@ -14,6 +14,7 @@ from toolpolicy_sidecar.call import TRACEPARENT
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.heads import Heads, plain
 from toolpolicy_sidecar.in_flight import InFlight
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
 from toolpolicy_sidecar.listeners.http_head import Head, read
@@ -22,7 +23,6 @@ from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.outgoing import Outgoing
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from toolpolicy_sidecar import render
 from toolpolicy_sidecar.call import Incoming, ToolCall
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.destination import shown
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_connection import Connections
 from toolpolicy_sidecar.listeners.http_reply import HttpReply, last_words
 from toolpolicy_sidecar.listeners.http_request import Asked
@@ -21,7 +23,7 @@ from toolpolicy_sidecar.reasons import MEANINGS, Reason
 from toolpolicy_sidecar.recognise import http as http_recogniser
 from toolpolicy_sidecar.recognise import mcp as mcp_recogniser
 from toolpolicy_sidecar.record import EgressRecord, Recorder, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.tool import ServerState
 from toolpolicy_sidecar.upstream.origin import Origin
 

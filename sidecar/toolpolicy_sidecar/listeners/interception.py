@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from toolpolicy_sidecar.destination import shown
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_connection import Connection, Connections
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.tunnels import ESTABLISHED
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.upstream.origin import Origin
 
 if TYPE_CHECKING:

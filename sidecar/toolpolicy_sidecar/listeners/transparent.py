@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar import render
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.destination import authority, shown
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.forward import ForwardListener
 from toolpolicy_sidecar.listeners.original import Address, original
 from toolpolicy_sidecar.listeners.sniff import Sniffed, sniff
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import Recorder, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.upstream.origin import Origin
 
 log = logging.getLogger("toolpolicy")

@@ -10,13 +10,14 @@ from toolpolicy_sidecar.attempt import problem_of
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.egress import Egress
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.tunnel import Tunnel
 from toolpolicy_sidecar.problem import Problem, Stopped
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.record import EgressRecord, Recorder
 from toolpolicy_sidecar.relay.unnamed import CONNECT_S
-from toolpolicy_sidecar.runtime import Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.upstream.dial import Check, dial
 from toolpolicy_sidecar.upstream.failure import UpstreamFailure
 from toolpolicy_sidecar.upstream.names import Names

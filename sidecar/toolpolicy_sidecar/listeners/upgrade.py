@@ -5,11 +5,11 @@ from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha1
 
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.tunnel import Tunnel
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Current
 from toolpolicy_sidecar.tool import ServerState
 from toolpolicy_sidecar.upstream.headers import Header
 

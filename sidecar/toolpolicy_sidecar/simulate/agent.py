@@ -8,10 +8,11 @@ import msgspec
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import NOTED, Incoming, Passing, ToolCall
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.mcp.jsonrpc import MODERN
 from toolpolicy_sidecar.problem import Problem
 from toolpolicy_sidecar.recognise import http, mcp
-from toolpolicy_sidecar.runtime import Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.simulate.scenario import BadScenario, Load
 from toolpolicy_sidecar.tool import path_segments
 from toolpolicy_sidecar.upstream.headers import Header

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import ToolCall
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.runtime import Current, Limits, Runtime
+from toolpolicy_sidecar.runtime import Runtime
 from toolpolicy_sidecar.simulate.agent import Ask, UnreadReply, arrivals, ask_for, recognised
 from toolpolicy_sidecar.simulate.observed import PodRecorder, ToolObserved, spans
 from toolpolicy_sidecar.simulate.scenario import BadScenario, Load, Scenario

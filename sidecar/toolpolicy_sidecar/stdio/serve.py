@@ -13,10 +13,12 @@ from toolpolicy_sidecar.child import Child, hold_signals, how_it_ended
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config import files
 from toolpolicy_sidecar.config.compiling import changes
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.log import LogRecorder, configure
 from toolpolicy_sidecar.pipeline import Pipeline
+from toolpolicy_sidecar.plan import InvalidSnapshot
 from toolpolicy_sidecar.recorders import Recorders
-from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, Limits
 from toolpolicy_sidecar.settings import Address
 from toolpolicy_sidecar.stdio.agent_pipes import PIECE_BYTES, Input, Output
 from toolpolicy_sidecar.stdio.command import Settings, complain

@@ -14,7 +14,9 @@ from toolpolicy_sidecar import cleanse, render
 from toolpolicy_sidecar.aside import aside
 from toolpolicy_sidecar.call import Passing, ToolCall
 from toolpolicy_sidecar.clock import Clock
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.fallback.schemas import listed
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.mcp import jsonrpc
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.problem import Problem, Stopped
@@ -23,7 +25,6 @@ from toolpolicy_sidecar.recognise import mcp as recogniser
 from toolpolicy_sidecar.record import Recorder, RefusedRequest
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.relay.passing import LIST_BYTES
-from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.stdio.agent_pipes import Output
 from toolpolicy_sidecar.stdio.asked import LineReply, incoming
 from toolpolicy_sidecar.stdio.lines import TooLong

@@ -14,7 +14,7 @@ from tests.unit.datapath.loopback import World, bare
 from toolpolicy_api import snapshot
 from toolpolicy_api.check import parse
 from toolpolicy_api.compile import compile_policy
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.limits import Limits
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

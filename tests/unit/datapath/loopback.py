@@ -13,11 +13,12 @@ from tests.unit.datapath.hands import Turned, turn, turn_until
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import OverrideAction, Transition
 from toolpolicy_sidecar.clock import Clock, SystemClock
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.override import Override
 from toolpolicy_sidecar.pipeline import Pipeline
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.upstream.pool import Pool
 
 Pairs = list[tuple[str, str]]

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.datapath.conftest import Sent, Sidecar, Tools, answer, running, servers, tool_call
 from tests.unit.datapath.loopback import HANG_S, until
 from toolpolicy_api.compile import TOTAL_MS
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.limits import Limits
 
 SECRET = "sk-canary-0123456789"
 TOTAL_S = TOTAL_MS / 1000

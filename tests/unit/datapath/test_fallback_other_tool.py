@@ -31,7 +31,7 @@ from toolpolicy_api.snapshot import (
     ToolFallback,
 )
 from toolpolicy_sidecar.fallback.held import HELD_BYTES
-from toolpolicy_sidecar.runtime import InvalidSnapshot
+from toolpolicy_sidecar.plan import InvalidSnapshot
 
 SECRET = "sk-canary12345678"
 TICKET = "/api/v1/tickets/5"

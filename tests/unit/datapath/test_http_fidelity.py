@@ -19,7 +19,7 @@ from tests.unit.datapath.loopback import (
     until,
     world,
 )
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.limits import Limits
 
 TICKET = "/api/v1/tickets/5"
 

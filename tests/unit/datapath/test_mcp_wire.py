@@ -22,8 +22,8 @@ from tests.unit.datapath.loopback import (
     until,
     world,
 )
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.mcp import sse
-from toolpolicy_sidecar.runtime import Limits
 
 SECRET = "sk-canary12345678"
 MODERN = [("MCP-Protocol-Version", "2026-07-28")]

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.datapath.loopback import Exchange, World, redaction, world
 from toolpolicy_sidecar.cleanse import Inflater
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.problem import Stopped
-from toolpolicy_sidecar.runtime import Limits
 
 LIMIT_BYTES = 1024 * 1024
 TICKET = "/api/v1/tickets/5"

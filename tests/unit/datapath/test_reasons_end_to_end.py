@@ -23,8 +23,8 @@ from tests.unit.datapath.loopback import (
     until,
     world,
 )
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.reasons import MEANINGS, Reason
-from toolpolicy_sidecar.runtime import Limits
 
 JSON = [("Content-Type", "application/json")]
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.datapath.loopback import Exchange, World, redaction
 from tests.unit.datapath.loopback import world as started_world
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.limits import Limits
 
 SECRET = "sk-canary12345678"
 TICKET = "/api/v1/tickets/5"

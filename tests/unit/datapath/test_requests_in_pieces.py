@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from tests.corpus.smuggling import CASES, Case
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.heads import Heads
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_begin import begin
 from toolpolicy_sidecar.listeners.http_connection import Connections
 from toolpolicy_sidecar.listeners.http_head import Head
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.problem import Problem, Stopped
-from toolpolicy_sidecar.runtime import Limits
 
 Heard = tuple[object, ...]
 REFUSED = ("refused",)

@@ -27,9 +27,9 @@ from tests.unit.datapath.loopback import (
 )
 from tests.unit.datapath.test_reasons_end_to_end import hang
 from toolpolicy_sidecar.attempt import problem_of
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.failure import ConnectionReset
 from toolpolicy_sidecar.upstream.origin import Origin
 

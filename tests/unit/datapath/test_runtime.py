@@ -11,8 +11,10 @@ from tests.unit.datapath.loopback import Recorded, breaker, by_hand, rules
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import LATENCY_BOUNDS_MS, Override, ToolKey, Totals
 from toolpolicy_sidecar.circuit import Circuit
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.plan import InvalidSnapshot
 from toolpolicy_sidecar.resilience.breaker import Outcome, Permit, Rejected
-from toolpolicy_sidecar.runtime import Current, InvalidSnapshot, UnknownTool
+from toolpolicy_sidecar.runtime import UnknownTool
 from toolpolicy_sidecar.slots import Slots
 from toolpolicy_sidecar.tally import SLOT_S, SLOTS, Tally
 from toolpolicy_sidecar.tool import HttpTools, McpTools, ToolState

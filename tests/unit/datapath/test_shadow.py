@@ -27,10 +27,10 @@ from tests.unit.datapath.test_mcp_wire import SECRET
 from tests.unit.datapath.test_retries import TICKET, says
 from toolpolicy_api.channel import ToolKey
 from toolpolicy_api.snapshot import Concurrency, StaticFallback
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.reasons import Reason, Would
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.slots import SlotsKey
 
 KEY = ToolKey("support/agent", "api", "ticket")

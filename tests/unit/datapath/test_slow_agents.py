@@ -8,8 +8,8 @@ import pytest
 from tests.unit.datapath.loopback import Agent, Exchange, World, bare, breaker, rules, until
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.call import Reply, ToolCall
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.runtime import Limits
 
 SLOW_OVER_S = 100
 WAITED_S = 200

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.unit.datapath.loopback import HANG_S, Agent, World, rules, world
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.limits import Limits
 
 START = b"GET /api/x HTTP/1.1\r\nHost: x\r\n"
 

@@ -18,7 +18,7 @@ from toolpolicy_api.snapshot import ServerTls
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.interception.authority import Authority
 from toolpolicy_sidecar.interception.birth import bear
-from toolpolicy_sidecar.runtime import InvalidSnapshot
+from toolpolicy_sidecar.plan import InvalidSnapshot
 from toolpolicy_sidecar.upstream.tls import Contexts
 
 WORLD_BORN = bear((), SystemClock().unix_ms())

@@ -23,9 +23,9 @@ from tests.unit.datapath.loopback import (
 from tests.unit.datapath.web_sockets import LARGE_BYTES, Sockets, sockets
 from toolpolicy_api import snapshot
 from toolpolicy_api.channel import ToolKey
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.metrics import Metrics
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Limits
 
 EVIL = b"GET /base/evil HTTP/1.1\r\nHost: x\r\n\r\n"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

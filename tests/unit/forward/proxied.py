@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tests.unit.datapath.loopback import Agent, Tool, World, world
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.interception.authority import Authority
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.forward import ForwardListener
-from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.upstream.names import Names
 
 WORLD_CA = Authority(SystemClock())

@@ -10,7 +10,7 @@ from tests.unit.forward.proxied import Proxied, proxied
 from tests.unit.upstream.name_server import NameServer, name_server
 from toolpolicy_sidecar.destination import canonical_host
 from toolpolicy_sidecar.egress import is_metadata
-from toolpolicy_sidecar.runtime import Limits
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.upstream.origin import Origin
 
 # To the policy's servers

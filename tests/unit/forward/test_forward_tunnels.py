@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.datapath.loopback import HANG_S, Agent, Answer, until
 from tests.unit.forward.proxied import Proxied, proxied
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.tunnel import BUFFER_BYTES, Tunnel
-from toolpolicy_sidecar.runtime import Limits
 
 Far = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 MIB = 1024 * 1024

@@ -16,8 +16,8 @@ from toolpolicy_api import channel, snapshot
 from toolpolicy_operator.tls.certificates import make_ca, make_leaf
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.config.channel import ControlChannel, Where
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage, RefusedRequest
-from toolpolicy_sidecar.runtime import Current
 
 
 class Silent:

@@ -12,8 +12,9 @@ from toolpolicy_api import snapshot
 from toolpolicy_api.check import parse
 from toolpolicy_api.compile import compile_policy
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.current import Current
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.pipeline import Pipeline
-from toolpolicy_sidecar.runtime import Current, Limits
 from toolpolicy_sidecar.stdio.agent_pipes import Output
 from toolpolicy_sidecar.stdio.server_pipe import ServerPipe
 from toolpolicy_sidecar.stdio.shim import Shim

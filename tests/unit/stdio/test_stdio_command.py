@@ -20,7 +20,7 @@ from tests.unit.datapath.loopback import HANG_S, Recorded, until, world
 from tests.unit.stdio.piped import NAME, call, compiled
 from toolpolicy_sidecar.admin import Admin
 from toolpolicy_sidecar.clock import SystemClock
-from toolpolicy_sidecar.runtime import Current
+from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.view import FailedCalls
 
 HERE = Path(__file__).parent

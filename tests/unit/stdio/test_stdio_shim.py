@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.datapath.loopback import HANG_S, until
 from tests.unit.stdio.piped import NAME, call, piped
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.runtime import Limits
 from toolpolicy_sidecar.stdio.lines import TooLong
 from toolpolicy_sidecar.stdio.shim import CALLS_AT_ONCE
 

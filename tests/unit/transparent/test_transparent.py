@@ -19,8 +19,8 @@ from tests.unit.datapath.loopback import Exchange, Tool, redaction, rules, until
 from tests.unit.forward.proxied import SIDECAR_CA, WORLD_CA, Proxied, proxied, trusting
 from toolpolicy_sidecar import redirect
 from toolpolicy_sidecar.clock import SystemClock
+from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.transparent import TransparentListener
-from toolpolicy_sidecar.runtime import Limits
 
 AGENT = 61904
 """The user of the agent; the sidecar is root here."""
