@@ -17,7 +17,7 @@ from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.limits import Limits
-from toolpolicy_sidecar.listeners.http_connection import Connections
+from toolpolicy_sidecar.listeners.http_connections import Connections
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.reverse import ReverseListener
 from toolpolicy_sidecar.pipeline import Pipeline

@@ -1,20 +1,16 @@
 """A connection of an agent: bytes in, requests one after the other out of them, with limits on all of it."""
 
 import asyncio
-import socket
 from collections import deque
 from contextlib import suppress
 from itertools import chain
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from toolpolicy_sidecar.backpressure import BackPressure
 from toolpolicy_sidecar.call import TRACEPARENT
-from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.heads import Heads, plain
-from toolpolicy_sidecar.in_flight import InFlight
-from toolpolicy_sidecar.limits import Limits
+from toolpolicy_sidecar.heads import plain
 from toolpolicy_sidecar.listeners.http_begin import Begin, begin
 from toolpolicy_sidecar.listeners.http_body import HttpBody
 from toolpolicy_sidecar.listeners.http_head import Head, read
@@ -26,7 +22,9 @@ from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.upstream.headers import Header
 from toolpolicy_sidecar.upstream.origin import Origin
 
-BACKLOG = 1024
+if TYPE_CHECKING:
+    from toolpolicy_sidecar.listeners.http_connections import Connections
+
 HIGH_WATER_BYTES = 64 * 1024
 """Beyond this much of a body that nobody has read yet, the agent is not read from."""
 _AHEAD = 16
@@ -34,52 +32,6 @@ _AHEAD = 16
 _SPACES = frozenset({b" ", b"\t"})
 _LINGER_S = 10.0
 """Who is still sending may not have read our answer yet: closing at once would take it away."""
-
-
-class Answering(Protocol):
-    """Who answers what comes on it."""
-
-    async def handle(self, asked: Asked) -> None:
-        """Answers by `asked.reply`; raises nothing but CancelledError, when the agent hangs up."""
-        ...
-
-    def unheard(self, problem: Problem) -> bytes:
-        """The whole answer to what did not become a request."""
-        ...
-
-
-class Connections:
-    """Takes connections, and knows those that are open."""
-
-    def __init__(
-        self, listener: Answering, limits: Limits, clock: Clock, in_flight: InFlight | None = None
-    ) -> None:
-        self.listener, self.limits, self.clock = listener, limits, clock
-        self.in_flight = in_flight or InFlight()
-        self.open: set[Connection] = set()
-        self.heads: Heads[Head] = Heads()
-        self._server: asyncio.Server | None = None
-
-    def __call__(self) -> "Connection":
-        return Connection(self)
-
-    async def listen(self, host: str, port: int) -> int:
-        """Returns the port. Raises OSError."""
-        self._server = await asyncio.get_running_loop().create_server(
-            self, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC
-        )
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
-
-    def take_no_more(self) -> None:
-        """Those that are open go on."""
-        if self._server is not None:
-            self._server.close()
-
-    async def close(self) -> None:
-        """At once: what is being answered is cut."""
-        self.take_no_more()
-        await asyncio.gather(*(connection.cut() for connection in list(self.open)))
 
 
 class Connection(BackPressure):
@@ -90,7 +42,7 @@ class Connection(BackPressure):
     lost: asyncio.Future[None] | None = None
     """Is done when the connection is gone, for who waits for that."""
 
-    def __init__(self, among: Connections) -> None:
+    def __init__(self, among: "Connections") -> None:
         super().__init__()
         self._among, self._listener, self._limits = among, among.listener, among.limits
         self.clock = among.clock

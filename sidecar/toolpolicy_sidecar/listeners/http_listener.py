@@ -13,7 +13,7 @@ from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.limits import Limits
-from toolpolicy_sidecar.listeners.http_connection import Connections
+from toolpolicy_sidecar.listeners.http_connections import Connections
 from toolpolicy_sidecar.listeners.http_reply import HttpReply, last_words
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.upgrade import AgentUpgrade

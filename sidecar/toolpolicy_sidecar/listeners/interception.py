@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from toolpolicy_sidecar.destination import shown
 from toolpolicy_sidecar.limits import Limits
-from toolpolicy_sidecar.listeners.http_connection import Connection, Connections
+from toolpolicy_sidecar.listeners.http_connection import Connection
+from toolpolicy_sidecar.listeners.http_connections import Connections
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.listeners.tunnels import ESTABLISHED
 from toolpolicy_sidecar.problem import Problem, Stopped

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from toolpolicy_sidecar import render
 from toolpolicy_sidecar.clock import Clock, SystemClock
 from toolpolicy_sidecar.limits import Limits
-from toolpolicy_sidecar.listeners.http_connection import Connections
+from toolpolicy_sidecar.listeners.http_connections import Connections
 from toolpolicy_sidecar.listeners.http_reply import last_words
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.problem import Problem, Stopped

@@ -13,7 +13,7 @@ from toolpolicy_sidecar.clock import SystemClock
 from toolpolicy_sidecar.heads import Heads
 from toolpolicy_sidecar.limits import Limits
 from toolpolicy_sidecar.listeners.http_begin import begin
-from toolpolicy_sidecar.listeners.http_connection import Connections
+from toolpolicy_sidecar.listeners.http_connections import Connections
 from toolpolicy_sidecar.listeners.http_head import Head
 from toolpolicy_sidecar.listeners.http_request import Asked
 from toolpolicy_sidecar.problem import Problem, Stopped
