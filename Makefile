@@ -20,6 +20,7 @@ demo: .venv/.synced ## Starts a local Kubernetes, installs toolpolicy, breaks a 
 	@$(BIN)/python -m examples.demo
 
 test: check ## Everything: checks, unit, integration on a real API server, end to end on a real node (root)
+	@$(BIN)/python -m tests.prepare
 	$(PYTEST) tests/e2e tests/integration tests/unit -n 3 --no-loadscope-reorder
 
 coverage: .venv/.synced ## What the unit tests reach
