@@ -60,7 +60,7 @@ class Finder:
     def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[Span]:
         """In ASCII, where the rule knows how to find all at once."""
         rule, allowed = self._rules[order], self._allowed
-        found = rule.every(text, rule.expression()) if rule.every and self._may_find(text, order) else ()
+        found = rule.every(text, rule.expression()) if rule.every else ()
         for number, (start, end) in enumerate(found, 1):
             if number % CHECKED_MATCHES == 0:
                 patiences[order].check()
@@ -73,9 +73,8 @@ class Finder:
         all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
             if all_at_once and self._rules[order].every is not None:
-                index = 0
                 for start, minus_end, _ in self._every(whole.text, order, self.patiences(len(whole.text))):
-                    index = whole.holder(start, index)
+                    index = whole.holder(start)
                     at = whole.starts[index]
                     spans[index].append((start - at, minus_end + at, order))
             elif order not in self._patterns:

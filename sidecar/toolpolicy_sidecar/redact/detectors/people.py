@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from toolpolicy_sidecar.redact.detectors import telephone
 from toolpolicy_sidecar.redact.detectors.detector import AT, Detector, beside
@@ -25,7 +25,9 @@ _WORD_OR_EMAIL = re.compile(
 """Of each word no more than one beginning is tried, which is what makes it linear."""
 
 
-def every_email(text: bytes, _: Expression) -> Iterator[Bounds]:
+def every_email(text: bytes, candidate: Expression) -> Iterable[Bounds]:
+    if candidate.first(text) is None:
+        return ()
     return (
         word.span()
         for word in _WORD_OR_EMAIL.finditer(text)
