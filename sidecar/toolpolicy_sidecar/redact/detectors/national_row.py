@@ -114,5 +114,5 @@ def row(  # noqa: PLR0917 -- the columns of a table
         keyed=bool(names),
         every=every,
         value=value,
-        near=beside(rf"\b(?:{form})") if form and _A_DIGIT.match(form) else None,
+        near=beside(rf"(\b(?:{form}))") if form and _A_DIGIT.match(form) else None,
     )
