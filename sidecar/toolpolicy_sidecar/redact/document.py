@@ -2,8 +2,10 @@
 
 import re
 from array import array
+from collections.abc import Collection
 from decimal import Decimal
 from itertools import accumulate
+from operator import itemgetter
 
 import msgspec
 
@@ -35,6 +37,7 @@ _WRITTEN_BYTES = 64 * 1024
 _COUNT_BYTES = 256 * 1024
 _MATTER = MAX_DEPTH + 1
 _MAY_BEGIN = frozenset({b" ", b"\t", b"\r", b"\n", b"{", b"[", b'"'})
+_FIRST = itemgetter(slice(1))
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -63,6 +66,11 @@ def looks_like_one(text: bytes) -> bool:
         return False
     stripped = text.strip(b" \t\r\n")
     return stripped[:1] + stripped[-1:] in {b"{}", b"[]", b'""'}
+
+
+def any_looks_like_one(texts: Collection[bytes]) -> bool:
+    """The same of many, of which mostly none begins so."""
+    return not _MAY_BEGIN.isdisjoint(map(_FIRST, texts)) and any(map(looks_like_one, texts))
 
 
 def is_one(text: bytes) -> bool:

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate
 
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
@@ -24,11 +24,12 @@ _ESCAPE = re.compile(
     rb"|\\x[0-7][0-9a-fA-F]"
     rb'|\\["\\/bfnrt])'
 )
-_ENCODED = re.compile(
-    rb"(%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});)"
+_REFERENCE = (
+    rb"%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
 )
+_ENCODED = re.compile(b"(" + _REFERENCE + b")")
 _encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
-_ENCODED_OR_FOREIGN = re.compile(_ENCODED.pattern + rb"|[\xc2-\xf4][\x80-\xbf]+")
+_ENCODED_OR_FOREIGN = re.compile(b"(" + _REFERENCE + rb"|[\xc2-\xf4][\x80-\xbf]+)")
 _FOREIGN = re.compile(rb"([\x80-\xf4]+)")
 _alike = Expression(f"[{LOOKALIKES}]")
 _OF_FORM = re.compile(rb"=[^\s\"=&+\xff]*\+[^\s\"=&\xff]*")
@@ -51,7 +52,8 @@ Decoded = Callable[[bytes], bytes]
 
 
 class View:
-    """`text`, and the way from its bytes back to those of the source, by the view `of` that it is a view of."""
+    """`text`, and the way from its bytes back to those of the source, by the view `of` that it is a view of.
+    `pattern`, which is one group as a whole, finds what was decoded."""
 
     def __init__(
         self,
@@ -65,37 +67,25 @@ class View:
         self._source, self._pattern, self._decoded, self._of = source, pattern, decoded, of
 
     def source_span(self, start: int, end: int) -> tuple[int, int]:
-        """An escape belongs to a span as a whole."""
-        begin, stop = self._from(start)[0], self._from(end - 1)[1]
+        """An escape belongs to a span as a whole, with what follows it and nobody sees."""
+        at_view, at_source = self._parts
+        part = bisect_right(at_view, start) - 1
+        begin = at_source[part] if part % 2 else at_source[part] + start - at_view[part]
+        part = bisect_right(at_view, end - 1, part) - 1
+        if part % 2:
+            stop = at_source[bisect_right(at_view, at_view[part + 1], part) - 1]
+        else:
+            stop = at_source[part] + end - at_view[part]
         return self._of.source_span(begin, stop) if self._of else (begin, stop)
 
-    def _from(self, position: int) -> tuple[int, int]:
-        at_view, at_source, verbatim = self._parts
-        part = bisect_right(at_view, position) - 1
-        if verbatim[part]:
-            at = at_source[part] + position - at_view[part]
-            return at, at + 1
-        return at_source[part], at_source[part + 1]
-
     @cached_property
-    def _parts(self) -> tuple[list[int], list[int], list[bool]]:
-        """Where each begins in the view and in the source, and whether it is the same in both."""
-        at_view: list[int] = []
-        at_source: list[int] = []
-        verbatims: list[bool] = []
-        source, size, decoded = self._source, 0, _Once(self._decoded)
-        edges = [0, *(edge for match in self._pattern.finditer(source) for edge in match.span()), len(source)]
-        for index, (start, end) in enumerate(pairwise(edges)):
-            verbatim = index % 2 == 0
-            length = end - start if verbatim else len(decoded[source[start:end]])
-            if not length:  # what nobody sees belongs to what stands before it
-                continue
-            at_view.append(size)
-            at_source.append(start)
-            verbatims.append(verbatim)
-            size += length
-        at_source.append(len(source))
-        return at_view, at_source, verbatims
+    def _parts(self) -> tuple[list[int], list[int]]:
+        """Where each begins in the view and in the source, and where the last one ends. Every second one, from the
+        first, is the same in both."""
+        parts = self._pattern.split(self._source)
+        at_source = [*accumulate(map(len, parts), initial=0)]
+        parts[1::2] = map(_Once(self._decoded).__getitem__, parts[1::2])
+        return [*accumulate(map(len, parts), initial=0)], at_source
 
 
 def views(text: bytes) -> Iterator[View]:
