@@ -2,13 +2,14 @@
 
 import re
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from itertools import accumulate
 from operator import itemgetter
 
 import msgspec
 
+from toolpolicy_sidecar.redact.pieces import PIECE_BYTES, between_escapes, pieces
 from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
 MAX_DEPTH = 128
@@ -93,7 +94,8 @@ class Tokens:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._quoted = data.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in data else data
+        escapes = b"\\" in data
+        self._quoted = b"".join(_without_escapes(data, b"__")) if escapes else data
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
 
@@ -163,10 +165,9 @@ def too_deep(data: bytes) -> bool:
         brackets = sum(_brackets(data[at : at + _COUNT_BYTES]) for at in range(0, len(data), _COUNT_BYTES))
     if brackets <= MAX_DEPTH:
         return False
-    quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
     depth = inside = 0
-    for at in range(0, len(quoted), _STEP_BYTES):  # piece by piece, so that other threads may run in between
-        parts = quoted[at : at + _STEP_BYTES].split(b'"')
+    for piece in _without_escapes(data, b"", _STEP_BYTES):
+        parts = piece.split(b'"')
         outside = b"".join(parts[inside::2])
         inside ^= (len(parts) - 1) % 2
         steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))
@@ -175,6 +176,14 @@ def too_deep(data: bytes) -> bool:
             return True
         depth = depths[-1]
     return False
+
+
+def _without_escapes(data: bytes, instead: bytes, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    """A document in pieces, without the escapes that hide where a string ends."""
+    return (
+        piece.replace(b"\\\\", instead).replace(b'\\"', instead) if b"\\" in piece else piece
+        for piece in pieces(data, between_escapes, size_bytes)
+    )
 
 
 def _brackets(piece: bytes) -> int:

@@ -1,0 +1,48 @@
+"""Large texts are gone through piece by piece: while a step in C is on the whole of one, every other thread waits, and
+so does the event loop."""
+
+import re
+from collections.abc import Callable, Iterator
+
+PIECE_BYTES = 64 * 1024
+"""No step on so much takes a millisecond."""
+
+Cut = Callable[[bytes, int, int], int]
+"""Where a text may be cut, at the second place or behind it. At the first one it was."""
+
+_LONGEST_ESCAPE = len(rb"\ud83d\ude00")
+_HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
+_BEFORE_REFERENCE = re.compile(rb'(?=[\s"&]|(?<!%[0-9a-fA-F]{2})%)')
+
+
+def pieces(text: bytes, cut: Cut, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    """Of about so many bytes each, and a smaller one at the end."""
+    at = 0
+    while len(text) - at > 2 * size_bytes:
+        end = cut(text, at, at + size_bytes)
+        yield text[at:end]
+        at = end
+    yield text[at:] if at else text
+
+
+def between_escapes(text: bytes, start: int, at: int) -> int:
+    """In no escape that begins with a backslash, no pair of surrogates, and no character."""
+    while at < len(text):
+        before = text[max(start, at - _LONGEST_ESCAPE) : at]
+        if before.endswith(b"\\"):
+            others = len(text[start:at].rstrip(b"\\"))
+            if (at - start - others) % 2 == 0:
+                return at
+        elif text[at] == ord("\\"):
+            if not _HALF_PAIR.search(before):
+                return at
+        elif b"\\" not in before and text[at] & 0xC0 != 0x80:
+            return at
+        at += 1
+    return at
+
+
+def before_reference(text: bytes, _: int, at: int) -> int:
+    """In no character reference, no run of percent encoding, and no character."""
+    found = _BEFORE_REFERENCE.search(text, at)
+    return found.start() if found else len(text)
