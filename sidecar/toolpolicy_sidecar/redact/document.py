@@ -2,14 +2,15 @@
 
 import re
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from decimal import Decimal
 from itertools import accumulate
 from operator import itemgetter
 
 import msgspec
 
-from toolpolicy_sidecar.redact.pieces import PIECE_BYTES, between_escapes, pieces
+from toolpolicy_sidecar.redact import valid
+from toolpolicy_sidecar.redact.pieces import without_escapes
 from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
 MAX_DEPTH = 128
@@ -50,9 +51,7 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 def check(data: bytes) -> None:
     """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
     try:
-        if not data.isascii():
-            data.decode()
-        _skip(data)
+        valid.check(data)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -95,7 +94,7 @@ class Tokens:
     def __init__(self, data: bytes) -> None:
         self._data = data
         escapes = b"\\" in data
-        self._quoted = b"".join(_without_escapes(data, b"__")) if escapes else data
+        self._quoted = b"".join(without_escapes(data, b"__")) if escapes else data
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
 
@@ -166,7 +165,7 @@ def too_deep(data: bytes) -> bool:
     if brackets <= MAX_DEPTH:
         return False
     depth = inside = 0
-    for piece in _without_escapes(data, b"", _STEP_BYTES):
+    for piece in without_escapes(data, b"", _STEP_BYTES):
         parts = piece.split(b'"')
         outside = b"".join(parts[inside::2])
         inside ^= (len(parts) - 1) % 2
@@ -176,14 +175,6 @@ def too_deep(data: bytes) -> bool:
             return True
         depth = depths[-1]
     return False
-
-
-def _without_escapes(data: bytes, instead: bytes, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-    """A document in pieces, without the escapes that hide where a string ends."""
-    return (
-        piece.replace(b"\\\\", instead).replace(b'\\"', instead) if b"\\" in piece else piece
-        for piece in pieces(data, between_escapes, size_bytes)
-    )
 
 
 def _brackets(piece: bytes) -> int:

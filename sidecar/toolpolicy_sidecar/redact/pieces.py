@@ -46,3 +46,11 @@ def before_reference(text: bytes, _: int, at: int) -> int:
     """In no character reference, no run of percent encoding, and no character."""
     found = _BEFORE_REFERENCE.search(text, at)
     return found.start() if found else len(text)
+
+
+def without_escapes(document: bytes, instead: bytes, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    """A JSON document in pieces, without the escapes that hide where a string ends."""
+    return (
+        piece.replace(b"\\\\", instead).replace(b'\\"', instead) if b"\\" in piece else piece
+        for piece in pieces(document, between_escapes, size_bytes)
+    )
