@@ -12,7 +12,8 @@ Cut = Callable[[bytes, int, int], int]
 
 _LONGEST_ESCAPE = len(rb"\ud83d\ude00")
 _HALF_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
-_BEFORE_REFERENCE = re.compile(rb'(?=[\s"&]|(?<!%[0-9a-fA-F]{2})%)')
+_BEFORE_REFERENCE = re.compile(rb'[\s"&\xc2-\xf4]|(?<!%[0-9a-fA-F]{2})%')
+_NEAR_BYTES = 16 * 1024
 
 
 def pieces(text: bytes, cut: Cut, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
@@ -44,7 +45,12 @@ def between_escapes(text: bytes, start: int, at: int) -> int:
 
 def before_reference(text: bytes, _: int, at: int) -> int:
     """In no character reference, no run of percent encoding, and no character."""
-    found = _BEFORE_REFERENCE.search(text, at)
+    return before(_BEFORE_REFERENCE, text, at)
+
+
+def before(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
+    """Where it matches next. If that is far away the rest is one piece: nobody writes so."""
+    found = pattern.search(text, at, at + _NEAR_BYTES)
     return found.start() if found else len(text)
 
 

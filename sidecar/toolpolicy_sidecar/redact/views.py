@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
-from toolpolicy_sidecar.redact.pieces import Cut, before_reference, between_escapes, pieces
+from toolpolicy_sidecar.redact.pieces import Cut, before, before_reference, between_escapes, pieces
 
 PASSES = 3
 """So often one encoding may stand in another."""
@@ -34,7 +34,7 @@ _encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
 _ENCODED_OR_FOREIGN = re.compile(b"(" + _REFERENCE + rb"|[\xc2-\xf4][\x80-\xbf]+)")
 _FOREIGN = re.compile(rb"([\x80-\xf4]+)")
 _alike = Expression(f"[{LOOKALIKES}]")
-_NO_FORM = re.compile(rb"(?=[\s\"&=\xff])")
+_NO_FORM = re.compile(rb"[\s\"&=\xff]")
 _OF_FORM = re.compile(rb"=[^\s\"=&+\xff]*\+[^\s\"=&\xff]*")
 _SHORT = {
     b'\\"': b'"',
@@ -142,8 +142,7 @@ def _with_spaces(text: bytes) -> bytes:
 
 
 def _in_no_form(text: bytes, _: int, at: int) -> int:
-    found = _NO_FORM.search(text, at)
-    return found.start() if found else len(text)
+    return before(_NO_FORM, text, at)
 
 
 class _Once(dict[bytes, bytes]):
