@@ -51,7 +51,10 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 def check(data: bytes) -> None:
     """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
     try:
-        valid.check(data)
+        if len(data) <= valid.LARGE_BYTES or not valid.is_valid_in_parts(data):
+            if not data.isascii():
+                data.decode()
+            _skip(data)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -19,16 +19,7 @@ _BETWEEN_ELEMENTS = (
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def check(data: bytes) -> None:
-    """Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
-    if len(data) > LARGE_BYTES and _is_valid_in_parts(data):
-        return
-    if not data.isascii():
-        data.decode()
-    _skip(data)
-
-
-def _is_valid_in_parts(data: bytes) -> bool:
+def is_valid_in_parts(data: bytes) -> bool:
     """True: it is. False: that must be asked of the whole.
 
     Most large documents are one long list, or one long string, in something short. All between the first and the last

@@ -58,7 +58,7 @@ def test_only_valid_documents_are_valid(text: str, wrong: str, place: float, cut
     data = data[:at] + wrong.encode() + data[at + cut :]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(valid, "PART_BYTES", PART_BYTES)
-        assert not valid._is_valid_in_parts(data) or is_valid(data)
+        assert not valid.is_valid_in_parts(data) or is_valid(data)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_only_valid_documents_are_valid(text: str, wrong: str, place: float, cut
 )
 def test_the_usual_ones_are_checked_in_parts(monkeypatch: pytest.MonkeyPatch, document: object) -> None:
     monkeypatch.setattr(valid, "PART_BYTES", 100)
-    assert valid._is_valid_in_parts(json.dumps(document).encode())
+    assert valid.is_valid_in_parts(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("first", range(1, 6))
@@ -87,4 +87,4 @@ def test_what_is_no_list_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch, f
         )
         for text in (in_object, in_string):
             assert not is_valid(text.encode())
-            assert not valid._is_valid_in_parts(text.encode())
+            assert not valid.is_valid_in_parts(text.encode())
