@@ -2,11 +2,15 @@
 
 import re
 from array import array
+from collections.abc import Collection
 from decimal import Decimal
 from itertools import accumulate
+from operator import itemgetter
 
 import msgspec
 
+from toolpolicy_sidecar.redact import valid
+from toolpolicy_sidecar.redact.pieces import without_escapes
 from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
 MAX_DEPTH = 128
@@ -35,6 +39,7 @@ _WRITTEN_BYTES = 64 * 1024
 _COUNT_BYTES = 256 * 1024
 _MATTER = MAX_DEPTH + 1
 _MAY_BEGIN = frozenset({b" ", b"\t", b"\r", b"\n", b"{", b"[", b'"'})
+_FIRST = itemgetter(slice(1))
 _UTF16_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _LONGEST_EXPANSION = 64
 
@@ -46,9 +51,10 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 def check(data: bytes) -> None:
     """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
     try:
-        if not data.isascii():
-            data.decode()
-        _skip(data)
+        if len(data) <= valid.LARGE_BYTES or not valid.is_valid_in_parts(data):
+            if not data.isascii():
+                data.decode()
+            _skip(data)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -63,6 +69,11 @@ def looks_like_one(text: bytes) -> bool:
         return False
     stripped = text.strip(b" \t\r\n")
     return stripped[:1] + stripped[-1:] in {b"{}", b"[]", b'""'}
+
+
+def any_looks_like_one(texts: Collection[bytes]) -> bool:
+    """The same of many, of which mostly none begins so."""
+    return not _MAY_BEGIN.isdisjoint(map(_FIRST, texts)) and any(map(looks_like_one, texts))
 
 
 def is_one(text: bytes) -> bool:
@@ -85,7 +96,8 @@ class Tokens:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._quoted = data.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in data else data
+        escapes = b"\\" in data
+        self._quoted = b"".join(without_escapes(data, b"__")) if escapes else data
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
 
@@ -155,10 +167,9 @@ def too_deep(data: bytes) -> bool:
         brackets = sum(_brackets(data[at : at + _COUNT_BYTES]) for at in range(0, len(data), _COUNT_BYTES))
     if brackets <= MAX_DEPTH:
         return False
-    quoted = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
     depth = inside = 0
-    for at in range(0, len(quoted), _STEP_BYTES):  # piece by piece, so that other threads may run in between
-        parts = quoted[at : at + _STEP_BYTES].split(b'"')
+    for piece in without_escapes(data, b"", _STEP_BYTES):
+        parts = piece.split(b'"')
         outside = b"".join(parts[inside::2])
         inside ^= (len(parts) - 1) % 2
         steps = array("b", outside.translate(_BRACKETS, delete=_OTHER))

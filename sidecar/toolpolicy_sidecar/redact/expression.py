@@ -12,6 +12,7 @@ from toolpolicy_sidecar.redact.verdict import InvalidPattern
 Bounds = tuple[int, int]
 
 _UNANCHORED = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001 -- see Expression
+_BEGUN = re2._re2.RE2.Anchor.ANCHOR_START  # noqa: SLF001
 _WHOLE = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001
 _NOWHERE = (-1, -1)
 _END = itemgetter(1)
@@ -45,6 +46,11 @@ class Expression:
             yield found if len(spans) == 1 else max(spans[1:], key=_END)
             at = found[1] if found[1] > at else at + 1
 
+    def reach(self, text: bytes, at: int) -> int:
+        """Where the match ends that begins here; `at`: there is none."""
+        found: Bounds = self._match(_BEGUN, text, at, len(text))[0]
+        return max(at, found[1])
+
     def covers(self, text: bytes) -> bool:
         """Whether the whole text matches."""
         return bool(self._match(_WHOLE, text, 0, len(text))[0] != _NOWHERE)
@@ -72,10 +78,10 @@ class Candidates(Expression):
         return Expression(self._pattern, captures=True)
 
     def each(self, text: bytes, at: int = 0) -> Iterator[Bounds]:
+        return super().each(text, at) if self._value is self._near is None else self._each(text, at)
+
+    def _each(self, text: bytes, at: int) -> Iterator[Bounds]:
         value, near = self._value, self._near
-        if value is None and near is None:
-            yield from super().each(text, at)
-            return
         size, match = len(text), self._match
         while at <= size:
             spans: list[Bounds] = match(_UNANCHORED, text, at, size)

@@ -1,7 +1,8 @@
 """What rules find, each by itself: in one text, or in many short ones together."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from toolpolicy_sidecar.redact import binary
 from toolpolicy_sidecar.redact.allowed import Allowed
@@ -10,6 +11,8 @@ from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patien
 from toolpolicy_sidecar.redact.rule import Rule
 from toolpolicy_sidecar.redact.spans import Span, whole_characters
 from toolpolicy_sidecar.redact.together import Together
+
+_AT_ONCE = 16 * CHECKED_MATCHES
 
 
 class Finder:
@@ -57,15 +60,17 @@ class Finder:
                             values.add((begin, stop))
         return spans
 
-    def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[Span]:
+    def _every(self, text: bytes, order: int, patiences: Patiences) -> list[Span]:
         """In ASCII, where the rule knows how to find all at once."""
         rule, allowed = self._rules[order], self._allowed
-        found = rule.every(text, rule.expression()) if rule.every and self._may_find(text, order) else ()
-        for number, (start, end) in enumerate(found, 1):
-            if number % CHECKED_MATCHES == 0:
-                patiences[order].check()
-            if allowed is None or text[start:end] not in allowed:
-                yield start, -end, order
+        found = iter(rule.every(text, rule.expression()) if rule.every else ())
+        spans: list[Span] = []
+        while part := [*islice(found, _AT_ONCE)]:
+            patiences[order].check()
+            if allowed is not None:
+                part = [(start, end) for start, end in part if text[start:end] not in allowed]
+            spans += [(start, -end, order) for start, end in part]
+        return spans
 
     def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `found` finds in each text."""
@@ -73,9 +78,8 @@ class Finder:
         all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
             if all_at_once and self._rules[order].every is not None:
-                index = 0
                 for start, minus_end, _ in self._every(whole.text, order, self.patiences(len(whole.text))):
-                    index = whole.holder(start, index)
+                    index = whole.holder(start)
                     at = whole.starts[index]
                     spans[index].append((start - at, minus_end + at, order))
             elif order not in self._patterns:

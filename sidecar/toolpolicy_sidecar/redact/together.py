@@ -39,9 +39,9 @@ class Together(NamedTuple):
         """Each of the texts."""
         return self.text.replace(_BETWEEN, b"").isascii()
 
-    def holder(self, place: int, after: int = 0) -> int:
-        """The index of the text in which this place of the whole is, when it is in none before `after`."""
-        return bisect_right(self.starts, place, after) - 1
+    def holder(self, place: int) -> int:
+        """The index of the text in which this place of the whole is."""
+        return bisect_right(self.starts, place) - 1
 
 
 def _starts(texts: Iterable[bytes]) -> list[int]:

@@ -146,7 +146,7 @@ class Values:
         if depth == NESTED:
             raise TooDeep(_TOO_WRAPPED)
         contents = [run.content for run in runs]
-        alike = max(map(len, contents)) < SHORT_BYTES and not any(map(document.looks_like_one, contents))
+        alike = max(map(len, contents)) < SHORT_BYTES and not document.any_looks_like_one(contents)
         lefts = self._searched(contents, hits, depth + 1, patiences) if alike else None
         if lefts is None:
             unwrapped = self._unwrapped([_Left(each, _NO_HITS) for each in texts], depth)

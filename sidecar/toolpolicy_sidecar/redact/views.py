@@ -10,10 +10,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
+from toolpolicy_sidecar.redact.pieces import Cut, before, before_reference, between_escapes, pieces
 
 PASSES = 3
 """So often one encoding may stand in another."""
@@ -24,13 +26,15 @@ _ESCAPE = re.compile(
     rb"|\\x[0-7][0-9a-fA-F]"
     rb'|\\["\\/bfnrt])'
 )
-_ENCODED = re.compile(
-    rb"(%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});)"
+_REFERENCE = (
+    rb"%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});"
 )
+_ENCODED = re.compile(b"(" + _REFERENCE + b")")
 _encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
-_ENCODED_OR_FOREIGN = re.compile(_ENCODED.pattern + rb"|[\xc2-\xf4][\x80-\xbf]+")
+_ENCODED_OR_FOREIGN = re.compile(b"(" + _REFERENCE + rb"|[\xc2-\xf4][\x80-\xbf]+)")
 _FOREIGN = re.compile(rb"([\x80-\xf4]+)")
 _alike = Expression(f"[{LOOKALIKES}]")
+_NO_FORM = re.compile(rb"[\s\"&=\xff]")
 _OF_FORM = re.compile(rb"=[^\s\"=&+\xff]*\+[^\s\"=&\xff]*")
 _SHORT = {
     b'\\"': b'"',
@@ -50,65 +54,61 @@ _NO_QUOTE = b"\x01"
 Decoded = Callable[[bytes], bytes]
 
 
+class Coding(NamedTuple):
+    """`pattern`, which is one group as a whole, finds what is decoded, and never goes on beyond a `cut`."""
+
+    pattern: re.Pattern[bytes]
+    decoded: Decoded
+    cut: Cut
+
+
 class View:
     """`text`, and the way from its bytes back to those of the source, by the view `of` that it is a view of."""
 
-    def __init__(
-        self,
-        text: bytes,
-        source: bytes,
-        pattern: re.Pattern[bytes],
-        decoded: Decoded,
-        of: "View | None" = None,
-    ) -> None:
+    def __init__(self, text: bytes, source: bytes, coding: Coding, of: "View | None" = None) -> None:
         self.text = text
-        self._source, self._pattern, self._decoded, self._of = source, pattern, decoded, of
+        self._source, self._coding, self._of = source, coding, of
 
     def source_span(self, start: int, end: int) -> tuple[int, int]:
-        """An escape belongs to a span as a whole."""
-        begin, stop = self._from(start)[0], self._from(end - 1)[1]
+        """An escape belongs to a span as a whole, with what follows it and nobody sees."""
+        at_view, at_source = self._parts
+        part = bisect_right(at_view, start) - 1
+        begin = at_source[part] if part % 2 else at_source[part] + start - at_view[part]
+        part = bisect_right(at_view, end - 1, part) - 1
+        if part % 2:
+            stop = at_source[bisect_right(at_view, at_view[part + 1], part) - 1]
+        else:
+            stop = at_source[part] + end - at_view[part]
         return self._of.source_span(begin, stop) if self._of else (begin, stop)
 
-    def _from(self, position: int) -> tuple[int, int]:
-        at_view, at_source, verbatim = self._parts
-        part = bisect_right(at_view, position) - 1
-        if verbatim[part]:
-            at = at_source[part] + position - at_view[part]
-            return at, at + 1
-        return at_source[part], at_source[part + 1]
-
     @cached_property
-    def _parts(self) -> tuple[list[int], list[int], list[bool]]:
-        """Where each begins in the view and in the source, and whether it is the same in both."""
-        at_view: list[int] = []
-        at_source: list[int] = []
-        verbatims: list[bool] = []
-        source, size, decoded = self._source, 0, _Once(self._decoded)
-        edges = [0, *(edge for match in self._pattern.finditer(source) for edge in match.span()), len(source)]
-        for index, (start, end) in enumerate(pairwise(edges)):
-            verbatim = index % 2 == 0
-            length = end - start if verbatim else len(decoded[source[start:end]])
-            if not length:  # what nobody sees belongs to what stands before it
-                continue
-            at_view.append(size)
-            at_source.append(start)
-            verbatims.append(verbatim)
-            size += length
-        at_source.append(len(source))
-        return at_view, at_source, verbatims
+    def _parts(self) -> tuple[list[int], list[int]]:
+        """Where each begins in the view and in the source, and where the last one ends. Every second one, from the
+        first, is the same in both."""
+        pattern, decoded, cut = self._coding
+        known = _Once(decoded)
+        at_view, at_source = [0], [0]
+        for piece in pieces(self._source, cut):
+            parts = pattern.split(piece)
+            at_source += islice(accumulate(map(len, parts), initial=at_source[-1]), 1, None)
+            parts[1::2] = map(known.__getitem__, parts[1::2])
+            at_view += islice(accumulate(map(len, parts), initial=at_view[-1]), 1, None)
+            at_source.append(at_source[-1])  # nothing, in the place of the next that is not the same
+            at_view.append(at_view[-1])
+        return at_view, at_source
 
 
 def views(text: bytes) -> Iterator[View]:
     """All that differ from the text itself."""
     sources: list[View | None] = [None]
     if b"\\" in text and _ESCAPE.search(text):
-        unescaped = View(unescape(text), text, _ESCAPE, _decoded)
+        unescaped = View(unescape(text), text, _ESCAPES)
         yield unescaped
         sources.append(unescaped)
     for view in sources:
         source = view.text if view else text
         for reading in rereadings(source):
-            view = View(reading, _with_spaces(source), _ENCODED_OR_FOREIGN, _reread, view)  # noqa: PLW2901 -- of the last
+            view = View(reading, _with_spaces(source), _REREAD, view)  # noqa: PLW2901 -- of the last
             yield view
             source = reading
 
@@ -126,14 +126,23 @@ def rereadings(text: bytes) -> Iterator[bytes]:
 def _reread(text: bytes) -> bytes:
     text = _with_spaces(text)
     if (b"%" in text or b"&" in text) and _encoded.first(text):
-        text = _with_each(_ENCODED, _referred, text)
-    return text if text.isascii() or not _alike.first(text) else _with_each(_FOREIGN, _plain, text)
+        text = _with_each(_REFERENCES, text)
+    return text if text.isascii() or not _alike.first(text) else _with_each(_LOOKALIKES, text)
 
 
 def _with_spaces(text: bytes) -> bytes:
     if b"+" not in text or b"=" not in text:
         return text
-    return _OF_FORM.sub(lambda match: match[0].replace(b"+", b" "), text)
+    return b"".join(
+        [
+            _OF_FORM.sub(lambda match: match[0].replace(b"+", b" "), piece)
+            for piece in pieces(text, _in_no_form)
+        ]
+    )
+
+
+def _in_no_form(text: bytes, _: int, at: int) -> int:
+    return before(_NO_FORM, text, at)
 
 
 class _Once(dict[bytes, bytes]):
@@ -148,12 +157,15 @@ class _Once(dict[bytes, bytes]):
         return found
 
 
-def _with_each(pattern: re.Pattern[bytes], decoded: Decoded, text: bytes) -> bytes:
-    """With each match decoded. `pattern` is one group as a whole. A third of what `sub` takes, which calls back for
-    each of them."""
-    parts = pattern.split(text)
-    parts[1::2] = map(_Once(decoded).__getitem__, parts[1::2])
-    return b"".join(parts)
+def _with_each(coding: Coding, text: bytes) -> bytes:
+    """With each match decoded. A third of what `sub` takes, which calls back for each of them."""
+    known = _Once(coding.decoded)
+    left: list[bytes] = []
+    for piece in pieces(text, coding.cut):
+        parts = coding.pattern.split(piece)
+        parts[1::2] = map(known.__getitem__, parts[1::2])
+        left.append(b"".join(parts))
+    return b"".join(left)
 
 
 def _referred(encoded: bytes) -> bytes:
@@ -176,13 +188,23 @@ def _decoded(escape: bytes) -> bytes:
     return units.decode("utf-16-be", errors="replace").encode()
 
 
+_ESCAPES = Coding(_ESCAPE, _decoded, between_escapes)
+_REFERENCES = Coding(_ENCODED, _referred, before_reference)
+_LOOKALIKES = Coding(_FOREIGN, _plain, before_reference)
+_REREAD = Coding(_ENCODED_OR_FOREIGN, _reread, before_reference)
+
+
 def unescape(text: bytes) -> bytes:
     """The text of the view of escapes, many times faster, without the way back."""
+    return b"".join(map(_unescaped, pieces(text, between_escapes)))
+
+
+def _unescaped(text: bytes) -> bytes:
     quotable = text.replace(b"\\\\", b"\\u005c").replace(b'\\"', b"\\u0022")
     stand_in = _NO_QUOTE not in text and b"u0001" not in text
     quotable = quotable.replace(b'"', _NO_QUOTE if stand_in else b"\\u0022")
     try:
         found = str(_lenient.decode(f'"{quotable.decode()}"')).encode()
     except ValueError:  # a backslash that begins no escape, as in C:\\users, or half a surrogate pair
-        return _with_each(_ESCAPE, _decoded, text)
+        return _with_each(_ESCAPES, text)
     return found.replace(_NO_QUOTE, b'"') if stand_in else found

@@ -5,16 +5,16 @@ are passed over at the speed of the search.
 
 import binascii
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from toolpolicy_sidecar.redact.expression import Expression
 
 _SHORT = 64
 """Characters: in so short a run a wrong beginning is tried again one character later."""
 _LONG_BYTES = 24
-_UNUSUAL = bytes(
-    set(range(128)) - set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .-_@:/=+,")
-)
+_USUAL = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .-_@:/=+,"
+_UNUSUAL = bytes(set(range(128)) - set(_USUAL))
 _UNSEEN = bytes(set(range(32)) - set(b"\t\n\r")) + b"\x7f"
 
 # The three bytes of four characters are ASCII when these bits are zero: the first of the first character, the
@@ -36,25 +36,28 @@ _STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_
 _WORD = frozenset(bytes((character,)) for character in CHARACTERS - {ord("=")})
 
 
-class Run(NamedTuple):
-    """`content` is what `start:end` of a text stands for; `wrap` writes such a content in the same way."""
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """`content` is what `written`, which is `start:end` of a text, stands for; `wrap` writes such a content in the same
+    way."""
 
     start: int
     end: int
+    written: bytes
     content: bytes
     text: bytes
 
     def wrap(self, content: bytes) -> bytes:
-        written = self.text[self.start : self.end]
+        written = self.written
         if written[:1].isdigit():
             return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
         if (
             self.text[self.end : self.end + 1] in _WORD
         ):  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
-        urlsafe = b"-" in written or b"_" in written
         encoded = binascii.b2a_base64(content, newline=False)
-        if urlsafe:
+        if written.isalnum():  # most are
+            return encoded if len(written) % 4 == 0 else encoded.rstrip(b"=")
+        if b"-" in written or b"_" in written:
             encoded = encoded.translate(_URLSAFE)
         padded = written.endswith(b"=") or len(written.translate(None, b"=\r\n")) % 4 == 0
         return encoded if padded else encoded.rstrip(b"=")
@@ -71,7 +74,7 @@ def runs(text: bytes) -> Iterator[Run]:
             texts[written] = _text(written)
         content = texts[written]
         if content is not None:
-            yield Run(start, end, content, text)
+            yield Run(start, end, written, content, text)
             at = end
         else:
             at = start + 1 if end - start <= _SHORT else end
@@ -89,6 +92,8 @@ def _text(written: bytes) -> bytes | None:
     else:
         bare = written if written.isalnum() else written.translate(_STANDARD, b"=\r\n")
         content = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
+    if not content.translate(None, _USUAL):  # most that are texts
+        return content
     if not content.isascii():
         return None
     # Random bytes are rarely so many printable characters, and a few of them rarely so common ones.

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact.detectors import DETECTORS, card_lanes
+from toolpolicy_sidecar.redact.detectors import DETECTORS, crowd
+from toolpolicy_sidecar.redact.detectors.card_lanes import every_card
 from toolpolicy_sidecar.redact.detectors.cards import CARD_ISSUERS, payment_card
-from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn
+from toolpolicy_sidecar.redact.detectors.checksums import ean13, luhn, verhoeff, verhoeff_of_each
 from toolpolicy_sidecar.redact.detectors.detector import Detector
 from toolpolicy_sidecar.redact.expression import Candidates, Expression
 from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
@@ -56,6 +57,23 @@ _PIECES = [
         "0.4111111111111111",
         "4222222222222 ",
     ),
+    *("2341 2341 2346 ", "2341 2341 2346 " * 20, "2341-2341-2347", "2341 " * 60, "aadhaar: 234123412346"),
+    *(
+        "+49 151 12345678 ",
+        "+1 (415) 555-2671x12",
+        "0049 151 1234567 ",
+        "+00",
+        "415-555-2671",
+        "090-1234-5678 ",
+    ),
+    *(
+        "tel: 0151 1234567 ",
+        "phone 2026-11-21 ",
+        "call 4155552671 ",
+        "contact no. 030 901820",
+        "fax",
+        "05511961234567",
+    ),
 ]
 
 
@@ -68,7 +86,8 @@ _PIECES = [
 )
 @settings(max_examples=200, deadline=None)
 def test_all_at_once_are_those_one_by_one(text: bytes, detector: Detector) -> None:
-    expression, validator = Expression(detector.expression), detector.validator
+    expression = Expression(detector.expression, captures="(" in detector.expression.replace("(?", ""))
+    validator = detector.validator
     found = {
         span
         for match in expression.each(text)
@@ -79,11 +98,29 @@ def test_all_at_once_are_those_one_by_one(text: bytes, detector: Detector) -> No
 
 
 def test_cards_at_a_windows_end_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card_lanes, "_WINDOW_BYTES", 50)
+    monkeypatch.setattr(crowd, "WINDOW_BYTES", 50)
     text = (_CARD * 40 + "order 12 " + "3782 822463 10005 " * 40).encode()
     expression = Expression(DETECTORS["CreditCard"].expression)
     one_by_one = {span for match in expression.each(text) for span in payment_card(text, *match)}
-    assert {*card_lanes.every_card(text, expression)} == one_by_one
+    assert {*every_card(text, expression)} == one_by_one
+
+
+@pytest.mark.parametrize("window_bytes", [1, 14, 50, 64])
+def test_numbers_at_a_windows_end_are_found(monkeypatch: pytest.MonkeyPatch, window_bytes: int) -> None:
+    monkeypatch.setattr(crowd, "WINDOW_BYTES", window_bytes)
+    detector = DETECTORS["IndianAadhaar"]
+    assert detector.every is not None
+    assert detector.validator is not None
+    text = ("2341 " * 21 + "2341 2341 2346 " * 9 + "7-" + "2341-2341-2346 12 " * 9).encode()
+    expression = Expression(detector.expression, captures=True)
+    one_by_one = [span for match in expression.each(text) for span in detector.validator(text, *match)]
+    assert [*detector.every(text, expression)] == one_by_one
+
+
+@given(numbers=st.lists(st.from_regex(r"(?a:[0-9]{12})", fullmatch=True)))
+def test_verhoeff_of_many_is_that_of_each(numbers: list[str]) -> None:
+    right = verhoeff_of_each("".join(numbers).encode(), 12, range(12))
+    assert [*right] == [verhoeff(number.encode()) for number in numbers]
 
 
 @given(

@@ -59,6 +59,13 @@ def test_examples_in_a_document_that_is_full_of_hits() -> None:
     assert together(EVERY, FULL + PLAIN) == alone(EVERY, FULL + PLAIN)
 
 
+def test_numbers_beside_their_name_and_without_it() -> None:
+    texts = [f"item {number} of a list, 2341 2341 2346, \\n" for number in range(40)]
+    texts[10:10] = ["uidai 234123412346"] * 3
+    assert together(EVERY, texts) == alone(EVERY, texts)
+    assert together(EVERY, texts[::-1]) == alone(EVERY, texts[::-1])
+
+
 @pytest.mark.parametrize("number", [4111111111111111, 1.5, -3])
 def test_what_else_stands_in_a_full_document(number: float) -> None:
     items = [

@@ -2,7 +2,8 @@
 
 A long integer holds one byte, a lane, for each place of a text. To shift it by a byte and to add it to itself adds
 each digit to the next one, of all places in one step; a few steps give the sum of the sixteen digits that begin at each
-place, which no lane is too small for.
+place, which no lane is too small for. To go from bytes to such an integer and back costs five times as much as a step,
+so the bits of a lane say all that has to be known of a character.
 """
 
 from collections.abc import Iterator
@@ -11,110 +12,101 @@ from toolpolicy_sidecar.redact.detectors.cards import (
     CARD_LENGTHS,
     DIGITS,
     LETTERS,
+    heads_of,
     is_article,
     lengths_of,
     payment_card,
 )
+from toolpolicy_sidecar.redact.detectors.crowd import WINDOW_BYTES, in_crowds
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
-_WINDOW_BYTES = 32 * 1024
-"""Each step takes some ten microseconds on so much."""
 _REACH_BYTES = 64
 """No card with its separators is as long."""
-_MANY = 8
-_GAP_BYTES = 64
-"""After so many candidates with less between them, or in a run as long as they are, all places are asked at once."""
 
-_GROUPS = b"abcdefghij"
-"""Digits that begin a group, and have taken the place of the separator before it."""
-_LETTER, _PLUS, _DOT, _BETWEEN, _OTHER = b"L+. x"
+_DIGIT, _GROUP, _BETWEEN, _BEFORE_NO_CARD = 5, 4, 6, 7
+"""Bits. A digit has its value in the lowest four, and the second bit if it begins a group, and has taken the place of
+the separator before it."""
+_LETTER, _PLUS, _DOT, _OTHER = 0x81, 0x80, 0x01, 0x02
 _SHAPE = bytes(
-    character
-    if character in DIGITS or character in b".+"
+    1 << _DIGIT | character & 0x0F
+    if character in DIGITS
     else _LETTER
     if character in LETTERS
-    else _BETWEEN
-    if character in b" -"
-    else _OTHER
+    else {b"+": _PLUS, b".": _DOT, b" ": 1 << _BETWEEN, b"-": 1 << _BETWEEN}.get(bytes((character,)), _OTHER)
     for character in range(256)
 )
-
-
-def _ones(characters: bytes) -> bytes:
-    """A table that makes these 1 and all others 0."""
-    return bytes(character in characters for character in range(256))
-
-
-_DIGIT, _GROUP = _ones(b"0123456789" + _GROUPS), _ones(_GROUPS)
-_AFTER_A_CARD = _ones(_GROUPS + bytes((_PLUS, _DOT, _BETWEEN, _OTHER)))
-_BEFORE_NO_CARD = _ones(bytes((_LETTER, _PLUS)))
-_A_DOT = _ones(bytes((_DOT,)))
-_PLAIN = bytes.maketrans(_GROUPS, b"0123456789")
-_VALUES = bytes(max(0, b"0123456789".find(character)) for character in range(256))
-_DOUBLED = bytes(sum(divmod(2 * value, 10)) for value in range(10)) + bytes(246)
-_TENFOLD = bytes(total % 10 == 0 for total in range(256))
+_WRITTEN = bytes(0x30 | lane & 0x0F if lane >> _DIGIT == 1 else ord("x") for lane in range(256))
+_BEGINS_GROUP = bytes(lane >> _GROUP == 0b11 for lane in range(256))
+_TENFOLD = bytes(total > 0 and total % 10 == 0 for total in range(256))
+_ONES = int.from_bytes(b"\1" * (WINDOW_BYTES + 2 * _REACH_BYTES), "little")
+_THREES = 3 * _ONES
+_HEADS = {length: bytes(two in heads_of(length) for two in range(256)) for length in CARD_LENGTHS}
+"""Whether the first two digits may be those of a card so long."""
 
 
 def every_card(text: bytes, candidate: Expression) -> Iterator[Bounds]:
     """All that `payment_card` finds in what `candidate` matches."""
-    at = near = last = 0
-    while (match := candidate.first(text, at)) is not None:
-        start, end = match
-        near = near + 1 if start - last < _GAP_BYTES else 0
-        if near < _MANY and end - start < _MANY * _GAP_BYTES:
-            yield from payment_card(text, start, end)
-            at = last = end
-        else:
-            at = start
-            while at < end:  # to ask for the rest of a run again and again would be quadratic
-                yield from _cards_that_begin_in(text, at, at + _WINDOW_BYTES)
-                at += _WINDOW_BYTES
-            last = at
+    return in_crowds(text, candidate, payment_card, _cards_that_begin_in)
 
 
-def _cards_that_begin_in(text: bytes, start: int, end: int) -> Iterator[Bounds]:
+def _cards_that_begin_in(text: bytes, start: int, end: int) -> tuple[list[Bounds], int]:
     before = max(0, start - 2)  # a letter, or the fraction of a number
-    shape = b"x%bx" % text[before : end + _REACH_BYTES].translate(_SHAPE)
-    for digit, group in zip(b"0123456789", _GROUPS, strict=True):
-        shape = shape.replace(bytes((_BETWEEN, digit)), bytes((group,)))
+    shape = _joined(b"\xff%b\xff" % text[before : end + _REACH_BYTES])
     cards = _cards(shape)
-    groups = shape.translate(_GROUP)
+    groups = shape.translate(_BEGINS_GROUP)
     place, counted = before - 1, 0
+    found: list[Bounds] = []
     for begin in sorted(cards):
         place += groups.count(1, counted, begin + 1)
         counted = begin + 1
         if start <= begin + place < end:
             stop = begin + cards[begin]
-            yield begin + place, stop + place + groups.count(1, counted, stop)
+            found.append((begin + place, stop + place + groups.count(1, counted, stop)))
+    return found, end
+
+
+def _joined(text: bytes) -> bytes:
+    """The shape of a text without the separators before groups, of which the first digits are marked instead."""
+    shape = int.from_bytes(text.translate(_SHAPE), "little")
+    groups = shape >> _DIGIT & shape >> _BETWEEN << 8 & _ONES
+    marked = shape + (groups << _GROUP) - (groups >> 8 << _BETWEEN)
+    return marked.to_bytes(len(text), "little").translate(None, b"\0")
 
 
 def _cards(shape: bytes) -> dict[int, int]:
     """Where they begin, and how many digits they have."""
-    size = len(shape)
-
-    def lanes(table: bytes, characters: bytes = shape) -> int:
-        return int.from_bytes(characters.translate(table), "little")
-
-    digit, group = lanes(_DIGIT), lanes(_GROUP)
+    lanes = int.from_bytes(shape, "little")
+    digit = lanes >> _DIGIT & _ONES
+    group = lanes >> _GROUP & digit
     after_digit = digit << 8
-    no_card_after = lanes(_BEFORE_NO_CARD) | (lanes(_A_DOT) & after_digit)
-    begins = group | (digit & ~after_digit & ~(no_card_after << 8))
-    if not begins:
-        return {}
-    ends = lanes(_AFTER_A_CARD)
+    before_no_card = lanes >> _BEFORE_NO_CARD & _ONES
+    a_bit = lanes & (_ONES ^ digit)  # of a letter or a dot
+    no_card_after = before_no_card | (a_bit & after_digit)
     two = digit & digit >> 8
     four = two & two >> 16
-    eight = four & four >> 32
-    sums = _Sums(shape)
+    begins = group | digit ^ (digit & (after_digit | no_card_after << 8))
+    begins &= four & four >> 32 & four >> 64
+    if not begins:
+        return {}
+    ends = after_digit & (_ONES ^ ((digit ^ group) | (a_bit & before_no_card)))
+    values = lanes & digit * 0x0F
+    sums = _Sums(values)
+    heads = (10 * values + (values >> 8)).to_bytes(len(shape), "little")
     found: dict[int, int] = {}
     for length in CARD_LENGTHS:
-        places = begins & ends >> 8 * length & eight & eight >> 32 & eight >> 8 * (length - 8)
+        places = begins & ends >> 8 * length
         if places:
-            places &= lanes(_TENFOLD, sums.of(length).to_bytes(size, "little"))
-            marks, at = places.to_bytes(size, "little"), -1
+            places &= int.from_bytes(heads.translate(_HEADS[length]), "little")
+            totals = (sums.of(length) & places * 0xFF).to_bytes(len(shape), "little")
+            marks, at = totals.translate(_TENFOLD), -1
             while (at := marks.find(1, at + 1)) >= 0:
-                number = shape[at : at + length].translate(_PLAIN)
-                if at not in found and length in lengths_of(number) and not is_article(number):
+                number = shape[at : at + length].translate(_WRITTEN)
+                if (
+                    at not in found
+                    and length in lengths_of(number)
+                    and number.isdigit()
+                    and not is_article(number)
+                ):
                     found[at] = length
     return found
 
@@ -122,11 +114,10 @@ def _cards(shape: bytes) -> dict[int, int]:
 class _Sums:
     """Luhn's, of the digits that begin at each place."""
 
-    def __init__(self, shape: bytes) -> None:
-        values = shape.translate(_PLAIN).translate(_VALUES)
-        self._single = int.from_bytes(values, "little")
-        doubled = int.from_bytes(values.translate(_DOUBLED), "little")
-        self._two = doubled + (self._single >> 8)
+    def __init__(self, digits: int) -> None:
+        self._single = digits
+        doubled = 2 * digits - 9 * (digits + _THREES >> 3 & _ONES)  # three more than five is eight
+        self._two = doubled + (digits >> 8)
         self._four = self._two + (self._two >> 16)
         self._eight = self._four + (self._four >> 32)
 

@@ -99,6 +99,11 @@ def lengths_of(digits: bytes) -> tuple[int, ...]:
     return _LENGTHS.get(digits[:4], ())
 
 
+def heads_of(length: int) -> frozenset[int]:
+    """The first two digits of cards with so many."""
+    return frozenset(int(prefix[:2]) for prefix, lengths in _LENGTHS.items() if length in lengths)
+
+
 def is_article(digits: bytes) -> bool:
     """Thirteen digits, as on old cards, may as well be the number of an article, which has a check digit too."""
     return len(digits) == 13 and ean13(digits)

@@ -1,5 +1,7 @@
 """Identity, tax and social security numbers of Asia, Africa and Oceania."""
 
+from functools import partial
+
 from toolpolicy_sidecar.redact.detectors import checksums, national
 from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, Detector
 from toolpolicy_sidecar.redact.detectors.national_row import row
@@ -52,6 +54,10 @@ ASIA: tuple[Detector, ...] = (
         ("2341 2341 2346", "aadhaar: 234123412346"),
         ("2341 2341 2347",),
         trigger="[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
+        check_of_each=partial(
+            checksums.verhoeff_of_each, size=14, places=(0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13)
+        ),
+        size=14,
     ),
     row(
         "IndianPAN",

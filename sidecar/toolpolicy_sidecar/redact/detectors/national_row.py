@@ -6,8 +6,13 @@ what they are. Where a number has a check digit it must be right.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache, partial
+from itertools import chain
+from operator import itemgetter
 
-from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Validator, beside
+from toolpolicy_sidecar.redact.detectors.crowd import in_crowds
+from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Every, Validator, beside
+from toolpolicy_sidecar.redact.expression import Bounds, Candidates, Expression
 
 Check = Callable[[bytes], bool]
 """Gets the number in capitals, without spaces, dots, slashes and dashes."""
@@ -40,6 +45,35 @@ def checked(check: Check) -> Validator:
     return validator
 
 
+_WHOLE = itemgetter(0)
+CheckOfEach = Callable[[bytes], bytes]
+"""Gets many numbers as they are written, all of the same length and none between them; gives 1 or 0 for each."""
+
+
+def _every(
+    named: Callable[[], Expression], form: str, size: int, validator: Validator, check: CheckOfEach
+) -> Every:
+    """Of a form that is always so long, and shares no character with a number beside its name."""
+    unnamed, each = cache(partial(Expression, form)), re.compile(form.encode())
+
+    def in_window(text: bytes, start: int, end: int) -> tuple[list[Bounds], int]:
+        matches = [*each.finditer(text, start, end + size)]
+        while matches and matches[-1].start() >= end:
+            matches.pop()
+        right = check(b"".join(map(_WHOLE, matches)))
+        found: list[Bounds] = []
+        at = -1
+        while (at := right.find(1, at + 1)) >= 0:
+            found += validator(text, *matches[at].span())
+        return found, max(end, matches[-1].end()) if matches else end
+
+    def every(text: bytes, _: Expression) -> Iterator[Bounds]:
+        beside_names = (span for match in named().each(text) for span in validator(text, *match))
+        return chain(beside_names, in_crowds(text, unnamed(), validator, in_window))
+
+    return every
+
+
 def row(  # noqa: PLR0917 -- the columns of a table
     name: str,
     description: str,
@@ -53,11 +87,19 @@ def row(  # noqa: PLR0917 -- the columns of a table
     *,
     trigger: str = "",
     confidence: Confidence = "Medium",
+    check_of_each: CheckOfEach | None = None,
+    size: int = 0,
 ) -> Detector:
-    """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form."""
+    """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form. `check_of_each`: for a form
+    that is always of this `size`, and shares no character with what stands beside a name."""
     named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
     group = "" if names else "?:"  # groups cost time: only where a name must be told from its value
     forms = [rf"\b({group}{form})"] if form else []
+    value, validator = _value(form, names, plain), checked(check)
+    every = None
+    if check_of_each is not None:
+        beside_name = cache(partial(Candidates, named, value))
+        every = _every(beside_name, rf"\b{form}", size, validator, check_of_each)
     return Detector(
         name=name,
         groups=("PII",),
@@ -68,8 +110,9 @@ def row(  # noqa: PLR0917 -- the columns of a table
         expression="|".join([*([named] if names else []), *forms]),
         examples=examples,
         others=others,
-        validator=checked(check),
+        validator=validator,
         keyed=bool(names),
-        value=_value(form, names, plain),
-        near=beside(rf"\b(?:{form})") if form and _A_DIGIT.match(form) else None,
+        every=every,
+        value=value,
+        near=beside(rf"(\b(?:{form}))") if form and _A_DIGIT.match(form) else None,
     )

@@ -6,7 +6,7 @@ plan.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from types import ModuleType
 from typing import NamedTuple
@@ -29,6 +29,9 @@ _ABROAD = re.compile(rb"(?:0011|011|00)(?=[1-9])")
 """What is dialled before a country's code: in Australia, in North America, in most of the world."""
 _CODE_DIGITS = 3
 """Of a country's code, at most."""
+_NEVER = r"[^\x00-\x{10ffff}]"
+_END = b"\n"
+"""Of a number, where many stand in one text."""
 
 
 class Plan(NamedTuple):
@@ -65,29 +68,68 @@ def is_valid_abroad(number: bytes) -> bool:
     return plan is not None and any(map(_valid(plan.code).covers, plan.readings(rest)))
 
 
-def is_valid_in(countries: tuple[str, ...], number: bytes) -> bool:
-    """As it is written in one of these countries (ISO 3166)."""
+@cache
+def is_long_enough(first: bytes, size: int) -> bool:
+    """True: whatever follows, so many digits that begin with these, at least three, are a possible number abroad."""
+    plan, code_size = _code_of(first[:_CODE_DIGITS])
+    return plan is not None and size - code_size in plan.lengths
+
+
+def are_valid_in(countries: tuple[str, ...], numbers: Sequence[bytes], also: str = "") -> list[bool]:
+    """Whether each of them is as it is written in one of these countries (ISO 3166), or matches `also`, which is RE2.
+    One search passes over all up to the next that no plan knows as it stands."""
+    known = _known_in(countries, also)
+    text = _END.join(numbers) + _END
+    valid: list[bool] = []
+    others: list[int] = []
+    at = 0
+    while at < len(text) and len(valid) < len(numbers):
+        begun, at = at, known.reach(text, at)
+        valid += [True] * text.count(_END, begun, at)
+        if at < len(text):
+            number = numbers[len(valid)]
+            others.append(len(valid))
+            valid.append(_is_valid_from_abroad(number))
+            at += len(number) + len(_END)
+    for plan in _plans_of(countries):
+        if plan.becomes:
+            read = [(other, reading) for other in others for reading in plan.readings(numbers[other])[1:]]
+            for index in _valid_among(plan, [reading for _, reading in read]):
+                valid[read[index][0]] = True
+    return valid
+
+
+def _valid_among(plan: Plan, numbers: list[bytes]) -> Iterator[int]:
+    """Which of many of this plan, of which few are. One search passes over all up to the next one."""
+    text, at, index = _END.join(numbers) + _END, 0, 0
+    next_valid = _next_valid(plan.code)
+    while (end := next_valid.reach(text, at)) > at:
+        index += text.count(_END, at, end)
+        yield index - 1
+        at = end
+
+
+def _is_valid_from_abroad(number: bytes) -> bool:
+    """With what is dialled to get abroad."""
     abroad = _ABROAD.match(number)
-    if abroad and is_valid_abroad(number[abroad.end() :]):
-        return True
-    either, transformed = _plans_of(countries)
-    return either.covers(number) or any(
-        any(map(_valid(plan.code).covers, plan.readings(number)[1:])) for plan in transformed
-    )
+    return abroad is not None and is_valid_abroad(number[abroad.end() :])
 
 
 @cache
-def _plans_of(countries: tuple[str, ...]) -> tuple[Expression, list[Plan]]:
-    """All that a search can tell, and the plans with a prefix that becomes something."""
-    metadata = _library().PhoneMetadata
-    codes = dict.fromkeys(metadata.metadata_for_region(country).country_code for country in countries)
-    plans = [plan for code in codes if (plan := _plan(code)) is not None]
-    transformed = [plan for plan in plans if plan.becomes]
-    expressions = []
-    for plan in plans:
+def _known_in(countries: tuple[str, ...], also: str) -> Expression:
+    """Matches numbers one after the other, each with its end."""
+    expressions = [also] * bool(also)
+    for plan in _plans_of(countries):
         prefix = f"(?:{plan.prefix.pattern.decode()})?" if plan.prefix and not plan.becomes else ""
         expressions.append(f"(?:{plan.code.decode()})?{prefix}(?:{plan.valid})")
-    return Expression("|".join(expressions)), transformed
+    return Expression(f"(?:(?:{'|'.join(expressions)}){_END.decode()})*")
+
+
+@cache
+def _plans_of(countries: tuple[str, ...]) -> tuple[Plan, ...]:
+    metadata = _library().PhoneMetadata
+    codes = dict.fromkeys(metadata.metadata_for_region(country).country_code for country in countries)
+    return tuple(plan for code in codes if (plan := _plan(code)) is not None)
 
 
 def _split(number: bytes) -> tuple[Plan | None, bytes]:
@@ -108,7 +150,15 @@ def _code_of(digits: bytes) -> tuple[Plan | None, int]:
 @cache
 def _valid(code: bytes) -> Expression:
     plan = _plan(int(code))
-    return Expression(plan.valid if plan else r"[^\x00-\x{10ffff}]")
+    return Expression(plan.valid if plan else _NEVER)
+
+
+@cache
+def _next_valid(code: bytes) -> Expression:
+    """Matches numbers one after the other, each with its end, up to the first that is valid."""
+    end = _END.decode()
+    plan = _plan(int(code))
+    return Expression(f"(?:[0-9]*{end})*?(?:{plan.valid if plan else _NEVER}){end}")
 
 
 @cache

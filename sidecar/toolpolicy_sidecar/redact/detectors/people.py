@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from toolpolicy_sidecar.redact.detectors import telephone
 from toolpolicy_sidecar.redact.detectors.detector import AT, Detector, beside
@@ -25,7 +25,9 @@ _WORD_OR_EMAIL = re.compile(
 """Of each word no more than one beginning is tried, which is what makes it linear."""
 
 
-def every_email(text: bytes, _: Expression) -> Iterator[Bounds]:
+def every_email(text: bytes, candidate: Expression) -> Iterable[Bounds]:
+    if candidate.first(text) is None:
+        return ()
     return (
         word.span()
         for word in _WORD_OR_EMAIL.finditer(text)
@@ -104,13 +106,19 @@ def _is_version(text: bytes, start: int) -> bool:
     return _VERSION_BEFORE.search(text, max(0, start - 16), start) is not None
 
 
-_TELEPHONE = (
-    r"(?i:phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|t[ée]l[ée]phone|whatsapp|\bcall\b|\bsms\b"
-    r"|handy|contact.?n|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"
+_ASCII_TELEPHONE = (
+    r"phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
+    r"|handy|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"
     r"|\bring (?:me|us)\b"
-    "|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
+)
+_TELEPHONE = (
+    f"(?i:{_ASCII_TELEPHONE}|contact.?n|t[ée]l[ée]phone|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
 )
 """What stands before a number that is a telephone's."""
+_ITS_NUMBER = (
+    r"(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}[\t\n\f\r ]{0,2}[:=#]{0,2}[\t\n\f\r ]{0,2}[\"'\\(]{0,2}"
+    r"(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,11})"
+)
 _FIRST_DIGITS = re.compile(rb"[^0-9]*+(?<=[^0-9(])([0-9].*)", re.DOTALL)
 """Names have no digits. A bracket before them may belong to the name, or to the number."""
 _HEX4 = "[0-9A-Fa-f]{1,4}"
@@ -118,11 +126,17 @@ _ADDRESS = (
     r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
     rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b"
 )
+_SEPARATED_DIGIT = r"(?:[ ().\-/]{0,2}[0-9])"
+_EXTENSION = r"(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+_FROM_A_PLUS = rf"\+[ (]?[0-9]{_SEPARATED_DIGIT}{{6,16}}{_EXTENSION}"
 _NUMBER = (
-    r"\+[ (]?[0-9](?:[ ().\-/]{0,2}[0-9]){6,16}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
-    r"|\b00[1-9](?:[ ().\-/]{0,2}[0-9]){7,14}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
-    r"|\b0[1-9][0-9]{0,2}-[0-9]{3,4}-[0-9]{4}\b"
-    r"|(?:\b1[ .-])?\(?\b[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
+    rf"{_FROM_A_PLUS}|\b00[1-9]{_SEPARATED_DIGIT}{{7,14}}{_EXTENSION}|\b0[1-9][0-9]{{0,2}}-[0-9]{{3,4}}-[0-9]{{4}}\b"
+    rf"|(?:\b1[ .-])?\(?\b[2-9][0-9]{{2}}(?:\) ?|[. -])[2-9][0-9]{{2}}[. -][0-9]{{4}}{_EXTENSION}"
+)
+# As `beside`; in these nothing that has matched is ever matched in another way.
+_BESIDE_A_NUMBER = re.compile(rb"[ -'),-/:-@\xff]{0,8}+(%b)" % _FROM_A_PLUS.replace("}", "}+").encode())
+_BESIDE_A_NAMED_NUMBER = re.compile(
+    rb"[ -@\xff]{0,8}+(?i:%b)%b" % (_ASCII_TELEPHONE.encode(), _ITS_NUMBER.replace("}", "}+").encode())
 )
 _PRIVATE_ADDRESS = r"\b1(?:0|00|72|92)\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
 
@@ -194,6 +208,8 @@ PEOPLE: tuple[Detector, ...] = (
             "0012345678905",
         ),
         validator=telephone.written_for_the_world,
+        every=telephone.every_for_the_world,
+        near=_BESIDE_A_NUMBER,
     ),
     Detector(
         name="NationalPhone",
@@ -202,8 +218,7 @@ PEOPLE: tuple[Detector, ...] = (
         source="libphonenumber's metadata",
         confidence="Medium",
         trigger=_TELEPHONE,
-        expression=_TELEPHONE + r"(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}\s{0,2}[:=#]{0,2}\s{0,2}[\"'\\(]{0,2}"
-        r"(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,11})",
+        expression=_TELEPHONE + _ITS_NUMBER,
         examples=(
             "phone: 020 7946 0958",
             "tel. 030 901820",
@@ -222,8 +237,10 @@ PEOPLE: tuple[Detector, ...] = (
             "sms-2016-10-24",
         ),
         validator=telephone.of_some_country,
+        every=telephone.every_of_some_country,
         keyed=True,
         value=_FIRST_DIGITS,
+        near=_BESIDE_A_NAMED_NUMBER,
     ),
     Detector(
         name="IPAddress",
@@ -259,7 +276,7 @@ PEOPLE: tuple[Detector, ...] = (
             "00:1b:44:11:3a:b7",
         ),
         validator=ip_address,
-        near=beside(_ADDRESS),
+        near=beside(f"({_ADDRESS})"),
     ),
     Detector(
         name="PrivateIPAddress",
@@ -272,6 +289,6 @@ PEOPLE: tuple[Detector, ...] = (
         examples=("10.1.2.3", "192.168.100.1", "172.31.255.254", "100.64.1.1"),
         others=("203.0.113.7", "127.0.0.1", "10.0.0.0/8", "172.32.1.1", "10.96.0.0/12", "v10.1.2.3"),
         validator=private_address,
-        near=beside(_PRIVATE_ADDRESS),
+        near=beside(f"({_PRIVATE_ADDRESS})"),
     ),
 )

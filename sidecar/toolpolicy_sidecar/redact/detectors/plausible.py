@@ -92,6 +92,7 @@ LEAST_BITS_OF_LETTERS = 4.0
 LEAST_BITS_OF_DIGITS = 2.5
 LEAST_BITS_BESIDE_A_PROVIDER = 3.0
 _LONG = 16
+_LEAST_BITS_OF_SHORT = 2.5
 _LEAST_MIXED = 5
 """So many letters and digits, and nothing else, are no word and nothing that stands in for a value."""
 _DIGIT = re.compile(rb"[0-9]")
@@ -167,7 +168,10 @@ def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def is_random(value: bytes) -> bool:
     """Rather than words, a path, a date or a variable's name."""
-    if not value.isalnum() or value.isalpha() or len(value) < _LEAST_MIXED:  # else it is nothing of all this
+    mixed = value.isalnum() and not value.isalpha() and not value.isdigit()  # then it is nothing of all this
+    if mixed and len(value) >= _LEAST_MIXED:
+        return has_entropy(value, LEAST_BITS if len(value) >= _LONG else _LEAST_BITS_OF_SHORT)
+    if not value.isdigit() or len(value) < _LEAST_MIXED:
         if _is_stand_in(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
             return False
         if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
@@ -177,7 +181,7 @@ def is_random(value: bytes) -> bool:
     if not _LETTER.search(value):
         return len(value) >= _LONG and has_entropy(value, LEAST_BITS_OF_DIGITS)
     if _DIGIT.search(value):
-        return has_entropy(value, LEAST_BITS if len(value) >= _LONG else 2.5)
+        return has_entropy(value, LEAST_BITS if len(value) >= _LONG else _LEAST_BITS_OF_SHORT)
     if len(value) < _LONG or not _LETTERS.fullmatch(value):
         return False
     if value.isalpha() and (

@@ -1,10 +1,14 @@
 """Is it a telephone number, the way it is written?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, compress, islice
+from operator import add, and_, or_
 
 from toolpolicy_sidecar.redact.detectors import numbering
 from toolpolicy_sidecar.redact.detectors.checksums import ean13
+from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 COUNTRIES = (
     "US", "GB", "DE", "FR", "IT", "ES", "NL", "PL", "SE", "CH", "AT", "IN", "JP", "KR", "CN", "AU", "BR", "MX", "ZA",
@@ -13,13 +17,20 @@ COUNTRIES = (
 _NORTH_AMERICAN = re.compile(
     rb"(?:\+?1[ .-]?|001[ .-]?)?\(?[2-9][0-9]{2}(?:\) ?|[. -])[2-9][0-9]{2}[. -][0-9]{4}(?: ?(?:x|ext\.?) ?[0-9]+)?"
 )
-_ANY_NORTH_AMERICAN = re.compile(rb"1?[2-9][0-9]{2}[2-9][0-9]{6}")
+_ANY_NORTH_AMERICAN = "1?[2-9][0-9]{2}[2-9][0-9]{6}"
 _SEPARATORS = b"+ ().-/"
+_AT_ONCE = 256
+_VARIETY = 4
+"""With no more different characters it is no number of somebody."""
+_BEFORE_NONE = bytes(bytes((character,)).isalnum() for character in range(256))
+_BEHIND_NONE = bytes(bytes((character,)).isdigit() for character in range(256))
+_NEXT = partial(add, 1)
 _EXTENSION = re.compile(rb"[xe]")
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
+_DATES = re.compile(rb"(?m)^" + _DATE.pattern)
 
 
-def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]:
     """With a country's code; or in the form of North America, which its separators give away."""
     if text[start - 1 : start].isalnum() or text[end : end + 1].isdigit():
         return
@@ -28,20 +39,66 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[tuple[i
         yield from of_some_country(text, start, end)
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
-    elif (len(set(number)) > 4 and _international(number)) or _NORTH_AMERICAN.fullmatch(number):
+    elif (len(set(number)) > _VARIETY and _international(number)) or _NORTH_AMERICAN.fullmatch(number):
         yield start, end
 
 
-def of_some_country(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+def every_for_the_world(text: bytes, candidate: Expression) -> Iterator[Bounds]:
+    """All of them."""
+    of_part = partial(_of_world, text, b" %b " % text)
+    return chain.from_iterable(map(of_part, _parts(candidate.each(text))))
+
+
+def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
+    """Mostly it is enough to know the country's code and how many digits there are. `framed`: the text with a space
+    before and behind."""
+    starts, ends = zip(*found, strict=True)
+    numbers = [text[start:end] for start, end in found]
+    before = bytes(map(framed.__getitem__, starts)).translate(_BEFORE_NONE)
+    behind = bytes(map(framed.__getitem__, map(_NEXT, ends))).translate(_BEHIND_NONE)
+    goes_on = map(or_, before, behind)
+    variety = map(len, map(set, numbers))
+    valid: list[Bounds] = []
+    for bounds, number, digits, different, longer in zip(
+        found, numbers, _digits(numbers), variety, goes_on, strict=True
+    ):
+        if longer:
+            continue
+        bare = different > _VARIETY and number[:1] == b"+" and digits.isdigit()
+        if bare and digits[:2] != b"00" and numbering.is_long_enough(digits[:3], len(digits)):
+            valid.append(bounds)
+        else:
+            valid += written_for_the_world(text, *bounds)
+    return valid
+
+
+def of_some_country(text: bytes, start: int, end: int) -> Iterator[Bounds]:
     """In the form of one of COUNTRIES; of North America's any with the right length."""
-    if text[end : end + 1].isalnum():
-        return
-    number = text[start:end]
-    if _DATE.match(number):
-        return
-    digits = number.translate(None, _SEPARATORS)
-    if _ANY_NORTH_AMERICAN.fullmatch(digits) or numbering.is_valid_in(COUNTRIES, digits):
-        yield start, end
+    return _of_some_country(text, [(start, end)])
+
+
+def every_of_some_country(text: bytes, candidate: Expression) -> Iterator[Bounds]:
+    """All of them."""
+    return chain.from_iterable(map(partial(_of_some_country, text), _parts(candidate.each(text))))
+
+
+def _of_some_country(text: bytes, found: list[Bounds]) -> Iterator[Bounds]:
+    numbers = [text[start:end] for start, end in found]
+    valid: Iterable[bool] = numbering.are_valid_in(COUNTRIES, _digits(numbers), _ANY_NORTH_AMERICAN)
+    if _DATES.search(b"\n".join(numbers)):
+        valid = map(and_, valid, [_DATE.match(number) is None for number in numbers])
+    return (bounds for bounds in compress(found, valid) if not text[bounds[1] : bounds[1] + 1].isalnum())
+
+
+def _parts(found: Iterator[Bounds]) -> Iterator[list[Bounds]]:
+    """So many that no step on them holds up other threads."""
+    while part := [*islice(found, _AT_ONCE)]:
+        yield part
+
+
+def _digits(numbers: list[bytes]) -> list[bytes]:
+    """Of each what is no separator."""
+    return b"\n".join(numbers).translate(None, _SEPARATORS).split(b"\n")[: len(numbers)]
 
 
 def _international(number: bytes) -> bool:
