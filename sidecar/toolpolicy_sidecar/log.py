@@ -121,6 +121,10 @@ class LogRecorder:
             if bad or len(records) == TOGETHER:
                 self._lines.hurry()
 
+    def flush(self) -> None:
+        """Writes what waits."""
+        self._lines.flush()
+
     def _text(self) -> bytes:
         records, self._records = self._records, []
         return self._written.lines(records, time.time())
