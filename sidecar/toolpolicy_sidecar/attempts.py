@@ -96,7 +96,7 @@ class Attempts:
         call.server.retry_budget.deposit(now)
         headers = self._headers(request)
         try:
-            problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
+            problem = await self._attempt(request, headers, until, started)
             while problem is not None and self._delay_s is not None:
                 async with self._means.canceller.waiting(call):
                     await asyncio.sleep(self._delay_s)
@@ -109,7 +109,7 @@ class Attempts:
                     return problem._replace(retry_after_s=refused.retry_after_s)
                 progress.retries += (problem.reason,)
                 request = self._renewed(request)
-                problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
+                problem = await self._attempt(request, headers, until, started)
         finally:
             if call.mcp is not None and progress.attempts > 1:
                 self._means.canceller.forget(call, call.mcp.identifier)
@@ -127,7 +127,9 @@ class Attempts:
         self._live = Live(allowed, now, self._live.mcp)
         return None
 
-    async def _attempt(self, request: Request, until: deadline.Deadline, started: float) -> Problem | None:
+    async def _attempt(
+        self, request: Request, headers: tuple[Header, ...], until: deadline.Deadline, started: float
+    ) -> Problem | None:
         """Under a permit that is settled in any case, and before the agent hears of a failure: its next call finds
         the circuit as this one left it."""
         call, progress = self._call, self._progress
@@ -136,9 +138,14 @@ class Attempts:
         self._delay_s = self._asked_s = None
         self._status = 0  # no answer has begun
         self._agent_s = self._waited_for_agent_s()
-        trace = progress.trace
-        if trace is not None:
-            request = trace.carried(request, trace.attempt(self._live.began))
+        trace, began = progress.trace, self._live.began
+        if trace is None:
+            request = timed(call, request, headers, until.at - began)
+        else:
+            traced = trace.attempt(began)
+            request = timed(call, request, headers, until.at - began, traced.line)
+            if not trace.plain:
+                request = trace.carried(request, traced)
         outcome = _NEUTRAL
         try:
             problem = await attempt(

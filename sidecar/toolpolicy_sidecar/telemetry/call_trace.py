@@ -4,19 +4,24 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 import msgspec
+from msgspec.structs import replace
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import TRACEPARENT
 from toolpolicy_sidecar.classify import Class
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.telemetry.trace_context import (
+    SPAN_ID,
     TRACESTATE,
     Lineage,
+    traceparent,
     with_parent,
 )
 from toolpolicy_sidecar.upstream.exchange import Request
 
 OURS = frozenset({TRACEPARENT, TRACESTATE})
+_LINE = b"\r\n%b: " % TRACEPARENT
+"""What a traceparent stands behind."""
 
 
 CONTENT_BYTES = 4096
@@ -42,9 +47,9 @@ class Content(msgspec.Struct, gc=False):
 
 class AttemptTrace(msgspec.Struct, gc=False):
     """`began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a hedge; `dropped`: the
-    one of two whose answer did not count."""
+    one of two whose answer did not count. `line`: with the traceparent that it sends."""
 
-    span_id: str
+    line: bytes
     began: float
     beside: bool = False
     ended: float | None = None
@@ -53,14 +58,24 @@ class AttemptTrace(msgspec.Struct, gc=False):
     error: str | None = None
     dropped: bool = False
 
+    @property
+    def parent(self) -> bytes:
+        """The traceparent."""
+        return self.line[len(_LINE) :]
+
+    @property
+    def span_id(self) -> str:
+        return self.parent[SPAN_ID].decode()
+
 
 class CallTrace(msgspec.Struct, gc=False):
-    """Made for every call, kept or not: it costs identifiers and times. Nothing in it leads back to it."""
+    """Made for every call, kept or not: it costs identifiers and times. Nothing in it leads back to it. Few of its
+    fields are set as a call goes on, which costs more than to make it with them."""
 
     trace_id: str
     """32 hexadecimal digits."""
-    next_span: str
-    """16 of them, for the first one that wants to be known."""
+    first: bytes
+    """The line of the first attempt."""
     sampled: bool
     new_span: Callable[[], str]
     lineage: Lineage
@@ -73,9 +88,8 @@ class CallTrace(msgspec.Struct, gc=False):
     content: Content | None = None
     attempts: tuple[AttemptTrace, ...] = ()
     transitions: tuple[Transition, ...] = ()
+    beside_won: bool = False
     _span_id: str = ""
-    _current: AttemptTrace | None = None
-    _other: AttemptTrace | None = None
 
     @property
     def span_id(self) -> str:
@@ -85,53 +99,51 @@ class CallTrace(msgspec.Struct, gc=False):
         return self._span_id
 
     def attempt(self, now: float, *, beside: bool = False) -> AttemptTrace:
-        """`beside` the current one."""
-        made = AttemptTrace(self.next_span or self.new_span(), now, beside)
-        self.next_span = ""
-        self.attempts += (made,)
-        if beside:
-            self._other = made
+        """`beside` the one before it."""
+        attempts = self.attempts
+        if attempts:
+            made = AttemptTrace(line(self.trace_id, self.new_span(), sampled=self.sampled), now, beside)
+            self.attempts = (*attempts, made)
         else:
-            self._current = made
+            made = AttemptTrace(self.first, now, beside)
+            self.attempts = (made,)
         return made
 
     def won(self) -> None:
-        """The second one is the one that counts."""
-        self._current, self._other = self._other, self._current
+        """The second one of a hedge is the one that counts."""
+        self.beside_won = True
 
     def ended(self, now: float, status: int, result: Class, error: str | None) -> None:
         """Of the current attempt, and of the one beside it. `status` 0: no answer began."""
-        current = self._current
-        if current is not None:
-            current.ended, current.status, current.reason, current.error = now, status, result.reason, error
-            self._current = None
-        if self._other is not None:
-            self._other.ended, self._other.dropped = now, True
-            self._other = None
+        current = self.attempts[-1]
+        if current.beside:
+            other = self.attempts[-2]
+            if not self.beside_won:
+                current, other = other, current
+            other.ended, other.dropped = now, True
+        current.ended, current.status = now, status
+        if result.reason is not None:
+            current.reason, current.error = result.reason, error
 
     def carried(self, request: Request, by: AttemptTrace) -> Request:
-        """The request as this attempt sends it: the tool's spans become children of that attempt's."""
-        parent = f"00-{self.trace_id}-{by.span_id}-{'01' if self.sampled else '00'}".encode()
+        """The request as this attempt sends it, but for its line."""
+        if self.plain:
+            return request
         headers, body = request.headers, request.body
-        if not self.plain:
-            if self.content is not None:
-                self.content.sent(body)
-            headers = tuple([header for header in headers if header[0].lower() not in OURS])
-            lineage = self.lineage
-            if lineage.parent is not None and lineage.parent.state:
-                headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
-            if lineage.in_meta and isinstance(body, bytes):
-                body = with_parent(body, parent)
-        return Request(
-            request.origin,
-            request.method,
-            request.target,
-            headers,
-            body,
-            request.switch_to,
-            request.length,
-            (*request.added, (TRACEPARENT, parent)),
-        )
+        if self.content is not None:
+            self.content.sent(body)
+        headers = tuple([header for header in headers if header[0].lower() not in OURS])
+        lineage = self.lineage
+        if lineage.parent is not None and lineage.parent.state:
+            headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
+        if lineage.in_meta and isinstance(body, bytes):
+            body = with_parent(body, by.parent)
+        return replace(request, headers=headers, body=body)
+
+
+def line(trace_id: str, span_id: str, *, sampled: bool) -> bytes:
+    """For an attempt with this span."""
+    return _LINE + traceparent(trace_id, span_id, sampled=sampled)
 
 
 ACTIVE: ContextVar[CallTrace | None] = ContextVar("toolpolicy_call_trace", default=None)

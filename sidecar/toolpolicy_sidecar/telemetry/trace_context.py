@@ -13,6 +13,8 @@ TRACESTATE = b"tracestate"
 _PARENT, _STATE = "traceparent", "tracestate"
 """In `_meta`."""
 SAMPLED = 1
+SPAN_ID = slice(36, 52)
+"""Where it stands in a traceparent."""
 STATE_CHARACTERS = 512
 """As long as W3C asks to be passed on; a longer one is dropped whole, as it may be."""
 
@@ -103,6 +105,10 @@ def parsed(parent: str, state: str) -> TraceContext | None:
         return None
     state = state if len(state) <= STATE_CHARACTERS and state.isascii() and state.isprintable() else ""
     return TraceContext(match[2], match[3], bool(int(match[4], 16) & SAMPLED), state)
+
+
+def traceparent(trace_id: str, span_id: str, *, sampled: bool) -> bytes:
+    return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}".encode()
 
 
 def with_parent(body: bytes, parent: bytes) -> bytes:

@@ -8,7 +8,7 @@ from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import TRACEPARENT, ToolCall
 from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
+from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content, line
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler
 from toolpolicy_sidecar.telemetry.trace_context import (
@@ -27,7 +27,9 @@ _BITS = 64 + 128
 _ID_BYTES = _BITS // 8
 _NOT_ZERO = 1 << 191 | 1 << 127
 """The first bit of either: all zeros mean none. What is sampled is decided by the last ones."""
-_LOWER_HALF = 2**64 - 1
+_SPAN_DIGITS = 16
+AT_ONCE = 32
+"""Traces that are begun in one go: what it takes to begin one is not in the caches between two calls."""
 _INTEGER = re.compile(rb"\d{1,18}")
 
 
@@ -61,23 +63,36 @@ class Tracer:
         self._sampler, self._outbox = sampler, outbox
         self._header = trace_id_header.lower().encode() if trace_id_header else None
         self._bits = (rng or random.Random()).getrandbits  # noqa: S311 -- identifiers, not secrets
-        self._below = sampler.below
+        self._last_sampled = f"{sampler.below - 1:016x}" if sampler.below else ""
+        """Of the lower halves of trace ids, as they are written."""
+        self._fresh: list[CallTrace] = []
+        """Of calls to come."""
 
     def begin(self, call: ToolCall) -> CallTrace:
         noted, mcp = call.incoming.noted, call.mcp
-        in_meta = in_message(mcp)
-        if not (TRACEPARENT in noted or in_meta or self._header or call.stands_for):
-            bits = self._bits(_BITS) | _NOT_ZERO
-            digits = bits.to_bytes(_ID_BYTES, "big").hex()
-            sampled, plain = bits & _LOWER_HALF < self._below, TRACESTATE not in noted
-            trace = CallTrace(digits[16:], digits[:16], sampled, self._new_span, NOWHERE, True, plain)  # noqa: FBT003 -- it began here
-        else:
+        if TRACEPARENT in noted or self._header or call.stands_for or in_message(mcp):
             trace = self._continued(call, lineage(call, self._header))
+        else:
+            if not self._fresh:
+                self._fresh = self._begun(AT_ONCE)
+            trace = self._fresh.pop()
+            if TRACESTATE in noted:
+                trace.plain = False
         if self._redacted_content and mcp is not None:
             tool, trace.plain = call.tool, False
             trace.content = Content(tool.on_request is not None, tool.on_response is not None)
         ACTIVE.set(trace)
         return trace
+
+    def _begun(self, number: int) -> list[CallTrace]:
+        """Of calls that nobody traces yet."""
+        made, new_span, last_sampled = [], self._new_span, self._last_sampled
+        for _ in range(number):
+            trace_id, span_id = self._identifiers()
+            sampled = trace_id[16:] <= last_sampled
+            first = line(trace_id, span_id, sampled=sampled)
+            made.append(CallTrace(trace_id, first, sampled, new_span, NOWHERE, began_here=True))
+        return made
 
     def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
         trace_id, span_id = self._identifiers()
@@ -89,14 +104,15 @@ class Tracer:
             parent, known = came_from.parent, came_from.known_as
             trace_id, began_here = known or trace_id, known is None
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
+        first = line(trace_id, span_id, sampled=sampled)
         return CallTrace(
-            trace_id, span_id, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
+            trace_id, first, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
         )
 
     def _identifiers(self) -> tuple[str, str]:
         """Of a trace and of a span."""
         digits = (self._bits(_BITS) | _NOT_ZERO).to_bytes(_ID_BYTES, "big").hex()
-        return digits[16:], digits[:16]
+        return digits[_SPAN_DIGITS:], digits[:_SPAN_DIGITS]
 
     def _new_span(self) -> str:
         return self._identifiers()[1]
