@@ -14,13 +14,12 @@ from toolpolicy_sidecar.telemetry.trace_context import (
     SPAN_ID,
     TRACESTATE,
     Lineage,
-    traceparent,
     with_parent,
 )
 from toolpolicy_sidecar.upstream.exchange import Request
 
 OURS = frozenset({TRACEPARENT, TRACESTATE})
-_LINE = b"\r\n%b: " % TRACEPARENT
+_LINE = f"\r\n{TRACEPARENT.decode()}: "
 """What a traceparent stands behind."""
 
 
@@ -102,7 +101,7 @@ class CallTrace(msgspec.Struct, gc=False):
         """`beside` the one before it."""
         attempts = self.attempts
         if attempts:
-            made = AttemptTrace(line(self.trace_id, self.new_span(), sampled=self.sampled), now, beside)
+            made = AttemptTrace(line(self.trace_id, self.new_span(), self.sampled), now, beside)
             self.attempts = (*attempts, made)
         else:
             made = AttemptTrace(self.first, now, beside)
@@ -141,9 +140,9 @@ class CallTrace(msgspec.Struct, gc=False):
         return replace(request, headers=headers, body=body)
 
 
-def line(trace_id: str, span_id: str, *, sampled: bool) -> bytes:
+def line(trace_id: str, span_id: str, sampled: bool) -> bytes:  # noqa: FBT001 -- a flag on the wire
     """For an attempt with this span."""
-    return _LINE + traceparent(trace_id, span_id, sampled=sampled)
+    return f"{_LINE}00-{trace_id}-{span_id}-{'01' if sampled else '00'}".encode()
 
 
 ACTIVE: ContextVar[CallTrace | None] = ContextVar("toolpolicy_call_trace", default=None)

@@ -107,10 +107,6 @@ def parsed(parent: str, state: str) -> TraceContext | None:
     return TraceContext(match[2], match[3], bool(int(match[4], 16) & SAMPLED), state)
 
 
-def traceparent(trace_id: str, span_id: str, *, sampled: bool) -> bytes:
-    return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}".encode()
-
-
 def with_parent(body: bytes, parent: bytes) -> bytes:
     """A JSON-RPC request that has a traceparent in `params._meta`, with this one in its place; every other byte stays.
 

@@ -70,12 +70,18 @@ class Tracer:
 
     def begin(self, call: ToolCall) -> CallTrace:
         noted, mcp = call.incoming.noted, call.mcp
-        if TRACEPARENT in noted or self._header or call.stands_for or in_message(mcp):
+        if (
+            TRACEPARENT in noted
+            or self._header
+            or call.stands_for
+            or (mcp is not None and mcp.meta is not None and in_message(mcp))
+        ):
             trace = self._continued(call, lineage(call, self._header))
         else:
-            if not self._fresh:
-                self._fresh = self._begun(AT_ONCE)
-            trace = self._fresh.pop()
+            fresh = self._fresh
+            if not fresh:
+                self._begin_some(fresh)
+            trace = fresh.pop()
             if TRACESTATE in noted:
                 trace.plain = False
         if self._redacted_content and mcp is not None:
@@ -84,15 +90,14 @@ class Tracer:
         ACTIVE.set(trace)
         return trace
 
-    def _begun(self, number: int) -> list[CallTrace]:
+    def _begin_some(self, fresh: list[CallTrace]) -> None:
         """Of calls that nobody traces yet."""
-        made, new_span, last_sampled = [], self._new_span, self._last_sampled
-        for _ in range(number):
+        new_span, last_sampled = self._new_span, self._last_sampled
+        for _ in range(AT_ONCE):
             trace_id, span_id = self._identifiers()
             sampled = trace_id[16:] <= last_sampled
-            first = line(trace_id, span_id, sampled=sampled)
-            made.append(CallTrace(trace_id, first, sampled, new_span, NOWHERE, began_here=True))
-        return made
+            first = line(trace_id, span_id, sampled)
+            fresh.append(CallTrace(trace_id, first, sampled, new_span, NOWHERE, True))  # noqa: FBT003 -- it began here
 
     def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
         trace_id, span_id = self._identifiers()
@@ -104,7 +109,7 @@ class Tracer:
             parent, known = came_from.parent, came_from.known_as
             trace_id, began_here = known or trace_id, known is None
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
-        first = line(trace_id, span_id, sampled=sampled)
+        first = line(trace_id, span_id, sampled)
         return CallTrace(
             trace_id, first, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
         )
