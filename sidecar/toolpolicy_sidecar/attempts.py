@@ -26,6 +26,7 @@ from toolpolicy_sidecar.resilience.breaker import Outcome, Rejected
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.rules import decide
+from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace, CallTrace
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -142,10 +143,10 @@ class Attempts:
         if trace is None:
             request = timed(call, request, headers, until.at - began)
         else:
-            traced = trace.attempt(began)
-            request = timed(call, request, headers, until.at - began, traced.line)
+            line = trace.first if progress.attempts == 1 else trace.another()
+            request = timed(call, request, headers, until.at - began, line)
             if not trace.plain:
-                request = trace.carried(request, traced)
+                request = trace.carried(request, line)
         outcome = _NEUTRAL
         try:
             problem = await attempt(
@@ -162,7 +163,7 @@ class Attempts:
             now = self._clock.monotonic()
             progress.upstream_s = now - started
             if trace is not None:
-                trace.ended(now, self._status, progress.result, progress.error)
+                self._traced(trace, line, began, now)
             self._settle(outcome, now)
             if self._second is not None:
                 self._drop(self._second)
@@ -199,12 +200,23 @@ class Attempts:
                 return
             self._live, second.live = second.live, self._live
             self._progress.hedge = "Won"
-            if self._progress.trace is not None:
-                self._progress.trace.won()
             if self._live.mcp is not None:
                 self._now_known_as(self._live.mcp.identifier)
 
         return Race(pool, self._clock, hedge, due=due, second=make, won=won)
+
+    def _traced(self, trace: CallTrace, line: bytes, began: float, now: float) -> None:
+        """The attempt that `began` is over, and the one beside it, if there was one."""
+        second, result = self._second, self._progress.result
+        how = self._status, result.reason, self._progress.error
+        if second is None or second.live is None:
+            trace.attempts += (AttemptTrace(line, began, now, *how),)
+        elif self._progress.hedge == "Won":  # they have changed places
+            first = AttemptTrace(line, began, now, dropped=True)
+            trace.attempts += (first, AttemptTrace(second.line, self._live.began, now, *how, beside=True))
+        else:
+            beside = AttemptTrace(second.line, second.live.began, now, beside=True, dropped=True)
+            trace.attempts += (AttemptTrace(line, began, now, *how), beside)
 
     def _drop(self, second: SecondAttempt) -> None:
         """The attempt that did not count says nothing about the tool."""

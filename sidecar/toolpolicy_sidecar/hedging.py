@@ -44,6 +44,8 @@ class SecondAttempt:
         self._call, self._relay, self._progress = call, relay, progress
         self._first, self._until = first, until
         self.live: Live | None = None
+        self.line = b""
+        """Of its trace, if it has one."""
 
     def made(self, clock: Clock, rng: random.Random) -> Request | None:
         """None: there may be none."""
@@ -69,8 +71,8 @@ class SecondAttempt:
         trace, left_s = self._progress.trace, self._until.at - now
         if trace is None:
             return timed(call, request, headers, left_s)
-        attempt = trace.attempt(now, beside=True)
-        return trace.carried(timed(call, request, headers, left_s, attempt.line), attempt)
+        self.line = trace.another()
+        return trace.carried(timed(call, request, headers, left_s, self.line), self.line)
 
 
 def timed(

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import TRACEPARENT
-from toolpolicy_sidecar.classify import Class
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.telemetry.trace_context import (
     SPAN_ID,
@@ -44,27 +43,22 @@ class Content(msgspec.Struct, gc=False):
             self.answer = message
 
 
-class AttemptTrace(msgspec.Struct, gc=False):
-    """`began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a hedge; `dropped`: the
-    one of two whose answer did not count. `line`: with the traceparent that it sends."""
+class AttemptTrace(msgspec.Struct, frozen=True, gc=False):
+    """One that is over. `began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a
+    hedge; `dropped`: the one of two whose answer did not count. `line`: with the traceparent that it sent."""
 
     line: bytes
     began: float
-    beside: bool = False
-    ended: float | None = None
+    ended: float
     status: int = 0
     reason: Reason | None = None
     error: str | None = None
+    beside: bool = False
     dropped: bool = False
 
     @property
-    def parent(self) -> bytes:
-        """The traceparent."""
-        return self.line[len(_LINE) :]
-
-    @property
     def span_id(self) -> str:
-        return self.parent[SPAN_ID].decode()
+        return parent_in(self.line)[SPAN_ID].decode()
 
 
 class CallTrace(msgspec.Struct, gc=False):
@@ -86,8 +80,8 @@ class CallTrace(msgspec.Struct, gc=False):
     """Of the call in the middle of which this one is made, as a fallback."""
     content: Content | None = None
     attempts: tuple[AttemptTrace, ...] = ()
+    """Those that are over."""
     transitions: tuple[Transition, ...] = ()
-    beside_won: bool = False
     _span_id: str = ""
 
     @property
@@ -97,35 +91,12 @@ class CallTrace(msgspec.Struct, gc=False):
             self._span_id = self.new_span()
         return self._span_id
 
-    def attempt(self, now: float, *, beside: bool = False) -> AttemptTrace:
-        """`beside` the one before it."""
-        attempts = self.attempts
-        if attempts:
-            made = AttemptTrace(line(self.trace_id, self.new_span(), self.sampled), now, beside)
-            self.attempts = (*attempts, made)
-        else:
-            made = AttemptTrace(self.first, now, beside)
-            self.attempts = (made,)
-        return made
+    def another(self) -> bytes:
+        """The line of an attempt that is not the first one."""
+        return line(self.trace_id, self.new_span(), self.sampled)
 
-    def won(self) -> None:
-        """The second one of a hedge is the one that counts."""
-        self.beside_won = True
-
-    def ended(self, now: float, status: int, result: Class, error: str | None) -> None:
-        """Of the current attempt, and of the one beside it. `status` 0: no answer began."""
-        current = self.attempts[-1]
-        if current.beside:
-            other = self.attempts[-2]
-            if not self.beside_won:
-                current, other = other, current
-            other.ended, other.dropped = now, True
-        current.ended, current.status = now, status
-        if result.reason is not None:
-            current.reason, current.error = result.reason, error
-
-    def carried(self, request: Request, by: AttemptTrace) -> Request:
-        """The request as this attempt sends it, but for its line."""
+    def carried(self, request: Request, by: bytes) -> Request:
+        """The request as the attempt with this line sends it, but for the line."""
         if self.plain:
             return request
         headers, body = request.headers, request.body
@@ -136,13 +107,18 @@ class CallTrace(msgspec.Struct, gc=False):
         if lineage.parent is not None and lineage.parent.state:
             headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
         if lineage.in_meta and isinstance(body, bytes):
-            body = with_parent(body, by.parent)
+            body = with_parent(body, parent_in(by))
         return replace(request, headers=headers, body=body)
 
 
 def line(trace_id: str, span_id: str, sampled: bool) -> bytes:  # noqa: FBT001 -- a flag on the wire
     """For an attempt with this span."""
     return f"{_LINE}00-{trace_id}-{span_id}-{'01' if sampled else '00'}".encode()
+
+
+def parent_in(line: bytes) -> bytes:
+    """The traceparent."""
+    return line[len(_LINE) :]
 
 
 ACTIVE: ContextVar[CallTrace | None] = ContextVar("toolpolicy_call_trace", default=None)

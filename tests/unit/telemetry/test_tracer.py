@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from toolpolicy_sidecar.telemetry.call_trace import CallTrace
+from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace, CallTrace, parent_in
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler
-from toolpolicy_sidecar.telemetry.trace_context import parsed
+from toolpolicy_sidecar.telemetry.trace_context import SPAN_ID, parsed
 from toolpolicy_sidecar.telemetry.tracer import Tracer
 
 
@@ -32,9 +32,7 @@ def begun(ratio: float) -> list[CallTrace]:
 
 def test_no_two_are_the_same_and_none_is_zero() -> None:
     traces = begun(1)
-    spans = [trace.attempt(0.0).span_id for trace in traces] + [
-        trace.attempt(0.0).span_id for trace in traces
-    ]
+    spans = [parent_in(line)[SPAN_ID] for trace in traces for line in (trace.first, trace.another())]
     for identifiers in ([trace.trace_id for trace in traces], spans):
         assert len(set(identifiers)) == len(identifiers)
         assert all(int(each, 16) for each in identifiers)
@@ -50,8 +48,8 @@ def test_they_are_sampled_as_all_parts_of_a_trace_decide(ratio: float) -> None:
 
 def test_attempts_say_so() -> None:
     for trace in begun(0.25)[:32]:
-        for attempt in (trace.attempt(0.0), trace.attempt(0.0)):
-            told = parsed(attempt.parent.decode(), "")
+        for line in (trace.first, trace.another()):
+            assert line == b"\r\ntraceparent: " + parent_in(line)
+            told = parsed(parent_in(line).decode(), "")
             assert told is not None
-            assert told[:3] == (trace.trace_id, attempt.span_id, trace.sampled)
-            assert attempt.line == b"\r\ntraceparent: " + attempt.parent
+            assert told[:3] == (trace.trace_id, AttemptTrace(line, 0, 0).span_id, trace.sampled)
