@@ -207,16 +207,18 @@ class Attempts:
 
     def _traced(self, trace: CallTrace, line: bytes, began: float, now: float) -> None:
         """The attempt that `began` is over, and the one beside it, if there was one."""
-        second, result = self._second, self._progress.result
-        how = self._status, result.reason, self._progress.error
+        second, status = self._second, self._status
+        reason, error = self._progress.result.reason, self._progress.error
         if second is None or second.live is None:
-            trace.attempts += (AttemptTrace(line, began, now, *how),)
+            trace.attempts += (AttemptTrace(line, began, now, status, reason, error),)
         elif self._progress.hedge == "Won":  # they have changed places
             first = AttemptTrace(line, began, now, dropped=True)
-            trace.attempts += (first, AttemptTrace(second.line, self._live.began, now, *how, beside=True))
+            won = AttemptTrace(second.line, self._live.began, now, status, reason, error, beside=True)
+            trace.attempts += (first, won)
         else:
-            beside = AttemptTrace(second.line, second.live.began, now, beside=True, dropped=True)
-            trace.attempts += (AttemptTrace(line, began, now, *how), beside)
+            first = AttemptTrace(line, began, now, status, reason, error)
+            lost = AttemptTrace(second.line, second.live.began, now, beside=True, dropped=True)
+            trace.attempts += (first, lost)
 
     def _drop(self, second: SecondAttempt) -> None:
         """The attempt that did not count says nothing about the tool."""

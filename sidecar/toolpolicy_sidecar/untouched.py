@@ -68,8 +68,8 @@ class Untouched:
             now, trace = means.clock.monotonic(), progress.trace
             progress.upstream_s = now - began
             if trace is not None:  # its line was told to nobody: the request stayed as it is
-                how = status, progress.result.reason, progress.error
-                trace.attempts = (AttemptTrace(trace.first, began, now, *how),)
+                reason, error = progress.result.reason, progress.error
+                trace.attempts = (AttemptTrace(trace.first, began, now, status, reason, error),)
         if shadow is not None:
             await shadow.end(problem)
         return problem
