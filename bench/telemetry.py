@@ -25,7 +25,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -33,7 +33,7 @@ from typing import NamedTuple, cast
 import uvloop
 
 from bench.compare.machine import free_port, rss_mib, wait_for
-from bench.data_path import CALL, POLICY, ToolServer, load, pin, sidecar
+from bench.data_path import CALL, POLICY, Client, ToolServer, calling, load, pin, sidecar, stop
 
 SLOW_S = 3.0
 
@@ -62,7 +62,9 @@ CASES = (
     Case("everything, traces 1 %", "good", sampled(0.01), everything=True),
     Case("everything, traces 1 %, hangs", "hangs", sampled(0.01), everything=True),
 )
-SLICES, SLICE_S = 4, 0.2
+SLICES, SLICE_S = 6, 0.2
+WARM_S = 0.05
+"""Another process had the core before."""
 SCRAPES = 20
 
 
@@ -190,8 +192,11 @@ async def scrape(port: int) -> None:
 
 def on_cpu_s(pid: int) -> float:
     """Of all threads that there are. Finer than the ticks of /proc/PID/stat, for slices that are short."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    total_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # it has just ended
+            total_ns += int((task / "schedstat").read_text().split()[0])
+    return total_ns / 1e9
 
 
 class Round(NamedTuple):
@@ -205,9 +210,17 @@ class Round(NamedTuple):
 
 
 async def slice_us(started: Started) -> float:
-    before = on_cpu_s(started.pid)
-    count, _ = await load(started.port, "/kb", 8, SLICE_S)
-    return (on_cpu_s(started.pid) - before) / count * 1e6 if count else 0.0
+    clients = await calling(started.port, "/kb", 8)
+    await asyncio.sleep(WARM_S)
+    before_s, before = on_cpu_s(started.pid), answered(clients)
+    await asyncio.sleep(SLICE_S)
+    used_s, count = on_cpu_s(started.pid) - before_s, answered(clients) - before
+    await stop(clients)
+    return used_s / count * 1e6 if count else 0.0
+
+
+def answered(clients: list[Client]) -> int:
+    return sum(len(client.times) for client in clients)
 
 
 async def latencies_ms(started: Started, seconds: float, rate: float) -> tuple[float, float]:
