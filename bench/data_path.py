@@ -131,7 +131,8 @@ def tool_server(port: int) -> None:
     uvloop.run(main())
 
 
-async def load(port: int, path: str, connections: int, seconds: float) -> tuple[int, list[float]]:
+async def calling(port: int, path: str, connections: int) -> list[Client]:
+    """They go on until they are told to stop."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nAccept: */*\r\n"
     )
@@ -141,13 +142,22 @@ async def load(port: int, path: str, connections: int, seconds: float) -> tuple[
     for _ in range(connections):
         _, client = await loop.create_connection(lambda: Client(request), "127.0.0.1", port)
         clients.append(client)
-    await asyncio.sleep(seconds)
+    return clients
+
+
+async def stop(clients: list[Client]) -> None:
     for client in clients:
         client.running = False
     await asyncio.sleep(0.2)
     bad = sum(client.bad for client in clients)
     if bad:
         raise SystemExit(f"{bad} answers were not 200")
+
+
+async def load(port: int, path: str, connections: int, seconds: float) -> tuple[int, list[float]]:
+    clients = await calling(port, path, connections)
+    await asyncio.sleep(seconds)
+    await stop(clients)
     return sum(len(client.times) for client in clients), [t for client in clients for t in client.times]
 
 

@@ -2,13 +2,14 @@
 
     python -m bench.telemetry [--starts 6] [--rounds 3] [--seconds 1] [--rate 200]
 
-One `toolpolicy sidecar` for each case, all of them started, called one after the other in rounds, each round in another
-order: some slices as fast as they answer (CPU per call), then at a constant rate, latency counted from when a call was
-due (p50, p99). CPU is what the kernel has counted for the sidecar's process, and the lower quartile of its slices: what
-else the machine does only ever adds to it. Where a process happens to lie in memory makes it up to a tenth faster or
-slower than another one that does the same, so all of them are started a few times, and the mean is shown. A sidecar is
-done when its core is, so 10 % more of it are 9 % less throughput. Latencies are medians over rounds, and each is
-compared with that of its own round without telemetry.
+One `toolpolicy sidecar` for each case, all of them started, called one after the other in rounds, each time in another
+order: some slices as fast as they answer (CPU per call), then at a constant rate, latency counted from when a call
+was due (p50, p99). CPU is what the kernel has counted for the sidecar's process: the lower quartile of its slices,
+since what else the machine does only ever adds to it. That changes from second to second, so each slice is compared
+with the one without telemetry that was made next to it, and the median is shown. Where a process happens to lie in
+memory makes it up to a tenth faster or slower than another one that does the same, so all of them are started a few
+times, and means over these are shown. A sidecar is done when its core is, so 10 % more of it are 9 % less throughput.
+Latencies are medians over rounds, and each is compared with that of its own round without telemetry.
 
 Without telemetry: calls are counted, but no line is written and nothing leaves. Everything: a line for each call,
 traces, sessions by a header. What a scrape costs is shown apart: there are few of them, however many calls.
@@ -24,7 +25,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -32,7 +33,7 @@ from typing import NamedTuple, cast
 import uvloop
 
 from bench.compare.machine import free_port, rss_mib, wait_for
-from bench.data_path import CALL, POLICY, ToolServer, load, pin, sidecar
+from bench.data_path import CALL, POLICY, Client, ToolServer, calling, load, pin, sidecar, stop
 
 SLOW_S = 3.0
 
@@ -61,7 +62,9 @@ CASES = (
     Case("everything, traces 1 %", "good", sampled(0.01), everything=True),
     Case("everything, traces 1 %, hangs", "hangs", sampled(0.01), everything=True),
 )
-SLICES, SLICE_S = 4, 0.2
+SLICES, SLICE_S = 6, 0.2
+WARM_S = 0.05
+"""Another process had the core before."""
 SCRAPES = 20
 
 
@@ -189,30 +192,40 @@ async def scrape(port: int) -> None:
 
 def on_cpu_s(pid: int) -> float:
     """Of all threads that there are. Finer than the ticks of /proc/PID/stat, for slices that are short."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    total_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # it has just ended
+            total_ns += int((task / "schedstat").read_text().split()[0])
+    return total_ns / 1e9
 
 
 class Round(NamedTuple):
     """Of one case."""
 
     cpu_us: list[float]
-    """Per call, of each slice."""
+    """Per call, of each slice; 0: there was none, somebody else had the machine."""
     p50_ms: float
     p99_ms: float
     rss_mib: float
 
 
-async def measured(started: Started, seconds: float, rate: float) -> Round:
-    cpu_us = []
-    for _ in range(SLICES):
-        before = on_cpu_s(started.pid)
-        count, _ = await load(started.port, "/kb", 8, SLICE_S)
-        if count:  # nothing at all when somebody else had the machine
-            cpu_us.append((on_cpu_s(started.pid) - before) / count * 1e6)
+async def slice_us(started: Started) -> float:
+    clients = await calling(started.port, "/kb", 8)
+    await asyncio.sleep(WARM_S)
+    before_s, before = on_cpu_s(started.pid), answered(clients)
+    await asyncio.sleep(SLICE_S)
+    used_s, count = on_cpu_s(started.pid) - before_s, answered(clients) - before
+    await stop(clients)
+    return used_s / count * 1e6 if count else 0.0
+
+
+def answered(clients: list[Client]) -> int:
+    return sum(len(client.times) for client in clients)
+
+
+async def latencies_ms(started: Started, seconds: float, rate: float) -> tuple[float, float]:
     times = await paced(started.port, "/kb", rate, seconds)
-    p50_s, p99_s = statistics.median(times), statistics.quantiles(times, n=100)[98]
-    return Round(cpu_us, p50_s * 1000, p99_s * 1000, rss_mib(started.pid))
+    return statistics.median(times) * 1000, statistics.quantiles(times, n=100)[98] * 1000
 
 
 async def of_a_scrape_ms(started: Started) -> float:
@@ -237,7 +250,7 @@ def table(starts: list[Rounds]) -> Iterator[str]:
         cpu_us = least(starts, case)
         figures = (
             cpu_us,
-            cpu_us / least(starts, CASES[0]),
+            beside(starts, case),
             statistics.median(each.p50_ms for each in own),
             statistics.median(each.p99_ms for each in own),
             statistics.median(each.p99_ms / without.p99_ms for each, without in zip(own, off, strict=True)),
@@ -249,15 +262,35 @@ def table(starts: list[Rounds]) -> Iterator[str]:
 
 def least(starts: list[Rounds], case: Case) -> float:
     """The lower quartile of CPU per call in each start, and the mean of these."""
-    slices = ([cpu for each in rounds for cpu in each[case.name].cpu_us] for rounds in starts)
+    slices = ([cpu for each in rounds for cpu in each[case.name].cpu_us if cpu] for rounds in starts)
     return statistics.mean(statistics.quantiles(each, n=4)[0] for each in slices)
 
 
+def beside(starts: list[Rounds], case: Case) -> float:
+    """CPU per call divided by that of the slice without telemetry next to it: the median in each start, and the mean of
+    these."""
+    ratios = (
+        [
+            own / off
+            for each in rounds
+            for own, off in zip(each[case.name].cpu_us, each[CASES[0].name].cpu_us, strict=True)
+            if own and off
+        ]
+        for rounds in starts
+    )
+    return statistics.mean(map(statistics.median, ratios))
+
+
 def of_a_round(started: list[Started], options: argparse.Namespace) -> dict[str, Round]:
-    return {
-        each.case.name: uvloop.run(measured(each, options.seconds, options.rate))
-        for each in random.sample(started, len(started))
-    }
+    cpu_us: dict[str, list[float]] = {each.case.name: [] for each in started}
+    for _ in range(SLICES):
+        for each in random.sample(started, len(started)):
+            cpu_us[each.case.name].append(uvloop.run(slice_us(each)))
+    found = {}
+    for each in random.sample(started, len(started)):
+        p50_ms, p99_ms = uvloop.run(latencies_ms(each, options.seconds, options.rate))
+        found[each.case.name] = Round(cpu_us[each.case.name], p50_ms, p99_ms, rss_mib(each.pid))
+    return found
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from toolpolicy_sidecar.resilience.breaker import Outcome, Rejected
 from toolpolicy_sidecar.resilience.retry import Ended, Failed, again
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.rules import decide
+from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace, CallTrace
 from toolpolicy_sidecar.upstream.exchange import Request, Response, Upstream
 from toolpolicy_sidecar.upstream.headers import Header
 
@@ -96,7 +97,7 @@ class Attempts:
         call.server.retry_budget.deposit(now)
         headers = self._headers(request)
         try:
-            problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
+            problem = await self._attempt(request, headers, until, started)
             while problem is not None and self._delay_s is not None:
                 async with self._means.canceller.waiting(call):
                     await asyncio.sleep(self._delay_s)
@@ -109,7 +110,7 @@ class Attempts:
                     return problem._replace(retry_after_s=refused.retry_after_s)
                 progress.retries += (problem.reason,)
                 request = self._renewed(request)
-                problem = await self._attempt(timed(call, request, headers, until.at - now), until, started)
+                problem = await self._attempt(request, headers, until, started)
         finally:
             if call.mcp is not None and progress.attempts > 1:
                 self._means.canceller.forget(call, call.mcp.identifier)
@@ -127,7 +128,9 @@ class Attempts:
         self._live = Live(allowed, now, self._live.mcp)
         return None
 
-    async def _attempt(self, request: Request, until: deadline.Deadline, started: float) -> Problem | None:
+    async def _attempt(
+        self, request: Request, headers: tuple[Header, ...], until: deadline.Deadline, started: float
+    ) -> Problem | None:
         """Under a permit that is settled in any case, and before the agent hears of a failure: its next call finds
         the circuit as this one left it."""
         call, progress = self._call, self._progress
@@ -136,9 +139,14 @@ class Attempts:
         self._delay_s = self._asked_s = None
         self._status = 0  # no answer has begun
         self._agent_s = self._waited_for_agent_s()
-        trace = progress.trace
-        if trace is not None:
-            request = trace.carried(request, trace.attempt(self._live.began))
+        trace, began = progress.trace, self._live.began
+        if trace is None:
+            request = timed(call, request, headers, until.at - began)
+        else:
+            line = trace.first if progress.attempts == 1 else trace.another()
+            request = timed(call, request, headers, until.at - began, line)
+            if not trace.plain:
+                request = trace.carried(request, line)
         outcome = _NEUTRAL
         try:
             problem = await attempt(
@@ -155,7 +163,7 @@ class Attempts:
             now = self._clock.monotonic()
             progress.upstream_s = now - started
             if trace is not None:
-                trace.ended(now, self._status, progress.result, progress.error)
+                self._traced(trace, line, began, now)
             self._settle(outcome, now)
             if self._second is not None:
                 self._drop(self._second)
@@ -192,12 +200,25 @@ class Attempts:
                 return
             self._live, second.live = second.live, self._live
             self._progress.hedge = "Won"
-            if self._progress.trace is not None:
-                self._progress.trace.won()
             if self._live.mcp is not None:
                 self._now_known_as(self._live.mcp.identifier)
 
         return Race(pool, self._clock, hedge, due=due, second=make, won=won)
+
+    def _traced(self, trace: CallTrace, line: bytes, began: float, now: float) -> None:
+        """The attempt that `began` is over, and the one beside it, if there was one."""
+        second, status = self._second, self._status
+        reason, error = self._progress.result.reason, self._progress.error
+        if second is None or second.live is None:
+            trace.attempts += (AttemptTrace(line, began, now, status, reason, error),)
+        elif self._progress.hedge == "Won":  # they have changed places
+            first = AttemptTrace(line, began, now, dropped=True)
+            won = AttemptTrace(second.line, self._live.began, now, status, reason, error, beside=True)
+            trace.attempts += (first, won)
+        else:
+            first = AttemptTrace(line, began, now, status, reason, error)
+            lost = AttemptTrace(second.line, second.live.began, now, beside=True, dropped=True)
+            trace.attempts += (first, lost)
 
     def _drop(self, second: SecondAttempt) -> None:
         """The attempt that did not count says nothing about the tool."""

@@ -44,6 +44,8 @@ class SecondAttempt:
         self._call, self._relay, self._progress = call, relay, progress
         self._first, self._until = first, until
         self.live: Live | None = None
+        self.line = b""
+        """Of its trace, if it has one."""
 
     def made(self, clock: Clock, rng: random.Random) -> Request | None:
         """None: there may be none."""
@@ -66,18 +68,25 @@ class SecondAttempt:
             request = self._relay.again(request, named)
         self.live = Live(permit, now, known)
         headers = without(request.headers, call.server.timeout_header.lower())
-        request = timed(call, request, headers, self._until.at - now)
-        trace = self._progress.trace
-        if trace is not None:
-            request = trace.carried(request, trace.attempt(now, beside=True))
-        return request
+        trace, left_s = self._progress.trace, self._until.at - now
+        if trace is None:
+            return timed(call, request, headers, left_s)
+        self.line = trace.another()
+        return trace.carried(timed(call, request, headers, left_s, self.line), self.line)
 
 
-def timed(call: ToolCall, request: Request, headers: tuple[Header, ...], left_s: float) -> Request:
-    """Tells the tool how long its answer is waited for; not of a WebSocket, which may last."""
+def timed(
+    call: ToolCall,
+    request: Request,
+    headers: tuple[Header, ...],
+    left_s: float,
+    traced: bytes = b"",
+) -> Request:
+    """Tells the tool how long its answer is waited for; not of a WebSocket, which may last. `traced`: a line that it
+    gets, too."""
     if request.switch_to is not None:
-        return replace(request, headers=headers, added=())
-    left = (call.server.timeout_header, b"%d" % max(1, int(left_s * 1000)))
+        return replace(request, headers=headers, added=traced)
+    left = b"\r\n%b: %d%b" % (call.server.timeout_header, max(1, int(left_s * 1000)), traced)
     return Request(
         request.origin,
         request.method,
@@ -85,5 +94,5 @@ def timed(call: ToolCall, request: Request, headers: tuple[Header, ...], left_s:
         headers,
         request.body,
         length=request.length,
-        added=(left,),
+        added=left,
     )

@@ -18,27 +18,49 @@ from toolpolicy_sidecar.record import CallRecord, EgressRecord, RedactedMessage,
 
 _calls = logging.getLogger("toolpolicy.call")
 
+WAIT_S = 0.01
+"""Lines that follow others closely wait so long for more of them. docs/decisions/2026-11-22-lines-together.md"""
+CLOSELY_S = 0.002
+TOGETHER = 64
+"""No more lines wait than these."""
+
 
 class Lines:
-    """Where calls are written to: those of one turn of the event loop together, in one write."""
+    """Where calls are written to: those of one turn of the event loop, or of a few of them, in one write."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """To `stream`, or to standard output."""
         self._stream = stream
         self._waiting: list[Callable[[], bytes]] = []
+        self._close_until = 0.0
+        self._hurried = False
 
     @property
     def stream(self) -> TextIO:
         return self._stream or sys.stdout
 
     def soon(self, text: Callable[[], bytes]) -> None:
-        """To be called on the event loop. `text` is asked for at the end of this turn, or before anything else is
-        written."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
+        """To be called on the event loop. `text` is asked for at the end of this turn, a little later where lines
+        follow each other closely, or before anything else is written."""
         self._waiting.append(text)
+        if len(self._waiting) == 1:
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            wait_s = WAIT_S if now < self._close_until else 0.0
+            self._close_until = now + wait_s + CLOSELY_S
+            if wait_s:
+                loop.call_later(wait_s, self.flush)
+            else:
+                self.hurry()
+
+    def hurry(self) -> None:
+        """What waits leaves at the end of this turn."""
+        if not self._hurried:
+            self._hurried = True
+            asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
+        self._hurried = False
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
@@ -59,6 +81,11 @@ class _InOrder(logging.StreamHandler[TextIO]):
         if threading.get_ident() == self._thread:
             self.lines.flush()
         super().emit(record)
+
+    def close(self) -> None:
+        """At the end of the process, too."""
+        self.lines.flush()
+        super().close()
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
@@ -85,10 +112,18 @@ class LogRecorder:
         self._records: list[CallRecord] = []
 
     def call(self, record: CallRecord) -> None:
-        if self._bad if record.outcome in FAILED else self._good:
-            if not self._records:
+        bad = record.outcome in FAILED
+        if self._bad if bad else self._good:
+            records = self._records
+            if not records:
                 self._lines.soon(self._text)
-            self._records.append(record)
+            records.append(record)
+            if bad or len(records) == TOGETHER:
+                self._lines.hurry()
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        self._lines.flush()
 
     def _text(self) -> bytes:
         records, self._records = self._records, []

@@ -198,15 +198,11 @@ class Pipeline:
                 argument_keys=call.argument_keys,
                 request_bytes=progress.request_bytes,
                 response_bytes=reply.sent_bytes,
-                redacted_request=dict(progress.redacted_request) if progress.redacted_request else {},
-                redacted_response=dict(progress.redacted_response) if progress.redacted_response else {},
+                redacted_request=progress.redacted_request,
+                redacted_response=progress.redacted_response,
                 shadow=progress.shadow,
-                shadow_redacted_request=dict(progress.shadow_redacted_request)
-                if progress.shadow_redacted_request
-                else {},
-                shadow_redacted_response=dict(progress.shadow_redacted_response)
-                if progress.shadow_redacted_response
-                else {},
+                shadow_redacted_request=progress.shadow_redacted_request,
+                shadow_redacted_response=progress.shadow_redacted_response,
                 session=caller.session,
                 user=caller.user,
                 agent=caller.agent,

@@ -100,7 +100,8 @@ class Sidecar:
         registry.register(RecordMetrics(lambda: self.pipeline.begun, recorders))
         registry.register(ExportMetrics(self.exports.shippers))
         self.failed = FailedCalls()
-        recorders.all += [LogRecorder(pod), self.metrics, self.failed, CallsOnly(sessions.call)]
+        self._log = LogRecorder(pod)
+        recorders.all += [self._log, self.metrics, self.failed, CallsOnly(sessions.call)]
         recorders.all += self.exports.recorders
         if self.exports.tracer is not None:
             recorders.of_transitions.append(self.exports.tracer.transition)
@@ -157,6 +158,7 @@ class Sidecar:
         await self.exports.close(TELEMETRY_AT_END_S)
         for pages in self._pages:
             await pages.close()
+        self._log.flush()
 
     async def _listen(self, name: str, pages: Pages, address: Address) -> None:
         """Raises OSError."""

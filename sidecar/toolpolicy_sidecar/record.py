@@ -5,7 +5,6 @@ arguments and results never get here.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -25,14 +24,15 @@ tool is not there, cannot be given what it needs, would come too late, or failed
 HedgeResult = Literal["Won", "Lost"]
 """Of a second attempt beside a late first one: did the agent get its answer?"""
 
-NO_HITS: Mapping[str, int] = MappingProxyType({})
+NO_HITS: Mapping[str, int] = {}
+"""One for all: nobody changes what was found."""
 
 Milliseconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
-Hits = dict[str, Annotated[int, Meta(ge=1)]]
+Hits = Mapping[str, Annotated[int, Meta(ge=1)]]
 
 
-class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call of one tool, recorded exactly once, after the last byte of the answer.
 
     It is published as it is (see call_line.py): what is not there was not. No reason, no retry, nothing redacted."""

@@ -10,6 +10,7 @@ from toolpolicy_sidecar.progress import Progress
 from toolpolicy_sidecar.relay.http import HttpRelay
 from toolpolicy_sidecar.relay.mcp import McpRelay
 from toolpolicy_sidecar.shadow.call import ShadowCall
+from toolpolicy_sidecar.telemetry.call_trace import AttemptTrace
 from toolpolicy_sidecar.upstream.exchange import Request, Response
 
 CONNECT_S = 120.0
@@ -57,18 +58,18 @@ class Untouched:
 
         progress.attempts = 1
         began = means.clock.monotonic()
-        if progress.trace is not None:
-            progress.trace.attempt(began)  # told to nobody: the request stays as it is
         watch = Watch(means.clock, None, None) if shadow is None else shadow.watch()
         try:
             problem = await attempt(means.pool, request, connect_s=CONNECT_S, watch=watch, carry=carry)
+            if problem is not None:
+                problem = self._call.incoming.body.problem or problem
+                progress.failed(problem)
         finally:
-            progress.upstream_s = means.clock.monotonic() - began
-        if problem is not None:
-            problem = self._call.incoming.body.problem or problem
-            progress.failed(problem)
-        if progress.trace is not None:
-            progress.trace.ended(means.clock.monotonic(), status, progress.result, progress.error)
+            now, trace = means.clock.monotonic(), progress.trace
+            progress.upstream_s = now - began
+            if trace is not None:  # its line was told to nobody: the request stayed as it is
+                reason, error = progress.result.reason, progress.error
+                trace.attempts = (AttemptTrace(trace.first, began, now, status, reason, error),)
         if shadow is not None:
             await shadow.end(problem)
         return problem

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 import msgspec
+from msgspec.structs import replace
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import TRACEPARENT
-from toolpolicy_sidecar.classify import Class
 from toolpolicy_sidecar.reasons import Reason
 from toolpolicy_sidecar.telemetry.trace_context import (
+    SPAN_ID,
     TRACESTATE,
     Lineage,
     with_parent,
@@ -17,6 +18,8 @@ from toolpolicy_sidecar.telemetry.trace_context import (
 from toolpolicy_sidecar.upstream.exchange import Request
 
 OURS = frozenset({TRACEPARENT, TRACESTATE})
+_LINE = f"\r\n{TRACEPARENT.decode()}: "
+"""What a traceparent stands behind."""
 
 
 CONTENT_BYTES = 4096
@@ -40,27 +43,32 @@ class Content(msgspec.Struct, gc=False):
             self.answer = message
 
 
-class AttemptTrace(msgspec.Struct, gc=False):
-    """`began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a hedge; `dropped`: the
-    one of two whose answer did not count."""
+class AttemptTrace(msgspec.Struct, frozen=True, gc=False):
+    """One that is over. `began`, `ended`: monotonic seconds. `status` 0: no answer began. `beside`: the second of a
+    hedge; `dropped`: the one of two whose answer did not count. `line`: with the traceparent that it sent."""
 
-    span_id: str
+    line: bytes
     began: float
-    beside: bool = False
-    ended: float | None = None
+    ended: float
     status: int = 0
     reason: Reason | None = None
     error: str | None = None
+    beside: bool = False
     dropped: bool = False
+
+    @property
+    def span_id(self) -> str:
+        return parent_in(self.line)[SPAN_ID].decode()
 
 
 class CallTrace(msgspec.Struct, gc=False):
-    """Made for every call, kept or not: it costs identifiers and times. Nothing in it leads back to it."""
+    """Made for every call, kept or not: it costs identifiers and times. Nothing in it leads back to it. Few of its
+    fields are set as a call goes on, which costs more than to make it with them."""
 
     trace_id: str
     """32 hexadecimal digits."""
-    next_span: str
-    """16 of them, for the first one that wants to be known."""
+    first: bytes
+    """The line of the first attempt."""
     sampled: bool
     new_span: Callable[[], str]
     lineage: Lineage
@@ -72,10 +80,9 @@ class CallTrace(msgspec.Struct, gc=False):
     """Of the call in the middle of which this one is made, as a fallback."""
     content: Content | None = None
     attempts: tuple[AttemptTrace, ...] = ()
+    """Those that are over."""
     transitions: tuple[Transition, ...] = ()
     _span_id: str = ""
-    _current: AttemptTrace | None = None
-    _other: AttemptTrace | None = None
 
     @property
     def span_id(self) -> str:
@@ -84,54 +91,34 @@ class CallTrace(msgspec.Struct, gc=False):
             self._span_id = self.new_span()
         return self._span_id
 
-    def attempt(self, now: float, *, beside: bool = False) -> AttemptTrace:
-        """`beside` the current one."""
-        made = AttemptTrace(self.next_span or self.new_span(), now, beside)
-        self.next_span = ""
-        self.attempts += (made,)
-        if beside:
-            self._other = made
-        else:
-            self._current = made
-        return made
+    def another(self) -> bytes:
+        """The line of an attempt that is not the first one."""
+        return line(self.trace_id, self.new_span(), self.sampled)
 
-    def won(self) -> None:
-        """The second one is the one that counts."""
-        self._current, self._other = self._other, self._current
-
-    def ended(self, now: float, status: int, result: Class, error: str | None) -> None:
-        """Of the current attempt, and of the one beside it. `status` 0: no answer began."""
-        current = self._current
-        if current is not None:
-            current.ended, current.status, current.reason, current.error = now, status, result.reason, error
-            self._current = None
-        if self._other is not None:
-            self._other.ended, self._other.dropped = now, True
-            self._other = None
-
-    def carried(self, request: Request, by: AttemptTrace) -> Request:
-        """The request as this attempt sends it: the tool's spans become children of that attempt's."""
-        parent = f"00-{self.trace_id}-{by.span_id}-{'01' if self.sampled else '00'}".encode()
+    def carried(self, request: Request, by: bytes) -> Request:
+        """The request as the attempt with this line sends it, but for the line."""
+        if self.plain:
+            return request
         headers, body = request.headers, request.body
-        if not self.plain:
-            if self.content is not None:
-                self.content.sent(body)
-            headers = tuple([header for header in headers if header[0].lower() not in OURS])
-            lineage = self.lineage
-            if lineage.parent is not None and lineage.parent.state:
-                headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
-            if lineage.in_meta and isinstance(body, bytes):
-                body = with_parent(body, parent)
-        return Request(
-            request.origin,
-            request.method,
-            request.target,
-            headers,
-            body,
-            request.switch_to,
-            request.length,
-            (*request.added, (TRACEPARENT, parent)),
-        )
+        if self.content is not None:
+            self.content.sent(body)
+        headers = tuple([header for header in headers if header[0].lower() not in OURS])
+        lineage = self.lineage
+        if lineage.parent is not None and lineage.parent.state:
+            headers = ((TRACESTATE, lineage.parent.state.encode()), *headers)
+        if lineage.in_meta and isinstance(body, bytes):
+            body = with_parent(body, parent_in(by))
+        return replace(request, headers=headers, body=body)
+
+
+def line(trace_id: str, span_id: str, sampled: bool) -> bytes:  # noqa: FBT001 -- a flag on the wire
+    """For an attempt with this span."""
+    return f"{_LINE}00-{trace_id}-{span_id}-{'01' if sampled else '00'}".encode()
+
+
+def parent_in(line: bytes) -> bytes:
+    """The traceparent."""
+    return line[len(_LINE) :]
 
 
 ACTIVE: ContextVar[CallTrace | None] = ContextVar("toolpolicy_call_trace", default=None)

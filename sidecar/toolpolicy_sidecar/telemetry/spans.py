@@ -74,7 +74,6 @@ class SpanCodec:
 
     def _attempt(self, of: Finished, number: int, attempt: AttemptTrace) -> Attributed:
         record = of.record
-        ended = attempt.ended if attempt.ended is not None else of.arrived + record.duration_ms / 1000
         reason = attempt.reason
         if reason is None and not attempt.dropped and record.reason is Reason.ClientGone:
             reason = Reason.ClientGone
@@ -88,7 +87,7 @@ class SpanCodec:
             kind=SpanKind.CLIENT,
             status=_status(reason, attempt.error, bad=bad),
             start_time=_nanoseconds(of, attempt.began),
-            end_time=_nanoseconds(of, ended),
+            end_time=_nanoseconds(of, attempt.ended),
         )
         return Attributed(span, _of_attempt(of, number, attempt, reason))
 
@@ -222,9 +221,8 @@ def _events(of: Finished) -> Iterator[Event]:
         yield _event(of, "toolpolicy.queue", had_slot - queued_s, {"toolpolicy.wait_s": queued_s})
     tried = [attempt for attempt in attempts if not attempt.beside]
     for before, after, why in zip(tried, tried[1:], record.retries, strict=False):
-        began = before.ended if before.ended is not None else after.began
-        waited: Attributes = {"toolpolicy.wait_s": after.began - began, "toolpolicy.reason": str(why)}
-        yield _event(of, "toolpolicy.backoff", began, waited)
+        waited: Attributes = {"toolpolicy.wait_s": after.began - before.ended, "toolpolicy.reason": str(why)}
+        yield _event(of, "toolpolicy.backoff", before.ended, waited)
     for attempt in attempts:
         if attempt.beside:
             result: Attributes = {"toolpolicy.result": str(record.hedge or "Lost")}

@@ -13,6 +13,8 @@ TRACESTATE = b"tracestate"
 _PARENT, _STATE = "traceparent", "tracestate"
 """In `_meta`."""
 SAMPLED = 1
+SPAN_ID = slice(36, 52)
+"""Where it stands in a traceparent."""
 STATE_CHARACTERS = 512
 """As long as W3C asks to be passed on; a longer one is dropped whole, as it may be."""
 

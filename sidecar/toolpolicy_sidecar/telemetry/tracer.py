@@ -1,14 +1,15 @@
 """Begins and ends the trace of every call. A call that is not kept costs identifiers and a few lists."""
 
-import random
+import os
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from toolpolicy_api.channel import Transition
 from toolpolicy_sidecar.call import TRACEPARENT, ToolCall
 from toolpolicy_sidecar.reasons import FAILED
 from toolpolicy_sidecar.record import CallRecord
-from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content
+from toolpolicy_sidecar.telemetry.call_trace import ACTIVE, CallTrace, Content, line
 from toolpolicy_sidecar.telemetry.outbox import Outbox
 from toolpolicy_sidecar.telemetry.sampling import Sampler
 from toolpolicy_sidecar.telemetry.trace_context import (
@@ -22,12 +23,11 @@ from toolpolicy_sidecar.telemetry.trace_context import (
 from toolpolicy_sidecar.upstream import origin as upstream
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
-_BITS = 64 + 128
-"""Of a span's id, and behind it of a trace's."""
-_ID_BYTES = _BITS // 8
-_NOT_ZERO = 1 << 191 | 1 << 127
-"""The first bit of either: all zeros mean none. What is sampled is decided by the last ones."""
-_LOWER_HALF = 2**64 - 1
+_WORD_BYTES = 8
+"""A span's id is one, a trace's two: of these the second decides what is sampled."""
+_ZEROS = "00" * _WORD_BYTES
+AT_ONCE = 32
+"""Traces that are begun in one go: what it takes to begin one is not in the caches between two calls."""
 _INTEGER = re.compile(rb"\d{1,18}")
 
 
@@ -53,34 +53,53 @@ class Tracer:
         *,
         trace_id_header: str | None = None,
         redacted_content: bool = False,
-        rng: random.Random | None = None,
+        random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """`trace_id_header`: where a trace id may stand by itself, for callers that do not know W3C's headers.
         `redacted_content`: arguments and results of MCP tools are kept, where a policy redacts them."""
         self._redacted_content = redacted_content
         self._sampler, self._outbox = sampler, outbox
         self._header = trace_id_header.lower().encode() if trace_id_header else None
-        self._bits = (rng or random.Random()).getrandbits  # noqa: S311 -- identifiers, not secrets
-        self._below = sampler.below
+        self._random_bytes = random_bytes
+        self._last_sampled = f"{sampler.below - 1:016x}" if sampler.below else ""
+        """Of the words that decide, as they are written."""
+        self._fresh: list[CallTrace] = []
+        """Of calls to come."""
 
     def begin(self, call: ToolCall) -> CallTrace:
         noted, mcp = call.incoming.noted, call.mcp
-        in_meta = in_message(mcp)
-        if not (TRACEPARENT in noted or in_meta or self._header or call.stands_for):
-            bits = self._bits(_BITS) | _NOT_ZERO
-            digits = bits.to_bytes(_ID_BYTES, "big").hex()
-            sampled, plain = bits & _LOWER_HALF < self._below, TRACESTATE not in noted
-            trace = CallTrace(digits[16:], digits[:16], sampled, self._new_span, NOWHERE, True, plain)  # noqa: FBT003 -- it began here
-        else:
+        if (
+            TRACEPARENT in noted
+            or self._header
+            or call.stands_for
+            or (mcp is not None and mcp.meta is not None and in_message(mcp))
+        ):
             trace = self._continued(call, lineage(call, self._header))
+        else:
+            fresh = self._fresh
+            if not fresh:
+                self._begin_some(fresh)
+            trace = fresh.pop()
+            if TRACESTATE in noted:
+                trace.plain = False
         if self._redacted_content and mcp is not None:
             tool, trace.plain = call.tool, False
             trace.content = Content(tool.on_request is not None, tool.on_response is not None)
         ACTIVE.set(trace)
         return trace
 
+    def _begin_some(self, fresh: list[CallTrace]) -> None:
+        """Of calls that nobody traces yet."""
+        new_span, last_sampled = self._new_span, self._last_sampled
+        words = iter(self._words(3 * AT_ONCE))
+        for span_id, upper, lower in zip(words, words, words, strict=True):
+            trace_id, sampled = upper + lower, lower <= last_sampled
+            first = line(trace_id, span_id, sampled)
+            fresh.append(CallTrace(trace_id, first, sampled, new_span, NOWHERE, True))  # noqa: FBT003 -- it began here
+
     def _continued(self, call: ToolCall, came_from: Lineage) -> CallTrace:
-        trace_id, span_id = self._identifiers()
+        span_id, upper, lower = self._words(3)
+        trace_id = upper + lower
         outer, began_here = None if call.stands_for is None else ACTIVE.get(), False
         if outer is not None:
             came_from = came_from._replace(parent=_inside(outer), link=None)
@@ -89,17 +108,21 @@ class Tracer:
             parent, known = came_from.parent, came_from.known_as
             trace_id, began_here = known or trace_id, known is None
             sampled = self._sampler.head(trace_id, parent.sampled if parent else None)
+        first = line(trace_id, span_id, sampled)
         return CallTrace(
-            trace_id, span_id, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
+            trace_id, first, sampled, self._new_span, came_from, began_here, plain=False, outer=outer
         )
 
-    def _identifiers(self) -> tuple[str, str]:
-        """Of a trace and of a span."""
-        digits = (self._bits(_BITS) | _NOT_ZERO).to_bytes(_ID_BYTES, "big").hex()
-        return digits[16:], digits[:16]
+    def _words(self, number: int) -> list[str]:
+        """As hexadecimal digits. None is zero, which means no trace and no span."""
+        while True:
+            words = self._random_bytes(number * _WORD_BYTES).hex("-", _WORD_BYTES).split("-")
+            if _ZEROS not in words:
+                return words
 
     def _new_span(self) -> str:
-        return self._identifiers()[1]
+        (span_id,) = self._words(1)
+        return span_id
 
     def end(self, trace: CallTrace, call: ToolCall, record: CallRecord) -> None:
         """What follows in this context belongs to the call around this one; where there is none, to the next one."""

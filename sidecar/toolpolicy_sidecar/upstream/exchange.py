@@ -13,7 +13,8 @@ from toolpolicy_sidecar.upstream.origin import Origin
 class Request(msgspec.Struct, frozen=True):
     """`target` is the origin-form path and query. Host, framing and connection headers are the pool's business.
     `switch_to`: a WebSocket is asked for, and this has the connection from the server's 101 on. `length`: of a streamed
-    body, None for chunks. `added`: headers that are another each time, apart from those that seldom are."""
+    body, None for chunks. `added`: lines of the sidecar's own, each behind CR LF; apart from headers, which seldom are
+    others."""
 
     origin: Origin
     method: str
@@ -22,7 +23,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | AsyncIterator[bytes] | None = None
     switch_to: asyncio.Protocol | None = None
     length: int | None = None
-    added: tuple[Header, ...] = ()
+    added: bytes = b""
 
 
 class BodyTooLarge(Exception):  # noqa: N818 -- names what happened

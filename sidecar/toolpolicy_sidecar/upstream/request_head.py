@@ -14,8 +14,8 @@ def request_head(request: Request, authority: bytes) -> bytes:
     method, body = request.method, request.body
     words = method.encode("ascii"), request.target.encode("ascii"), authority
     first = b"%b %b HTTP/1.1\r\nHost: %b" % words
-    own = b"".join([b"\r\n%b: %b" % header for header in request.added])
-    _refuse_unsendable(first + own, 1 + len(request.added))
+    _refuse_unsendable(first, 1)
+    own = request.added
     if body is None or isinstance(body, bytes):
         if body or (body is not None and method not in _BODILESS):
             own += b"\r\nContent-Length: %d" % len(body)

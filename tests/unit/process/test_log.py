@@ -10,12 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.telemetry.made import PLAIN, record
-from toolpolicy_sidecar.log import LogRecorder, configure
+from toolpolicy_sidecar.log import TOGETHER, WAIT_S, LogRecorder, configure
 from toolpolicy_sidecar.reasons import Reason
-from toolpolicy_sidecar.record import EgressRecord
+from toolpolicy_sidecar.record import CallRecord, EgressRecord
+from toolpolicy_sidecar.simulate.virtual_time import VirtualLoop
 
 WHAT_IS_THERE = {"duration_ms": 12.345, "attempts": 1}
 SUCCESS = record(**WHAT_IS_THERE)
+FAILURE = replace(SUCCESS, outcome="failure", reason=Reason.ServerError, status=502)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ async def test_what_is_said_between_calls_stands_between_them(capsys: pytest.Cap
     configure("info")
     LogRecorder().call(SUCCESS)
     logging.getLogger("toolpolicy").info("between")
-    LogRecorder().call(replace(SUCCESS, outcome="failure", reason=Reason.ServerError, status=502))
+    LogRecorder().call(FAILURE)
     await asyncio.sleep(0)
     found = lines(capsys)
     assert [line["event"] for line in found] == ["call", "between", "call"]
@@ -60,6 +62,47 @@ async def test_what_another_thread_says_takes_no_calls_along(capsys: pytest.Capt
     thread.join()
     assert [line["event"] for line in lines(capsys)] == ["beside"]
     await asyncio.sleep(0)
+    assert [line["event"] for line in lines(capsys)] == ["call"]
+
+
+def closely(captured: pytest.CaptureFixture[str], records: list[CallRecord]) -> tuple[int, int]:
+    """A call, and these in the next turn: how many lines leave with that turn, how many after a while. The clock stands
+    still until nothing is left to do."""
+
+    async def main() -> tuple[int, int]:
+        log = LogRecorder()
+        log.call(SUCCESS)
+        await asyncio.sleep(0)
+        assert len(lines(captured)) == 1
+        for each in records:
+            log.call(each)
+        await asyncio.sleep(0)
+        at_once = len(lines(captured))
+        await asyncio.sleep(WAIT_S)
+        return at_once, len(lines(captured))
+
+    configure("info")
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+def test_lines_that_follow_others_closely_wait_for_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert closely(capsys, [SUCCESS] * 3) == (0, 3)
+
+
+def test_a_failed_call_waits_for_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert closely(capsys, [SUCCESS, FAILURE]) == (2, 0)
+
+
+def test_so_many_lines_wait_and_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert closely(capsys, [SUCCESS] * TOGETHER) == (TOGETHER, 0)
+
+
+async def test_what_waits_at_the_end_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info")
+    LogRecorder().call(SUCCESS)
+    for handler in logging.getLogger().handlers:  # as logging itself does when a process ends
+        handler.close()
     assert [line["event"] for line in lines(capsys)] == ["call"]
 
 

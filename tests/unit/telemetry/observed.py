@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from tests.unit.datapath.loopback import Agent, Exchange, Script, Tool, until
-from toolpolicy_sidecar.log import configure
+from toolpolicy_sidecar.log import _lines, configure
 from toolpolicy_sidecar.process import Sidecar
 from toolpolicy_sidecar.settings import parse
 
@@ -132,7 +132,8 @@ class Observed:
 
     @property
     def said(self) -> str:
-        """On standard output."""
+        """On standard output, and what waits for more of it."""
+        _lines().flush()
         return cast("io.BytesIO", self.output.buffer).getvalue().decode()
 
     @property
