@@ -58,15 +58,16 @@ def node() -> Path:
 @cache
 def node_modules() -> Path:
     """The folder with what package.json names. Raises Trouble."""
+    program = node()  # made before: only one thing is made at a time
 
     def install(folder: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             (folder / name).write_bytes((HERE / name).read_bytes())
-        npm = node().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        npm = program.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         _run(
-            [str(node()), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+            [str(program), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
             folder,
-            {"PATH": f"{node().parent}:{os.environ['PATH']}"},
+            {"PATH": f"{program.parent}:{os.environ['PATH']}"},
         )
 
     return _made("packages for Node", ["package.json", "package-lock.json"], install) / "node_modules"
