@@ -11,7 +11,7 @@ INLINE_BYTES = 1024
 """Up to here no work takes two milliseconds, whatever it is on."""
 LIGHT_BYTES = 4 * 1024
 """Up to here the way to a thread and back costs more than work that is light."""
-SWITCH_S = 0.001
+SWITCH_S = 0.0005
 """How long a thread may go on when the event loop wants to run: the interpreter's own 5 ms are felt by every call."""
 THREADS = 2
 """RE2 lets others run while it searches; the rest takes turns, so more would gain nothing. Threads of their own, so
