@@ -1,5 +1,6 @@
 """Everything of a snapshot that can be wrong, looked at before anything is made of it."""
 
+import re
 from hashlib import blake2b
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from toolpolicy_sidecar.redact.redactor import InvalidPattern, Redactor
 from toolpolicy_sidecar.tool import path_segments
 from toolpolicy_sidecar.upstream.origin import Place, over_pipes, parse
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _URL_PATH = "/%:@!$&'()*+,;=-._~[]"
 """What stays as it is in a url's path; anything else is percent-encoded."""
 
@@ -37,6 +39,7 @@ class Plan:
                 if server.name in self.places:
                     raise InvalidSnapshot(f"{where}.servers[{s}].name: {server.name!r} appears twice")
                 self.places[server.name] = _place(server, f"{where}.servers[{s}]")
+                _refuse_no_name(server.timeout_header, f"{where}.servers[{s}].timeout_header")
                 _breaker(server.unlisted, f"{where}.servers[{s}].unlisted")
             for t, tool in enumerate(policy.tools):
                 if tool.name in tools or tool.name == snapshot.UNLISTED:
@@ -64,6 +67,12 @@ def _tool(tool: snapshot.Tool, protocol: str | None, where: str) -> None:
         except ValueError as error:
             raise InvalidSnapshot(f"{where}.match.path: {error}") from None
     _breaker(tool.rules, f"{where}.rules")
+
+
+def _refuse_no_name(header: str, where: str) -> None:
+    """Raises InvalidSnapshot: each request has a line that begins with it, and nobody looks at that line again."""
+    if not _HEADER_NAME.fullmatch(header):
+        raise InvalidSnapshot(f"{where}: {header!r} is no name of a header")
 
 
 def _breaker(rules: snapshot.Rules, where: str) -> None:

@@ -94,6 +94,12 @@ def policy(
     return msgspec.convert(fields | more, snapshot.Policy, from_attributes=True)
 
 
+def told_of_time_by(header: str) -> snapshot.Policy:
+    return policy(
+        servers=(snapshot.Server("kb", "MCP", "http://x.test", rules(), timeout_header=header),), tools=()
+    )
+
+
 OTHER = snapshot.Server("kb", "MCP", "http://x.test", rules())
 BAD_ALLOWED = snapshot.Redaction(
     detectors=("Email",), allow=(snapshot.Allowed(text="a"), snapshot.Allowed(regex="("))
@@ -107,6 +113,8 @@ BAD_PATTERN = snapshot.Redaction(patterns=(snapshot.Pattern("a", "x", ""), snaps
         ((policy(), policy(name="q")), "policies[1].servers[0].name"),
         ((policy(url="ftp://kb.test"),), "policies[0].servers[0].url"),
         ((policy(url="http://"),), "policies[0].servers[0].url"),
+        ((told_of_time_by("X-Left: 1\r\nX-Other"),), "policies[0].servers[0].timeout_header"),
+        ((told_of_time_by(""),), "policies[0].servers[0].timeout_header"),
         ((policy(redaction=BAD_PATTERN),), "policies[0].redaction.patterns[1]"),
         ((policy(redaction=snapshot.Redaction(detectors=("Nonsense",))),), "policies[0].redaction.detectors"),
         ((policy(redaction=BAD_ALLOWED),), "policies[0].redaction.allow[1]"),
