@@ -144,9 +144,7 @@ class Attempts:
             request = timed(call, request, headers, until.at - began)
         else:
             line = trace.first if progress.attempts == 1 else trace.another()
-            request = timed(call, request, headers, until.at - began, line)
-            if not trace.plain:
-                request = trace.carried(request, line)
+            request = trace.carried(timed(call, request, headers, until.at - began, line), line)
         outcome = _NEUTRAL
         try:
             problem = await attempt(

@@ -29,7 +29,6 @@ _HALF_PAIR = re.compile(
     re.DOTALL,
 )
 
-_skip = msgspec.json.Decoder(msgspec.Raw).decode
 _string = msgspec.json.Decoder(str)
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHER = bytes(set(range(256)) - set(b"[{]}"))
@@ -54,7 +53,7 @@ def check(data: bytes) -> None:
         if len(data) <= valid.LARGE_BYTES or not valid.is_valid_in_parts(data):
             if not data.isascii():
                 data.decode()
-            _skip(data)
+            valid.skip(data)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -81,7 +80,7 @@ def is_one(text: bytes) -> bool:
     if not looks_like_one(text):
         return False
     try:
-        _skip(text)
+        valid.skip(text)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:

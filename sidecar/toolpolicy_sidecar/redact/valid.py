@@ -16,7 +16,8 @@ _BETWEEN_ELEMENTS = (
     re.compile(rb'(?<=")[ \t\r\n]*,(?=[ \t\r\n]*")'),
     re.compile(rb"(?<=[0-9])[ \t\r\n]*,(?=[ \t\r\n]*[0-9-])"),
 )
-_skip = msgspec.json.Decoder(msgspec.Raw).decode
+skip = msgspec.json.Decoder(msgspec.Raw).decode
+"""Reads a document and makes nothing of it. Raises DecodeError, RecursionError."""
 
 
 def is_valid_in_parts(data: bytes) -> bool:
@@ -60,8 +61,8 @@ def _are_valid(parts: list[bytes], hole: bytes, frame: bytes) -> bool:
             if not part.isascii():
                 part.decode()
         for part in parts[1:-1]:
-            _skip(frame % part)
-        _skip(hole.join((parts[0], parts[-1])))
+            skip(frame % part)
+        skip(hole.join((parts[0], parts[-1])))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
