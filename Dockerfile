@@ -1,5 +1,5 @@
 # One image for operator, webhook and sidecar. Builds with docker and with buildah.
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:trixie-slim
 
 FROM ${BASE} AS build
 # Set where the machine's package index is behind a proxy with roots of its own; nothing of it stays in the image.
@@ -28,7 +28,7 @@ FROM ${BASE}
 # Debian compiles its standard library only with the full python3; on a read-only root Python never would.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-minimal libpython3-stdlib ca-certificates nftables \
- && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x lib2to3 /usr/lib/python3.* \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /usr/lib/python3.* \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/share/doc /usr/share/man
 COPY --from=build /opt/toolpolicy /opt/toolpolicy
 ENV PATH=/opt/toolpolicy/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -86,8 +86,8 @@ def base() -> None:
         == 0
     ):
         return
-    tree = paths.cache() / "base"
-    archive = paths.cache() / "images" / "base.tar"
+    tree = paths.cache() / f"base-{versions.DEBIAN}"
+    archive = paths.cache() / "images" / f"base-{versions.DEBIAN}.tar"
     with step(f"making the base image {name}"):
         if not archive.exists():
             shutil.rmtree(tree, ignore_errors=True)

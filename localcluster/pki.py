@@ -34,7 +34,13 @@ class Pki:
             return
         self._key(name)
         extensions = self.folder / f"{name}.ext"
-        lines = ["keyUsage=digitalSignature", "extendedKeyUsage=serverAuth,clientAuth"]
+        lines = [
+            "keyUsage=digitalSignature",
+            "extendedKeyUsage=serverAuth,clientAuth",
+            # As on EKS: what refuses such an API server is of no use.
+            "subjectKeyIdentifier=none",
+            "authorityKeyIdentifier=none",
+        ]
         if names:
             lines.append(f"subjectAltName={','.join(names)}")
         extensions.write_text("\n".join(lines) + "\n")

@@ -12,20 +12,19 @@ RELEASE = "toolpolicy"
 NAMESPACE = "toolpolicy-system"
 DEMO = ROOT / "examples" / "demo"
 
-IMAGES = (
-    Image(
-        tag="toolpolicy:dev",
-        context=ROOT,
-        dockerfile=ROOT / "Dockerfile",
-        inputs=("pyproject.toml", "uv.lock", "README.md", "LICENSE", "crds", "sidecar", "operator"),
-    ),
-    Image(
-        tag="toolpolicy-demo:dev",
-        context=DEMO,
-        dockerfile=DEMO / "Dockerfile",
-        inputs=("agent.py", "tool_server.py"),
-    ),
+PRODUCT_IMAGE = Image(
+    tag="toolpolicy:dev",
+    context=ROOT,
+    dockerfile=ROOT / "Dockerfile",
+    inputs=("pyproject.toml", "uv.lock", "README.md", "LICENSE", "crds", "sidecar", "operator"),
 )
+DEMO_IMAGE = Image(
+    tag="toolpolicy-demo:dev",
+    context=DEMO,
+    dockerfile=DEMO / "Dockerfile",
+    inputs=("agent.py", "tool_server.py"),
+)
+IMAGES = (PRODUCT_IMAGE, DEMO_IMAGE)
 
 
 def load_images() -> str:

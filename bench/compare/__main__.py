@@ -1,27 +1,27 @@
 """What a call costs: direct, through nginx, through Envoy and through the sidecar, in one run.
 
-    python -m bench.compare [--rounds 3] [--seconds 2] [--picture FILE.svg]
+    python -m bench.compare [--rounds 3] [--seconds 2] [--picture FILE.svg] [--here]
 
 Who is measured has one core for itself; the load and the tool's server share the other. Rounds are interleaved, so
 that whatever else the machine does hits everybody, and medians are shown. Envoy and the sidecar do equal work:
 timeouts, retries, a circuit breaker (outlier detection) and one pattern taken out of request and answer; nginx only
-passes on. Figures of one run compare with each other, not with those of another run or machine.
+passes on. The sidecar runs with what its image has, Python among it. Figures of one run compare with each other, not
+with those of another run or machine.
 """
 
 import argparse
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-from bench.compare import work
+from bench.compare import shipped, work
 from bench.compare.load import Flood, Latencies, first_answer, steady
 from bench.compare.machine import MEASURED_CORE, anywhere, cpu_s, free_port, pin, pin_self, rss_mib
-from bench.compare.peers import PEERS, Peer, running, upstream
+from bench.compare.peers import PEERS, SIDECAR, Peer, of_this_environment, running, sidecar, upstream
 from bench.compare.result import Result, table
 from localcluster.trouble import Trouble
 
@@ -39,15 +39,20 @@ def main() -> None:
         "--seconds", type=int, default=2, help="of load, for each peer in each case and round"
     )
     parser.add_argument("--case", choices=[case.name for case in work.CASES], help="only this one")
-    parser.add_argument("--only", choices=[peer.name for peer in PEERS], help="and direct")
+    parser.add_argument("--only", choices=[*(peer.name for peer in PEERS), SIDECAR], help="and direct")
+    parser.add_argument(
+        "--here", action="store_true", help="the sidecar of this environment, not the image's (needs no root)"
+    )
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     pin_self()
     cases = [case for case in work.CASES if options.case in {None, case.name}]
-    peers = [peer for peer in PEERS if options.only in {None, peer.name}]
-    results = compare(cases, peers, options.rounds, options.seconds)
+    with nullcontext(of_this_environment()) if options.here else shipped.program() as program:
+        every = (*PEERS, sidecar(program))
+        peers = [peer for peer in every if options.only in {None, peer.name}]
+        results = compare(cases, peers, options.rounds, options.seconds)
     print(table(results))
-    print(f"\nThe sidecar ran on Python {platform.python_version()}, {sys.executable}.")
+    print(f"\nThe sidecar ran {'in this environment' if options.here else 'as its image has it'}.")
     if options.picture:
         from bench.compare.picture import draw  # noqa: PLC0415 -- matplotlib takes a second to load
 

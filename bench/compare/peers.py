@@ -1,6 +1,5 @@
 """Who is compared, and how each is told to do the same work. Each is one process."""
 
-import functools
 import json
 import os
 import shutil
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,21 +178,24 @@ def _envoy_config(port: int, upstream_port: int) -> dict[str, object]:
     return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 
-def sidecar(port: int, upstream_port: int, _case: work.Case, folder: Path) -> list[str]:
+def sidecar(program: list[str]) -> Peer:
+    """`program`: how toolpolicy is called."""
+    return Peer(SIDECAR, partial(_sidecar, program), redacts=True, own_path=True)
+
+
+def _sidecar(program: list[str], port: int, upstream_port: int, _case: work.Case, folder: Path) -> list[str]:
     """Timeouts, retries, a circuit breaker, the same pattern both ways; records, metrics and log as they always are."""
-    _write_bytecode()
     (folder / "policy.yaml").write_text(_POLICY.format(port=upstream_port))
     return [
-        str(Path(sys.executable).with_name("toolpolicy")),
+        *program,
         *("sidecar", "--policies", str(folder / "policy.yaml"), "--reverse", f"127.0.0.1:{port}"),
         *("--admin", f"127.0.0.1:{free_port()}", "--metrics", f"127.0.0.1:{free_port()}"),
     ]
 
 
-@functools.cache
-def _write_bytecode() -> None:
-    """As the image has it: where the environment forbids Python to keep bytecode, each start would compile everything
-    again, and that is most of the time."""
+def of_this_environment() -> list[str]:
+    """The program, with its bytecode written as the image has it: where Python may keep none, each start would compile
+    everything again, and that is most of the time."""
     allowed = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for module in (
         "toolpolicy_sidecar.process",
@@ -200,6 +203,7 @@ def _write_bytecode() -> None:
         "toolpolicy_api.check",
     ):
         subprocess.run([sys.executable, "-c", f"import yaml, {module}"], check=True, env=allowed)
+    return [str(Path(sys.executable).with_name("toolpolicy"))]
 
 
 _POLICY = f"""
@@ -226,8 +230,8 @@ spec:
 PEERS = (
     Peer("nginx, plain", nginx, redacts=False),
     Peer("Envoy + Lua", envoy, redacts=True),
-    Peer("toolpolicy", sidecar, redacts=True, own_path=True),
 )
+SIDECAR = "toolpolicy"
 
 
 def environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from kubernetes import client, config
 
+from toolpolicy_api import trust
 from toolpolicy_api.policy import GROUP, PLURAL, VERSION
 
 CONNECT_S, READ_S = 3.0, 10.0
@@ -49,6 +50,9 @@ class Api:
         settings = client.Configuration.get_default_copy()
         settings.retries = RETRIES
         self._client = client.ApiClient(settings)
+        if settings.verify_ssl:
+            pool = self._client.rest_client.pool_manager.connection_pool_kw
+            pool["ssl_context"] = trust.servers(cafile=settings.ssl_ca_cert)
         self._timeout_s = (min(CONNECT_S, read_s), read_s)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
         self._may_write = may_write

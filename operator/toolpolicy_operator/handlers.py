@@ -7,6 +7,7 @@ import kopf
 
 from toolpolicy_api.policy import GROUP, PLURAL, VERSION
 from toolpolicy_operator.index import INJECTED_LABEL
+from toolpolicy_operator.login import login
 
 SERVER_TIMEOUT_S = 300
 CLIENT_TIMEOUT_S = 330
@@ -48,7 +49,6 @@ def settings() -> kopf.OperatorSettings:
 def registry(reconciler: Reconciler, tell: Callable[..., object]) -> kopf.OperatorRegistry:
     """All handlers. `tell` calls the reconciler's method with the event and the object, on the reconciler's thread."""
     wired = kopf.OperatorRegistry()
-    login: Any = kopf.login_via_client
     kopf.on.login(registry=wired)(login)
 
     def wire(handle: Callable[[str | None, Any], None], *resource: str) -> None:

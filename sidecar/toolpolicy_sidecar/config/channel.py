@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from toolpolicy_api import channel, snapshot
+from toolpolicy_api import channel, snapshot, trust
 from toolpolicy_sidecar.current import Current
 from toolpolicy_sidecar.findings import Told
 from toolpolicy_sidecar.plan import InvalidSnapshot
@@ -84,7 +83,7 @@ class ControlChannel:
 
     async def _connection(self) -> None:
         token = self._where.token_file.read_text(encoding="ascii").strip()
-        tls = ssl.create_default_context(cafile=str(self._where.ca_file))
+        tls = trust.servers(cafile=self._where.ca_file)
         url = self._where.address.rstrip("/") + channel.PATH
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_WITHIN_S)
         # A connector of its own each time: the Service's address may lead to another pod now.

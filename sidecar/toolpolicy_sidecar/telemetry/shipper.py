@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
+from toolpolicy_api import trust
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.resilience.retry_after import retry_after_s
 from toolpolicy_sidecar.telemetry.outbox import Outbox
@@ -197,7 +198,7 @@ def _context(to: Destination) -> ssl.SSLContext | None:
     """None: the system's own roots are enough."""
     if to.ca_file is None and to.certificate is None:
         return None
-    context = ssl.create_default_context(cafile=to.ca_file)
+    context = trust.servers(cafile=to.ca_file)
     if to.certificate is not None:
         context.load_cert_chain(*to.certificate)
     return context

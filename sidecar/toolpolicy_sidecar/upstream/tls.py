@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
+from toolpolicy_api import trust
 from toolpolicy_api.snapshot import ServerTls
 from toolpolicy_sidecar.upstream.failure import TlsFailed
 from toolpolicy_sidecar.upstream.origin import Origin
@@ -46,7 +47,7 @@ class Contexts:
         return made.context
 
     def _trusting(self, ca_bundle: str | None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=ca_bundle)
+        context = trust.servers(cadata=ca_bundle)
         if ca_bundle is None and self._extra_roots:
             context.load_verify_locations(cadata=self._extra_roots)
         context.set_alpn_protocols(["http/1.1"])
