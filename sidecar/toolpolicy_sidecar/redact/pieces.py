@@ -3,9 +3,11 @@ so does the event loop."""
 
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
 """No step on so much takes a millisecond."""
+_COPIED_BYTES = 256 * 1024
 
 Cut = Callable[[bytes, int, int], int]
 """Where a text may be cut, at the second place or behind it. At the first one it was."""
@@ -52,6 +54,29 @@ def before(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
     """Where it matches next. If that is far away the rest is one piece: nobody writes so."""
     found = pattern.search(text, at, at + _NEAR_BYTES)
     return found.start() if found else len(text)
+
+
+def part(text: bytes, start: int, end: int) -> bytes:
+    """The slice."""
+    if end - start <= _COPIED_BYTES:
+        return text[start:end]
+    copied = BytesIO()
+    copy_to(copied, text, start, end)
+    return copied.getvalue()
+
+
+def copy_to(out: BytesIO, text: bytes, start: int, end: int) -> None:
+    """The slice. What is given back in the end, `getvalue`, is no copy of it."""
+    steps = range(start, end, _COPIED_BYTES)
+    out.writelines(text[at : min(end, at + _COPIED_BYTES)] for at in steps)
+
+
+def stands_in(sign: bytes, text: bytes) -> bool:
+    """As `in`."""
+    if len(text) <= _COPIED_BYTES:
+        return sign in text
+    step = range(0, len(text), _COPIED_BYTES)
+    return any(text.find(sign, at, at + _COPIED_BYTES + len(sign) - 1) >= 0 for at in step)
 
 
 def without_escapes(document: bytes, instead: bytes, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:

@@ -207,10 +207,10 @@ class Values:
     def _alone(self, text: bytes, key: bytes, depth: int, *, plain: bool) -> _Left:
         hits, passes = Counter[str](), _PASSES
         if plain and not document.looks_like_one(text):
-            regions = self._scanner.regions(text, key, plain=True)
-            if not regions:
+            left = self._scanner.replacements.put(text, self._scanner.regions(text, key, plain=True), hits)
+            if not hits:
                 return _Left(text, hits)
-            text, passes = self._scanner.replacements.put(text, regions, hits), _PASSES - 1
+            text, passes = left, _PASSES - 1
         return _Left(self.value(text, hits, key, depth, passes), hits)
 
     def _together(
@@ -268,8 +268,7 @@ class Values:
         if opened:
             text = self.document(text, hits, depth + 1)
         regions = self._scanner.regions(text, key, opened=opened)
-        if regions:
-            text = self._scanner.replacements.put(text, regions, hits)
+        text = self._scanner.replacements.put(text, regions, hits)
         if opened:
             return text
         (left,) = self._unwrapped([_Left(text, _NO_HITS)], depth)
