@@ -2,12 +2,14 @@
 so does the event loop."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 
 PIECE_BYTES = 16 * 1024
 """No step on so much takes a millisecond."""
 _COPIED_BYTES = 256 * 1024
+STEP_BYTES = 48 * 1024
+"""A multiple of what is one in base64 and in hexadecimal, and of what that stands for."""
 
 Cut = Callable[[bytes, int, int], int]
 """Where a text may be cut, at the second place or behind it. At the first one it was."""
@@ -60,9 +62,23 @@ def part(text: bytes, start: int, end: int) -> bytes:
     """The slice."""
     if end - start <= _COPIED_BYTES:
         return text[start:end]
-    copied = BytesIO()
-    copy_to(copied, text, start, end)
-    return copied.getvalue()
+    out = BytesIO()
+    copy_to(out, text, start, end)
+    return out.getvalue()
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """As `b"".join`, but what comes is copied as it comes."""
+    out = BytesIO()
+    out.writelines(parts)
+    return out.getvalue()
+
+
+def changed(change: Callable[[bytes], bytes], text: bytes) -> bytes:
+    """In steps, if the text is long: `change` is from or to base64 or hexadecimal, or goes byte by byte."""
+    if len(text) <= STEP_BYTES:
+        return change(text)
+    return joined(change(text[at : at + STEP_BYTES]) for at in range(0, len(text), STEP_BYTES))
 
 
 def copy_to(out: BytesIO, text: bytes, start: int, end: int) -> None:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import document, full
 from toolpolicy_sidecar.redact.document import Tokens
+from toolpolicy_sidecar.redact.pieces import part
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 
 MANY = 64
@@ -48,7 +49,7 @@ def suspects(
             disguise = _disguised(data, start)
         if data[start] == document.QUOTE:
             plain = at <= disguise
-            text = data[start + 1 : at - 1] if plain else document.string_value(data[start:at])
+            text = part(data, start + 1, at - 1) if plain else document.string_value(part(data, start, at))
             found.append(Found(start, at, text, key, plain))
             named = document.NAMED.match(data, at) if scanner.keyed else None
             key, value_at = (text, named.end()) if named else (b"", -1)

@@ -6,6 +6,7 @@ Everything here returns its very argument when nothing is hit.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from itertools import compress
 from operator import ne
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from toolpolicy_sidecar.redact import binary, document, full, wrapped
 from toolpolicy_sidecar.redact.document import Tokens
 from toolpolicy_sidecar.redact.patience import Patiences
+from toolpolicy_sidecar.redact.pieces import copy_to
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.suspects import MANY, Found, suspects
@@ -53,12 +55,13 @@ class Values:
             return data
         tokens, patiences = Tokens(data), scanner.patiences(len(data))
         full_from = 0 if full.may_be(data) else len(data)
-        pieces: list[bytes] = []
+        out = BytesIO()
         put = at = 0
         while at < len(data):
             found, at = suspects(scanner, data, tokens, at, full_from=full_from)
             for start, end, left in self._changed(found, hits, depth):
-                pieces += [data[put:start], left]
+                copy_to(out, data, put, start)
+                out.write(left)
                 put = end
             while at < len(data):
                 end = tokens.pass_over(at + _PART_BYTES)
@@ -68,11 +71,15 @@ class Values:
                     full_from = end
                     tokens.begin(at)
                     break
-                pieces += [data[put:at], part]
+                copy_to(out, data, put, at)
+                out.write(part)
                 put = at = end
                 if hits.total() - count < MANY:
                     break
-        return b"".join([*pieces, data[put:]]) if pieces and hits else data
+        if not put or not hits:
+            return data
+        copy_to(out, data, put, len(data))
+        return out.getvalue()
 
     def _changed(
         self, found: Sequence[Found], hits: Counter[str], depth: int
@@ -284,16 +291,20 @@ class Values:
         if depth == NESTED:
             raise TooDeep(_TOO_WRAPPED)
         contents = self._each([Found(run.start, run.end, run.content) for run in runs], depth + 1)
-        pieces: list[bytes] = []
+        out = BytesIO()
         changed: dict[int, Mapping[str, int]] = {}
         put = 0
         for run, content in zip(runs, contents, strict=True):
             if content.hits:
-                pieces += (whole.text[put : run.start], run.wrap(content.text))
+                copy_to(out, whole.text, put, run.start)
+                out.write(run.wrap(content.text))
                 put = run.end
                 index = whole.holder(run.start)
                 changed[index] = _both(changed.get(index) or texts[index].hits, content.hits)
-        left = Together.read(b"".join([*pieces, whole.text[put:]])).texts
+        if not changed:
+            return texts
+        copy_to(out, whole.text, put, len(whole.text))
+        left = Together.read(out.getvalue()).texts
         for index, hits in changed.items():
             texts[index] = _Left(left[index], hits)
         return texts

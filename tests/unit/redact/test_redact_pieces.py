@@ -1,12 +1,24 @@
 """What is done on a text piece by piece is what is done on the whole of it."""
 
+import base64
+import json
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolpolicy_api import snapshot
-from toolpolicy_sidecar.redact import pieces, placeholder, replacements, spans, views
+from toolpolicy_sidecar.redact import (
+    binary,
+    document,
+    pieces,
+    placeholder,
+    replacements,
+    spans,
+    views,
+    wrapped,
+)
 from toolpolicy_sidecar.redact.pieces import before_reference, between_escapes
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.views import View, rereadings, unescape
@@ -93,11 +105,36 @@ def test_what_is_found_in_a_long_text_is_what_is_found_in_a_short_one(
     """Also where placeholders stand in it already."""
     once = redactor.text(text)
     whole = redactor.text(once.value + text)
+    document_of_it = json.dumps([text, once.value, text], ensure_ascii=False).encode()
+    whole_document = redactor.json(document_of_it)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(spans, "LONG_BYTES", -1)
         patched.setattr(spans, "_PART_BITS", 3)
         for module in (placeholder, replacements):
             patched.setattr(module, "PIECE_BYTES", size)
+        patched.setattr(pieces.pieces, "__defaults__", (size,))
+        patched.setattr(document, "_WRITTEN_BYTES", 8)
         patched.setattr(pieces, "_COPIED_BYTES", size)
         assert redactor.text(text) == once
         assert redactor.text(once.value + text) == whole
+        assert redactor.json(document_of_it) == whole_document
+
+
+@given(content=st.binary(max_size=200), text=st.text("aZ09+/-_=\r\n", max_size=120), steps=st.integers(1, 4))
+@settings(max_examples=400, deadline=None)
+def test_what_is_encoded_is_read_in_steps(content: bytes, text: str, steps: int) -> None:
+    readable = base64.b64encode(content.hex().encode())
+    texts = [text.encode(), content.hex().encode(), content.hex().upper().encode(), readable]
+    texts += [base64.urlsafe_b64encode(content.hex().encode()).rstrip(b"="), base64.encodebytes(readable)]
+    pictures = [b"data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + 800 * b"ab" + content)]
+    pictures += [pictures[0] + b"AA==", pictures[0].rstrip(b"=") + text.encode(), pictures[0] + b"AAAA"]
+    once = _encoded(texts), [*map(binary.opened, pictures)]
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (pieces, wrapped, binary):
+            patched.setattr(module, "STEP_BYTES", 12 * steps)
+        assert (_encoded(texts), [*map(binary.opened, pictures)]) == once
+
+
+def _encoded(texts: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """What stands in each, and how something else is written in its place."""
+    return [(run.content, run.wrap(b"else, " + run.content)) for text in texts for run in wrapped.runs(text)]
