@@ -83,6 +83,9 @@ def changed(change: Callable[[bytes], bytes], text: bytes) -> bytes:
 
 def copy_to(out: BytesIO, text: bytes, start: int, end: int) -> None:
     """The slice. What is given back in the end, `getvalue`, is no copy of it."""
+    if end - start <= _COPIED_BYTES:
+        out.write(text[start:end])
+        return
     steps = range(start, end, _COPIED_BYTES)
     out.writelines(text[at : min(end, at + _COPIED_BYTES)] for at in steps)
 

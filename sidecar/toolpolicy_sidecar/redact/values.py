@@ -58,11 +58,12 @@ class Values:
         out = BytesIO()
         put = at = 0
         while at < len(data):
-            found, at = suspects(scanner, data, tokens, at, full_from=full_from)
-            for start, end, left in self._changed(found, hits, depth):
-                copy_to(out, data, put, start)
-                out.write(left)
-                put = end
+            for found, to in suspects(scanner, data, tokens, at, full_from=full_from):
+                at = to
+                for start, end, left in self._changed(found, hits, depth):
+                    copy_to(out, data, put, start)
+                    out.write(left)
+                    put = end
             while at < len(data):
                 end = tokens.pass_over(at + _PART_BYTES)
                 count = hits.total()

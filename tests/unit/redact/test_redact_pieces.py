@@ -1,7 +1,6 @@
 """What is done on a text piece by piece is what is done on the whole of it."""
 
 import base64
-import json
 
 import msgspec
 import pytest
@@ -105,8 +104,6 @@ def test_what_is_found_in_a_long_text_is_what_is_found_in_a_short_one(
     """Also where placeholders stand in it already."""
     once = redactor.text(text)
     whole = redactor.text(once.value + text)
-    document_of_it = json.dumps([text, once.value, text], ensure_ascii=False).encode()
-    whole_document = redactor.json(document_of_it)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(spans, "LONG_BYTES", -1)
         patched.setattr(spans, "_PART_BITS", 3)
@@ -117,7 +114,6 @@ def test_what_is_found_in_a_long_text_is_what_is_found_in_a_short_one(
         patched.setattr(pieces, "_COPIED_BYTES", size)
         assert redactor.text(text) == once
         assert redactor.text(once.value + text) == whole
-        assert redactor.json(document_of_it) == whole_document
 
 
 @given(content=st.binary(max_size=200), text=st.text("aZ09+/-_=\r\n", max_size=120), steps=st.integers(1, 4))
@@ -138,3 +134,16 @@ def test_what_is_encoded_is_read_in_steps(content: bytes, text: str, steps: int)
 def _encoded(texts: list[bytes]) -> list[tuple[bytes, bytes]]:
     """What stands in each, and how something else is written in its place."""
     return [(run.content, run.wrap(b"else, " + run.content)) for text in texts for run in wrapped.runs(text)]
+
+
+@given(text=TEXTS, size=st.integers(1, 9))
+@settings(max_examples=400, deadline=None)
+def test_strings_of_json_are_read_and_written_in_pieces(text: bytes, size: int) -> None:
+    token = document.string_token(text)
+    assert document.string_value(token) == text
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pieces.pieces, "__defaults__", (size,))
+        patched.setattr(pieces, "_COPIED_BYTES", size)
+        patched.setattr(document, "_WRITTEN_BYTES", max(size, 4))
+        assert document.string_token(text) == token
+        assert document.string_value(token) == text
