@@ -8,8 +8,12 @@ bytes are no text either, but for the runs of characters in them: names, comment
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import NamedTuple
+
+from toolpolicy_sidecar.redact.expression import Expression
+from toolpolicy_sidecar.redact.pieces import STEP_BYTES, changed, copy_to, joined
 
 LEAST_BYTES = 1024
 """Smaller ones are scanned like every text."""
@@ -29,7 +33,7 @@ _MAGIC = (
 )
 _HEAD = 16
 _URL = re.compile(rb"data:[a-z]+/[A-Za-z0-9.+-]{1,64};base64,")
-_RUN = re.compile(rb"[\t\n\r -~]{10,}")
+_RUN = Expression(r"[\t\n\r -~]{10,}")
 
 
 class Binary(NamedTuple):
@@ -42,17 +46,19 @@ class Binary(NamedTuple):
     def redacted(self, redact: Callable[[bytes], bytes]) -> bytes:
         """The text, this very one if nothing in the runs of characters is redacted. `redact` returns its argument when
         it takes nothing out."""
-        pieces: list[bytes] = []
+        out = BytesIO()
         at = 0
-        for match in _RUN.finditer(self.content):
-            run = match[0]
+        for start, end in _RUN.each(self.content):
+            run = self.content[start:end]
             left = redact(run)
             if left is not run:
-                pieces += (self.content[at : match.start()], left)
-                at = match.end()
-        if not pieces:
+                copy_to(out, self.content, at, start)
+                out.write(left)
+                at = end
+        if not at:
             return self.text
-        return self.before + base64.b64encode(b"".join([*pieces, self.content[at:]]))
+        copy_to(out, self.content, at, len(self.content))
+        return self.before + changed(base64.b64encode, out.getvalue())
 
 
 def opened(text: bytes) -> Binary | None:
@@ -64,11 +70,18 @@ def opened(text: bytes) -> Binary | None:
     try:
         if not binascii.a2b_base64(text[start : start + _HEAD]).startswith(_MAGIC):
             return None
-        letters = text[start:]
-        content = binascii.a2b_base64(letters)
+        content = joined(_contents(text, start))
     except binascii.Error:
         return None
-    size = len(content) + letters[-2:].count(b"=")
-    if 4 * size != 3 * len(letters):  # not every character was one of base64
-        return None
     return Binary(text, text[:start], content)
+
+
+def _contents(text: bytes, start: int) -> Iterator[bytes]:
+    """Of what is base64 from here on, step by step. Raises binascii.Error where it is none."""
+    for at in range(start, len(text), STEP_BYTES):
+        letters = text[at : at + STEP_BYTES]
+        content = binascii.a2b_base64(letters)
+        padding = letters[-2:].count(b"=") if at + STEP_BYTES >= len(text) else 0
+        if 4 * (len(content) + padding) != 3 * len(letters):  # not every character was one of base64
+            raise binascii.Error
+        yield content

@@ -4,13 +4,14 @@ import re
 from array import array
 from collections.abc import Collection
 from decimal import Decimal
+from io import BytesIO
 from itertools import accumulate
 from operator import itemgetter
 
 import msgspec
 
 from toolpolicy_sidecar.redact import valid
-from toolpolicy_sidecar.redact.pieces import without_escapes
+from toolpolicy_sidecar.redact.pieces import between_escapes, joined, part, pieces, without_escapes
 from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
 MAX_DEPTH = 128
@@ -80,7 +81,8 @@ def is_one(text: bytes) -> bool:
     if not looks_like_one(text):
         return False
     try:
-        valid.skip(text)
+        if len(text) <= valid.LARGE_BYTES or not valid.is_valid_in_parts(text):
+            valid.skip(text)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
@@ -96,7 +98,7 @@ class Tokens:
     def __init__(self, data: bytes) -> None:
         self._data = data
         escapes = b"\\" in data
-        self._quoted = b"".join(without_escapes(data, b"__")) if escapes else data
+        self._quoted = joined(without_escapes(data, b"__")) if escapes else data
         """Where a quote begins or ends a string, at the same place."""
         self._at = 0
 
@@ -133,21 +135,30 @@ class Tokens:
 
 
 def string_value(token: bytes) -> bytes:
-    return _string.decode(token).encode() if b"\\" in token else token[1:-1]
+    if b"\\" not in token:
+        return part(token, 1, len(token) - 1)
+    if len(token) <= _WRITTEN_BYTES:
+        return _string.decode(token).encode()
+    return joined(
+        _string.decode(b'"%b"' % piece).encode()
+        for piece in pieces(part(token, 1, len(token) - 1), between_escapes)
+    )
 
 
 def string_token(value: bytes) -> bytes:
     if len(value) <= _WRITTEN_BYTES:
         return msgspec.json.encode(value.decode())
-    pieces = [b'"']
+    out = BytesIO()
+    out.write(b'"')
     at = 0
     while at < len(value):  # piece by piece, so that other threads may run in between
         end = at + _WRITTEN_BYTES
         while value[end : end + 1] and value[end] & 0xC0 == 0x80:  # never within a character
             end -= 1
-        pieces.append(msgspec.json.encode(value[at:end].decode())[1:-1])
+        out.write(msgspec.json.encode(value[at:end].decode())[1:-1])
         at = end
-    return b"".join([*pieces, b'"'])
+    out.write(b'"')
+    return out.getvalue()
 
 
 def written_out(number: bytes) -> bytes | None:

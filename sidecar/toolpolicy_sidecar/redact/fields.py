@@ -106,7 +106,10 @@ class Fields:
         return b"".join([*pieces, data[at:]]) if pieces else data
 
     def _is_placeholder(self, token: bytes) -> bool:
-        return token.startswith(b'"') and self._placeholders.spans(text := _value(token)) == [(0, len(text))]
+        if not token.startswith(b'"'):
+            return False
+        text = _value(token)
+        return [*self._placeholders.spans(text)] == [(0, len(text))]
 
     def _hashed(self, token: bytes) -> bytes:
         return document.string_token(self._placeholders.keyed(FIELD, _value(token)))

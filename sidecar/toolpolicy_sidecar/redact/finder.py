@@ -1,15 +1,15 @@
 """What rules find, each by itself: in one text, or in many short ones together."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from toolpolicy_sidecar.redact import binary
 from toolpolicy_sidecar.redact.allowed import Allowed
 from toolpolicy_sidecar.redact.expression import Bounds
 from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
-from toolpolicy_sidecar.redact.spans import Span, whole_characters
+from toolpolicy_sidecar.redact.spans import Found, Span, Values, spans_in, values_in, whole_characters
 from toolpolicy_sidecar.redact.together import Together
 
 _AT_ONCE = 16 * CHECKED_MATCHES
@@ -36,13 +36,13 @@ class Finder:
         """For all rules, on a text of this size."""
         return Patiences(self._cpu_s, size_bytes)
 
-    def found(self, text: bytes, orders: Iterable[int]) -> list[Span]:
-        spans: list[Span] = []
-        values: set[Bounds] = set()
+    def found(self, text: bytes, orders: Iterable[int]) -> Found:
+        spans, values = spans_in(text), values_in(text)
         for order in orders:
             rule, own, patience = self._rules[order], order in self._patterns, None
             if rule.every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
-                spans += self._every(text, order, self.patiences(len(text)))
+                for part in self._every(text, order, self.patiences(len(text))):
+                    spans.extend(part)
                 continue
             validator, allowed = rule.validator, self._allowed
             for number, (start, end) in enumerate(rule.expression().each(text), 1):
@@ -58,27 +58,27 @@ class Finder:
                         spans.append((begin, -stop, order))
                         if rule.keyed:
                             values.add((begin, stop))
+        values.clear()
         return spans
 
-    def _every(self, text: bytes, order: int, patiences: Patiences) -> list[Span]:
-        """In ASCII, where the rule knows how to find all at once."""
+    def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[list[Span]]:
+        """In ASCII, where the rule knows how to find all at once: some, and some more."""
         rule, allowed = self._rules[order], self._allowed
         found = iter(rule.every(text, rule.expression()) if rule.every else ())
-        spans: list[Span] = []
         while part := [*islice(found, _AT_ONCE)]:
             patiences[order].check()
             if allowed is not None:
                 part = [(start, end) for start, end in part if text[start:end] not in allowed]
-            spans += [(start, -end, order) for start, end in part]
-        return spans
+            yield [(start, -end, order) for start, end in part]
 
     def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `found` finds in each text."""
-        values: set[Bounds] = set()
+        values = values_in(whole.text)
         all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
             if all_at_once and self._rules[order].every is not None:
-                for start, minus_end, _ in self._every(whole.text, order, self.patiences(len(whole.text))):
+                parts = self._every(whole.text, order, self.patiences(len(whole.text)))
+                for start, minus_end, _ in chain.from_iterable(parts):
                     index = whole.holder(start)
                     at = whole.starts[index]
                     spans[index].append((start - at, minus_end + at, order))
@@ -90,24 +90,24 @@ class Finder:
                 for text, found in zip(whole.texts, spans, strict=True):
                     patience.spend()
                     found.extend(self.found(text, (order,)))
+        values.clear()
 
-    def found_together(
-        self, whole: Together, orders: Iterable[int], patiences: Patiences
-    ) -> list[Span] | None:
+    def found_together(self, whole: Together, orders: Iterable[int], patiences: Patiences) -> Found | None:
         """What is found in short texts, as places in the whole. None: a pattern may find something."""
-        spans: list[Span] = []
-        values: set[Bounds] = set()
+        spans, values = spans_in(whole.text), values_in(whole.text)
         starts = whole.starts
         for order in orders:
             if order in self._patterns:
                 if self._may_find(whole.text, order):
                     return None
             elif self._rules[order].every is not None and whole.is_ascii():
-                spans += self._every(whole.text, order, patiences)
+                for part in self._every(whole.text, order, patiences):
+                    spans.extend(part)
             else:
                 for index, begin, end in self._detected(whole, order, values, patiences):
                     at = starts[index]
                     spans.append((at + begin, -at - end, order))
+        values.clear()
         return spans
 
     def _may_find(self, text: bytes, order: int) -> bool:
@@ -115,7 +115,7 @@ class Finder:
         return rule.anchored or rule.expression().first(text) is not None
 
     def _detected(
-        self, whole: Together, order: int, values: set[Bounds], patiences: Patiences | None = None
+        self, whole: Together, order: int, values: set[Bounds] | Values, patiences: Patiences | None = None
     ) -> list[tuple[int, int, int]]:
         """The index of a text, and from where to where in it. No detector's match reaches from one into the next.
         `values`: where in the whole rules have found them that look for names. `patiences` None: those of this text

@@ -2,10 +2,14 @@
 so does the event loop."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 16 * 1024
 """No step on so much takes a millisecond."""
+_COPIED_BYTES = 256 * 1024
+STEP_BYTES = 48 * 1024
+"""A multiple of what is one in base64 and in hexadecimal, and of what that stands for."""
 
 Cut = Callable[[bytes, int, int], int]
 """Where a text may be cut, at the second place or behind it. At the first one it was."""
@@ -52,6 +56,46 @@ def before(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:
     """Where it matches next. If that is far away the rest is one piece: nobody writes so."""
     found = pattern.search(text, at, at + _NEAR_BYTES)
     return found.start() if found else len(text)
+
+
+def part(text: bytes, start: int, end: int) -> bytes:
+    """The slice."""
+    if end - start <= _COPIED_BYTES:
+        return text[start:end]
+    out = BytesIO()
+    copy_to(out, text, start, end)
+    return out.getvalue()
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """As `b"".join`, but what comes is copied as it comes."""
+    out = BytesIO()
+    out.writelines(parts)
+    return out.getvalue()
+
+
+def changed(change: Callable[[bytes], bytes], text: bytes) -> bytes:
+    """In steps, if the text is long: `change` is from or to base64 or hexadecimal, or goes byte by byte."""
+    if len(text) <= STEP_BYTES:
+        return change(text)
+    return joined(change(text[at : at + STEP_BYTES]) for at in range(0, len(text), STEP_BYTES))
+
+
+def copy_to(out: BytesIO, text: bytes, start: int, end: int) -> None:
+    """The slice. What is given back in the end, `getvalue`, is no copy of it."""
+    if end - start <= _COPIED_BYTES:
+        out.write(text[start:end])
+        return
+    steps = range(start, end, _COPIED_BYTES)
+    out.writelines(text[at : min(end, at + _COPIED_BYTES)] for at in steps)
+
+
+def stands_in(sign: bytes, text: bytes) -> bool:
+    """As `in`."""
+    if len(text) <= _COPIED_BYTES:
+        return sign in text
+    step = range(0, len(text), _COPIED_BYTES)
+    return any(text.find(sign, at, at + _COPIED_BYTES + len(sign) - 1) >= 0 for at in step)
 
 
 def without_escapes(document: bytes, instead: bytes, size_bytes: int = PIECE_BYTES) -> Iterator[bytes]:

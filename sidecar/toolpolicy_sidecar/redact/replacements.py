@@ -1,19 +1,15 @@
 """What is taken out of a text, and what is put in its place."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
-from operator import itemgetter
+from io import BytesIO
 
+from toolpolicy_sidecar.redact.pieces import PIECE_BYTES, copy_to
 from toolpolicy_sidecar.redact.placeholder import Placeholders, mask
 from toolpolicy_sidecar.redact.rule import Rule
-from toolpolicy_sidecar.redact.spans import Region, let_go
+from toolpolicy_sidecar.redact.spans import Region
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.views import unescape
-
-_ORDER = itemgetter(2)
-_COUNTED_AT_ONCE = 8192
-"""To count more would hold up every other thread."""
 
 
 class Replacements:
@@ -30,26 +26,29 @@ class Replacements:
         replacements._session = session  # noqa: SLF001 -- our own
         return replacements
 
-    def put(self, text: bytes, regions: list[Region], hits: dict[str, int]) -> bytes:
-        """Every region replaced, and counted under its name in `hits`. Of many regions none is left."""
-        if len(regions) == 1:
+    def put(self, text: bytes, regions: Iterable[Region], hits: dict[str, int]) -> bytes:
+        """Every region replaced, and counted under its name in `hits`; this very text if there is none."""
+        if isinstance(regions, list) and len(regions) == 1:
             ((start, end, order),) = regions
             return text[:start] + self.one(order, text[start:end], hits) + text[end:]
-        left = bytearray()  # to join so many pieces at once would hold up every other thread
-        at, fixed = 0, self._fixed
+        left = BytesIO()  # to join so many pieces at once would hold up every other thread
+        write, fixed, counts = left.write, self._fixed, [0] * len(self._rules)
+        at = 0
         for start, end, order in regions:
-            left += text[at:start]
-            left += fixed[order] or self._kept(order, text[start:end])
+            if start - at > PIECE_BYTES:
+                copy_to(left, text, at, start)
+            else:
+                write(text[at:start])
+            write(fixed[order] or self._kept(order, text[start:end]))
+            counts[order] += 1
             at = end
-        left += text[at:]
-        counts = Counter[int]()
-        for begin in range(0, len(regions), _COUNTED_AT_ONCE):
-            counts.update(map(_ORDER, regions[begin : begin + _COUNTED_AT_ONCE]))
-        for order, count in counts.items():
-            name = self._rules[order].name
-            hits[name] = hits.get(name, 0) + count
-        let_go(regions)
-        return bytes(left)
+        if not at and not any(counts):
+            return text
+        copy_to(left, text, at, len(text))
+        for rule, count in zip(self._rules, counts, strict=True):
+            if count:
+                hits[rule.name] = hits.get(rule.name, 0) + count
+        return left.getvalue()
 
     def one(self, order: int, value: bytes, hits: dict[str, int]) -> bytes:
         """What stands for this value, which the rule of this order has hit; counted in `hits`."""

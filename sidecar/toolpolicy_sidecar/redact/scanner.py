@@ -19,7 +19,7 @@ from toolpolicy_sidecar.redact.patience import Patiences
 from toolpolicy_sidecar.redact.placeholder import FIELD, Placeholders
 from toolpolicy_sidecar.redact.replacements import Replacements
 from toolpolicy_sidecar.redact.rule import Rule, chosen_detectors, of_detector, of_pattern
-from toolpolicy_sidecar.redact.spans import Region, Span, behind, in_order, outside, under
+from toolpolicy_sidecar.redact.spans import Found, Region, Span, behind, outside, regions_of, under
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.tokens import Session
 from toolpolicy_sidecar.redact.triggers import signs, union
@@ -147,21 +147,21 @@ class Scanner:
 
     def regions(
         self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
-    ) -> list[Region]:
+    ) -> Iterable[Region]:
         """What is hit, in order, none overlapping. `key`: the name under which the text stands, in JSON. `opened`: it
         is a document that was redacted value by value, and only what looks at it as a whole is left. `plain`: it
         reads in no other way."""
         whole = self._patterns if opened else None
         spans = self._finder.found(text, self._suspected(text) if whole is None else whole)
         if key:
-            spans += self._under_key(text, key)
+            spans.extend(self._under_key(text, key))
         if not plain and (whole is None or whole):
             for view in views(text):
                 orders = self._suspected(view.text) if whole is None else whole
                 for start, minus_end, order in self._finder.found(view.text, orders):
                     begin, end = view.source_span(start, -minus_end)
                     spans.append((begin, -end, order))
-        return self._regions(text, spans)
+        return self._found_regions(text, spans)
 
     def regions_of_each(
         self, texts: Sequence[bytes], keys: Sequence[bytes], *, plain: bool
@@ -192,7 +192,9 @@ class Scanner:
             for text, found in zip(texts, spans, strict=True)
         ]
 
-    def regions_together(self, whole: Together, patiences: Patiences, *, plain: bool) -> list[Region] | None:
+    def regions_together(
+        self, whole: Together, patiences: Patiences, *, plain: bool
+    ) -> Iterable[Region] | None:
         """What is hit in short texts of ASCII that stand under no telling name, as places in the whole. `plain`: they
         read in no other way. None: a pattern of the policy must see each text by itself."""
         spans = self._finder.found_together(whole, self._suspected(whole.text), patiences)
@@ -207,7 +209,7 @@ class Scanner:
             for start, minus_end, order in found:
                 begin, end = view.source_span(start, -minus_end)
                 spans.append((begin, -end, order))
-        return self._regions(whole.text, spans)
+        return self._found_regions(whole.text, spans)
 
     def tells(self, key: bytes) -> bool:
         """False: no rule that wants to know names finds anything under this one."""
@@ -234,14 +236,15 @@ class Scanner:
         return self._regions(text, spans)
 
     def _regions(self, text: bytes, spans: list[Span]) -> list[Region]:
-        regions: list[Region] = []
-        for start, minus_end, order in self._outside_placeholders(text, in_order(spans)) if spans else ():
-            if regions and start < regions[-1][1]:
-                begin, end, first = regions[-1]
-                regions[-1] = (begin, max(end, -minus_end), first)
-            else:
-                regions.append((start, -minus_end, order))
-        return regions
+        if not spans:
+            return _NOTHING
+        return [*regions_of(self._outside_placeholders(text, sorted(spans)))]
+
+    def _found_regions(self, text: bytes, spans: Found) -> Iterable[Region]:
+        """Of many one after the other."""
+        if isinstance(spans, list):
+            return self._regions(text, spans)
+        return regions_of(self._outside_placeholders(text, spans))
 
     def _suspected(self, text: bytes) -> Sequence[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
@@ -285,5 +288,6 @@ class Scanner:
 
     def _outside_placeholders(self, text: bytes, spans: Iterable[Span]) -> Iterable[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
-        placeholders = self.placeholders.spans(text)
-        return outside(placeholders, spans) if placeholders else spans
+        if not self.placeholders.may_stand_in(text):
+            return spans
+        return outside(self.placeholders.spans(text), spans)

@@ -1,6 +1,10 @@
 """Where something was found."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from toolpolicy_sidecar.redact.expression import Bounds
 
@@ -10,41 +14,92 @@ Span = tuple[int, int, int]
 Region = tuple[int, int, int]
 """Start, end, and the order of the rule that gives it its name."""
 
-_AT_ONCE = 4096
-_PART_BITS = 15
+LONG_BYTES = 64 * 1024
+"""In longer texts so much may be found that a list of it would hold up every other thread."""
+_PART_BITS = 14
+_ints: Callable[[], "array[int]"] = partial(array, "q")
+_NONE = (sys.maxsize, sys.maxsize)
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
 """A value under a key ends where its string ends."""
 
 
-def in_order(spans: list[Span]) -> Iterable[Span]:
-    """Many of them part by part, and none is left in `spans`: to sort all at once, or to free them, would hold up every
-    other thread."""
-    if len(spans) <= _AT_ONCE:
-        return sorted(spans)
-    parts: dict[int, list[Span]] = {}
-    for span in spans:
-        parts.setdefault(span[0] >> _PART_BITS, []).append(span)
-    spans.clear()
-    return (span for part in sorted(parts) for span in sorted(parts.pop(part)))
+class Spans:
+    """Of a long text, in order. They are numbers side by side and no objects: a list of so many is gone through by the
+    collector of garbage at a stroke, sorted at a stroke, and freed at one."""
+
+    def __init__(self) -> None:
+        self._parts: defaultdict[int, array[int]] = defaultdict(_ints)
+
+    def append(self, span: Span) -> None:
+        self._parts[span[0] >> _PART_BITS].extend(span)
+
+    def extend(self, spans: Iterable[Span]) -> None:
+        parts = self._parts
+        for span in spans:
+            parts[span[0] >> _PART_BITS].extend(span)
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def __iter__(self) -> Iterator[Span]:
+        for part in sorted(self._parts):
+            numbers = iter(self._parts[part])
+            yield from sorted(zip(numbers, numbers, numbers, strict=True))
 
 
-def let_go(regions: list[Region]) -> None:
-    """They are needed no longer: many are freed part by part, for the same reason."""
-    while regions:
-        del regions[-_AT_ONCE:]
+class Values:
+    """Where values stand in a long text. They are kept, and freed, part by part, for the same reason."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: defaultdict[int, set[Bounds]] = defaultdict(set)
+
+    def add(self, bounds: Bounds) -> None:
+        self._parts[bounds[0] >> _PART_BITS].add(bounds)
+
+    def __contains__(self, bounds: Bounds) -> bool:
+        return bounds in self._parts[bounds[0] >> _PART_BITS]
+
+    def clear(self) -> None:
+        while self._parts:
+            self._parts.popitem()
 
 
-def outside(placeholders: list[Bounds], spans: Iterable[Span]) -> Iterator[Span]:
+Found = list[Span] | Spans
+
+
+def spans_in(text: bytes) -> Found:
+    """To keep what is found in this text."""
+    return Spans() if len(text) > LONG_BYTES else []
+
+
+def values_in(text: bytes) -> set[Bounds] | Values:
+    return Values() if len(text) > LONG_BYTES else set()
+
+
+def outside(placeholders: Iterator[Bounds], spans: Iterable[Span]) -> Iterator[Span]:
     """Those that are in no placeholder; both in order."""
-    index = 0
+    start, end = next(placeholders, _NONE)
     for span in spans:
-        while index < len(placeholders) and placeholders[index][1] <= span[0]:
-            index += 1
-        if index < len(placeholders):
-            start, end = placeholders[index]
-            if start <= span[0] and -span[1] <= end:
-                continue
-        yield span
+        while end <= span[0]:
+            start, end = next(placeholders, _NONE)
+        if start > span[0] or -span[1] > end:
+            yield span
+
+
+def regions_of(spans: Iterable[Span]) -> Iterator[Region]:
+    """Spans that overlap are one region."""
+    begin, end, first = 0, 0, -1
+    for start, minus_end, order in spans:
+        if start < end:
+            end = max(end, -minus_end)
+        else:
+            if first >= 0:
+                yield begin, end, first
+            begin, end, first = start, -minus_end, order
+    if first >= 0:
+        yield begin, end, first
 
 
 def under(key: bytes, text: bytes) -> bytes:

@@ -1,13 +1,18 @@
 """Which strings and numbers of a document have to be looked at: all others are passed over at the speed of a search."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import document, full
 from toolpolicy_sidecar.redact.document import Tokens
+from toolpolicy_sidecar.redact.pieces import part
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 
 MANY = 64
 """After so many suspects it is asked whether the document is full of them."""
+
+_AT_ONCE = 16 * MANY
+"""Work on more of them at once would hold up every other thread."""
 
 
 class Found(NamedTuple):
@@ -24,9 +29,10 @@ class Found(NamedTuple):
 
 def suspects(
     scanner: Scanner, data: bytes, tokens: Tokens, at: int, *, full_from: int
-) -> tuple[list[Found], int]:
-    """Strings and numbers of a document, from `at` on, in which something may be hit; to where there are no others,
-    which is the end, or where it shows, from `full_from` on, that the document is full of them."""
+) -> Iterator[tuple[list[Found], int]]:
+    """Strings and numbers of a document, from `at` on, in which something may be hit, some and some more; each time to
+    where there are no others. The last time that is the end, or where it shows, from `full_from` on, that the document
+    is full of them."""
     patience = scanner.patience(len(data))
     found: list[Found] = []
     begun, end, disguise = at, 0, -1
@@ -40,7 +46,8 @@ def suspects(
         place = value_at if key else min(max(begin, at), disguise)
         reached = tokens.reaching(place) if place < len(data) else None
         if reached is None:
-            return found, len(data)
+            yield found, len(data)
+            return
         start, at = reached
         if start != value_at:
             key = b""
@@ -48,7 +55,7 @@ def suspects(
             disguise = _disguised(data, start)
         if data[start] == document.QUOTE:
             plain = at <= disguise
-            text = data[start + 1 : at - 1] if plain else document.string_value(data[start:at])
+            text = part(data, start + 1, at - 1) if plain else document.string_value(part(data, start, at))
             found.append(Found(start, at, text, key, plain))
             named = document.NAMED.match(data, at) if scanner.keyed else None
             key, value_at = (text, named.end()) if named else (b"", -1)
@@ -57,8 +64,12 @@ def suspects(
             key = b""
         if at >= full_from and not key and len(found) % MANY == 0:
             if at - begun < MANY * full.GAP_BYTES:
-                return found, at
+                yield found, at
+                return
             begun = at
+        if len(found) >= _AT_ONCE and not key:
+            yield found, at
+            found = []
 
 
 def _disguised(data: bytes, start: int) -> int:

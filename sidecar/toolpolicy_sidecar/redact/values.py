@@ -6,6 +6,7 @@ Everything here returns its very argument when nothing is hit.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from itertools import compress
 from operator import ne
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from toolpolicy_sidecar.redact import binary, document, full, wrapped
 from toolpolicy_sidecar.redact.document import Tokens
 from toolpolicy_sidecar.redact.patience import Patiences
+from toolpolicy_sidecar.redact.pieces import copy_to
 from toolpolicy_sidecar.redact.placeholder import mask
 from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.suspects import MANY, Found, suspects
@@ -53,13 +55,15 @@ class Values:
             return data
         tokens, patiences = Tokens(data), scanner.patiences(len(data))
         full_from = 0 if full.may_be(data) else len(data)
-        pieces: list[bytes] = []
+        out = BytesIO()
         put = at = 0
         while at < len(data):
-            found, at = suspects(scanner, data, tokens, at, full_from=full_from)
-            for start, end, left in self._changed(found, hits, depth):
-                pieces += [data[put:start], left]
-                put = end
+            for found, to in suspects(scanner, data, tokens, at, full_from=full_from):
+                at = to
+                for start, end, left in self._changed(found, hits, depth):
+                    copy_to(out, data, put, start)
+                    out.write(left)
+                    put = end
             while at < len(data):
                 end = tokens.pass_over(at + _PART_BYTES)
                 count = hits.total()
@@ -68,11 +72,15 @@ class Values:
                     full_from = end
                     tokens.begin(at)
                     break
-                pieces += [data[put:at], part]
+                copy_to(out, data, put, at)
+                out.write(part)
                 put = at = end
                 if hits.total() - count < MANY:
                     break
-        return b"".join([*pieces, data[put:]]) if pieces and hits else data
+        if not put or not hits:
+            return data
+        copy_to(out, data, put, len(data))
+        return out.getvalue()
 
     def _changed(
         self, found: Sequence[Found], hits: Counter[str], depth: int
@@ -207,10 +215,10 @@ class Values:
     def _alone(self, text: bytes, key: bytes, depth: int, *, plain: bool) -> _Left:
         hits, passes = Counter[str](), _PASSES
         if plain and not document.looks_like_one(text):
-            regions = self._scanner.regions(text, key, plain=True)
-            if not regions:
+            left = self._scanner.replacements.put(text, self._scanner.regions(text, key, plain=True), hits)
+            if not hits:
                 return _Left(text, hits)
-            text, passes = self._scanner.replacements.put(text, regions, hits), _PASSES - 1
+            text, passes = left, _PASSES - 1
         return _Left(self.value(text, hits, key, depth, passes), hits)
 
     def _together(
@@ -268,8 +276,7 @@ class Values:
         if opened:
             text = self.document(text, hits, depth + 1)
         regions = self._scanner.regions(text, key, opened=opened)
-        if regions:
-            text = self._scanner.replacements.put(text, regions, hits)
+        text = self._scanner.replacements.put(text, regions, hits)
         if opened:
             return text
         (left,) = self._unwrapped([_Left(text, _NO_HITS)], depth)
@@ -285,16 +292,20 @@ class Values:
         if depth == NESTED:
             raise TooDeep(_TOO_WRAPPED)
         contents = self._each([Found(run.start, run.end, run.content) for run in runs], depth + 1)
-        pieces: list[bytes] = []
+        out = BytesIO()
         changed: dict[int, Mapping[str, int]] = {}
         put = 0
         for run, content in zip(runs, contents, strict=True):
             if content.hits:
-                pieces += (whole.text[put : run.start], run.wrap(content.text))
+                copy_to(out, whole.text, put, run.start)
+                out.write(run.wrap(content.text))
                 put = run.end
                 index = whole.holder(run.start)
                 changed[index] = _both(changed.get(index) or texts[index].hits, content.hits)
-        left = Together.read(b"".join([*pieces, whole.text[put:]])).texts
+        if not changed:
+            return texts
+        copy_to(out, whole.text, put, len(whole.text))
+        left = Together.read(out.getvalue()).texts
         for index, hits in changed.items():
             texts[index] = _Left(left[index], hits)
         return texts

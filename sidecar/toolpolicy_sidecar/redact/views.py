@@ -7,6 +7,7 @@ look-alikes. `wrapped` is for what encodes a text as a whole.
 import html
 import json
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
-from toolpolicy_sidecar.redact.pieces import Cut, before, before_reference, between_escapes, pieces
+from toolpolicy_sidecar.redact.pieces import Cut, before, before_reference, between_escapes, joined, pieces
 
 PASSES = 3
 """So often one encoding may stand in another."""
@@ -82,17 +83,20 @@ class View:
         return self._of.source_span(begin, stop) if self._of else (begin, stop)
 
     @cached_property
-    def _parts(self) -> tuple[list[int], list[int]]:
+    def _parts(self) -> "tuple[array[int], array[int]]":
         """Where each begins in the view and in the source, and where the last one ends. Every second one, from the
         first, is the same in both."""
         pattern, decoded, cut = self._coding
         known = _Once(decoded)
-        at_view, at_source = [0], [0]
+        at_view, at_source = (
+            array("q", [0]),
+            array("q", [0]),
+        )  # no objects that somebody would have to go through
         for piece in pieces(self._source, cut):
             parts = pattern.split(piece)
-            at_source += islice(accumulate(map(len, parts), initial=at_source[-1]), 1, None)
+            at_source.extend(islice(accumulate(map(len, parts), initial=at_source[-1]), 1, None))
             parts[1::2] = map(known.__getitem__, parts[1::2])
-            at_view += islice(accumulate(map(len, parts), initial=at_view[-1]), 1, None)
+            at_view.extend(islice(accumulate(map(len, parts), initial=at_view[-1]), 1, None))
             at_source.append(at_source[-1])  # nothing, in the place of the next that is not the same
             at_view.append(at_view[-1])
         return at_view, at_source
@@ -133,11 +137,8 @@ def _reread(text: bytes) -> bytes:
 def _with_spaces(text: bytes) -> bytes:
     if b"+" not in text or b"=" not in text:
         return text
-    return b"".join(
-        [
-            _OF_FORM.sub(lambda match: match[0].replace(b"+", b" "), piece)
-            for piece in pieces(text, _in_no_form)
-        ]
+    return joined(
+        _OF_FORM.sub(lambda match: match[0].replace(b"+", b" "), piece) for piece in pieces(text, _in_no_form)
     )
 
 
@@ -160,12 +161,13 @@ class _Once(dict[bytes, bytes]):
 def _with_each(coding: Coding, text: bytes) -> bytes:
     """With each match decoded. A third of what `sub` takes, which calls back for each of them."""
     known = _Once(coding.decoded)
-    left: list[bytes] = []
-    for piece in pieces(text, coding.cut):
+
+    def with_each(piece: bytes) -> bytes:
         parts = coding.pattern.split(piece)
         parts[1::2] = map(known.__getitem__, parts[1::2])
-        left.append(b"".join(parts))
-    return b"".join(left)
+        return b"".join(parts)
+
+    return joined(map(with_each, pieces(text, coding.cut)))
 
 
 def _referred(encoded: bytes) -> bytes:
@@ -196,7 +198,7 @@ _REREAD = Coding(_ENCODED_OR_FOREIGN, _reread, before_reference)
 
 def unescape(text: bytes) -> bytes:
     """The text of the view of escapes, many times faster, without the way back."""
-    return b"".join(map(_unescaped, pieces(text, between_escapes)))
+    return joined(map(_unescaped, pieces(text, between_escapes)))
 
 
 def _unescaped(text: bytes) -> bytes:

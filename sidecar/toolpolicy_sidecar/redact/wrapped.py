@@ -5,10 +5,12 @@ are passed over at the speed of the search.
 
 import binascii
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
 from toolpolicy_sidecar.redact.expression import Expression
+from toolpolicy_sidecar.redact.pieces import STEP_BYTES, changed
 
 _SHORT = 64
 """Characters: in so short a run a wrong beginning is tried again one character later."""
@@ -33,6 +35,7 @@ CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 """So many of these on end, at least; in base64 there may be line breaks between them."""
 _any = Expression(EXPRESSION)
 _STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
+_base64 = partial(binascii.b2a_base64, newline=False)
 _WORD = frozenset(bytes((character,)) for character in CHARACTERS - {ord("=")})
 
 
@@ -49,17 +52,18 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     def wrap(self, content: bytes) -> bytes:
         written = self.written
         if written[:1].isdigit():
-            return content.hex().encode() if written == written.lower() else content.hex().upper().encode()
+            encode = _lower_hex if written == changed(bytes.lower, written) else _upper_hex
+            return changed(encode, content)
         if (
             self.text[self.end : self.end + 1] in _WORD
         ):  # more of the same word: it must begin with a new group of four
             content += b" " * (-len(content) % 3)
-        encoded = binascii.b2a_base64(content, newline=False)
+        encoded = changed(_base64, content)
         if written.isalnum():  # most are
             return encoded if len(written) % 4 == 0 else encoded.rstrip(b"=")
         if b"-" in written or b"_" in written:
-            encoded = encoded.translate(_URLSAFE)
-        padded = written.endswith(b"=") or len(written.translate(None, b"=\r\n")) % 4 == 0
+            encoded = changed(_urlsafe, encoded)
+        padded = written.endswith(b"=") or len(changed(_bare, written)) % 4 == 0
         return encoded if padded else encoded.rstrip(b"=")
 
 
@@ -85,18 +89,49 @@ def contents(text: bytes) -> bytes:
     return b"\n".join(run.content for run in runs(text))
 
 
+def _lower_hex(content: bytes) -> bytes:
+    return content.hex().encode()
+
+
+def _upper_hex(content: bytes) -> bytes:
+    return content.hex().upper().encode()
+
+
+def _from_hex(written: bytes) -> bytes:
+    return bytes.fromhex(written.decode())
+
+
+def _urlsafe(written: bytes) -> bytes:
+    return written.translate(_URLSAFE)
+
+
+def _bare(written: bytes) -> bytes:
+    """Of base64, in its usual alphabet."""
+    return written.translate(_STANDARD, b"=\r\n")
+
+
+def _content_in_steps(written: bytes) -> bytes:
+    if written[:1].isdigit():
+        return changed(_from_hex, written)
+    bare = changed(_bare, written)
+    return changed(binascii.a2b_base64, bare + b"=" * (-len(bare) % 4))
+
+
 def _text(written: bytes) -> bytes | None:
     """None: it stands for something that is no text."""
-    if written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
+    if len(written) > STEP_BYTES:
+        content = _content_in_steps(written)
+    elif written[:1].isdigit():  # begins hexadecimal, and no base64 of ASCII
         content = bytes.fromhex(written.decode())
     else:
         bare = written if written.isalnum() else written.translate(_STANDARD, b"=\r\n")
         content = binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
-    if not content.translate(None, _USUAL):  # most that are texts
+    if len(content) <= STEP_BYTES and not content.translate(None, _USUAL):  # most that are texts
         return content
     if not content.isascii():
         return None
     # Random bytes are rarely so many printable characters, and a few of them rarely so common ones.
     strange = _UNSEEN if len(content) >= _LONG_BYTES else _UNUSUAL
-    few = 10 * (len(content) - len(content.translate(None, strange))) <= len(content)
+    ordinary = changed(lambda part: part.translate(None, strange), content)
+    few = 10 * (len(content) - len(ordinary)) <= len(content)
     return content if few else None

@@ -94,6 +94,14 @@ def test_a_full_document_in_parts_keeps_every_byte_between_its_hits() -> None:
     assert found.hits == {"Email": len(every)}
 
 
+def test_many_suspects_in_a_document_with_an_escape_are_each_hit() -> None:
+    every = [{"password": "first-9k2f", "colour": f"{text}\n"} for _ in range(10) for text in FULL]
+    left = [{"password": "[redacted:Password]", "colour": "[redacted:Email]\n"}] * len(every)
+    found = EVERY.json(json.dumps(every).encode())
+    assert json.loads(found.value) == left
+    assert found.hits == {"Email": len(every), "Password": len(every)}
+
+
 def test_the_name_of_a_value_is_its_own() -> None:
     found = EVERY.json(b'[{"password": "first-9k2f"}, {"colour": "other-9k2f"}, {"password": "third-9k2f"}]')
     assert json.loads(found.value) == [
