@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -162,13 +162,19 @@ async def load(port: int, path: str, connections: int, seconds: float) -> tuple[
 
 
 @contextmanager
-def sidecar(policies: Path, reverse: int, *more: str, output: int | None = None) -> Iterator[int]:
-    """Its pid. `more`: of its options. `output`: where its log goes, as of Popen."""
-    command = Path(sys.executable).with_name("toolpolicy")
+def sidecar(
+    policies: Path,
+    reverse: int,
+    *more: str,
+    output: int | None = None,
+    program: Sequence[str] | None = None,
+) -> Iterator[int]:
+    """Its pid. `more`: of its options. `output`: where its log goes, as of Popen. `program`: how toolpolicy is called,
+    that of this environment by default."""
     addresses = [free_port(), free_port()]
     process = subprocess.Popen(
         [
-            *([command] if command.exists() else [sys.executable, "-m", "toolpolicy_api.command"]),
+            *(program or [str(Path(sys.executable).with_name("toolpolicy"))]),
             *(
                 "sidecar",
                 "--policies",

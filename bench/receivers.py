@@ -1,143 +1,156 @@
 """That no receiver of telemetry can make calls slower: one that is slow, hangs or refuses, beside a good one.
 
-    python -m bench.receivers [--rounds 20] [--seconds 4] [--settle 2] [--rate 200]
+    python -m bench.receivers [--starts 6] [--seconds 60] [--settle 15] [--rate 60]
 
-One `toolpolicy sidecar` with everything on (a line for each call, traces, logs by OTLP, sessions) is called at a
-constant rate, and its receiver behaves in one way after the other: so no two processes are compared, which alone would
-differ by more. Each round has a slice of every behaviour in another order, and the good one twice: what the machine
-does in the meantime is what these two differ by. Latency counts from when a call was due. Percentiles are over all
-calls of a behaviour; ratios have an interval that holds 95 of 100 repetitions with rounds drawn again (bootstrap).
+A `toolpolicy sidecar` for each receiver, out of the image, with everything on: a line for each call, traces, logs by
+OTLP, sessions. They are called at the same time, each at a constant rate and in an order by chance, so that whatever
+else the machine does hits all of them alike. Latency counts from when a call was due. First there are more calls at
+once than the queue of telemetry holds, and then calls for so long that requests to a receiver that hangs have run out
+of time. All are started a few times, since where a process lies in memory makes a difference too. Two have a good
+receiver: what these differ by is chance.
+
+Percentiles are over all calls; ratios have the interval that holds 95 of 100 repetitions with the seconds drawn again
+(bootstrap). Lost: spans and log records that nobody got.
 """
 
 import argparse
 import asyncio
 import multiprocessing
-import os
 import random
+import re
 import statistics
-import subprocess
 import tempfile
-from functools import partial
-from multiprocessing.connection import Connection
+import time
+import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
+from bench.compare import shipped
 from bench.compare.machine import free_port, wait_for
-from bench.data_path import POLICY, ToolServer, load, pin, sidecar
-from bench.telemetry import Receiver, paced
+from bench.data_path import CALL, POLICY, load, pin
+from bench.telemetry import Case, Started, running, sampled, servers
 
-AFTER_S = {"good": 0.0, "good again": 0.0, "slow": 3.0, "hangs": None}
-"""What a request for telemetry waits for its answer; None: for ever."""
-BEHAVIOURS = (*AFTER_S, "refuses")
+ENVIRONMENT = sampled(0.01) | {"OTEL_LOGS_EXPORTER": "otlp"}
+CASES = tuple(
+    Case(name, receiver, ENVIRONMENT, everything=True)
+    for name, receiver in (
+        ("good", "good"),
+        ("good, another", "good"),
+        ("slow (3 s)", "slow"),
+        ("hangs", "hangs"),
+        ("refuses", "refuses"),
+    )
+)
+CONNECTIONS = 8
+"""For each."""
 DRAWS = 1000
-Rounds = dict[str, list[list[float]]]
-"""Seconds per call, by behaviour and round."""
+
+Seconds = list[dict[str, list[float]]]
+"""Of each second, the times of calls by the name of the case, in seconds."""
 
 
-def servers(tool: int, receiver: int, told: Connection) -> None:
-    """The tool, and a receiver that behaves as it is told: a name of BEHAVIOURS. Answers with how many requests the
-    receiver has had."""
-    pin(1)
+class Paced(asyncio.Protocol):
+    """One connection; an answer is whole when nothing of its length is missing."""
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        await loop.create_server(ToolServer, "127.0.0.1", tool)
-        listening: asyncio.Server | None = None
-        open_now: set[Kept] = set()
-        while True:
-            behaviour = await loop.run_in_executor(None, told.recv)
-            if listening is not None:
-                listening.close()
-            for each in list(open_now):
-                each.drop()
-            listening = None
-            if behaviour in AFTER_S:
-                listening = await loop.create_server(
-                    partial(Kept, AFTER_S[behaviour], open_now), "127.0.0.1", receiver
-                )
-            told.send(Kept.answered)
-
-    uvloop.run(main())
-
-
-class Kept(Receiver):
-    """Can be dropped when the receiver changes its behaviour."""
-
-    answered = 0
-
-    def __init__(self, after_s: float | None, open_now: "set[Kept]") -> None:
-        super().__init__(after_s)
-        self._open_now = open_now
+    def __init__(self, free: "asyncio.Queue[Paced]", times: list[float]) -> None:
+        self._free, self._times, self._left, self.due = free, times, 0, 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._open_now.add(self)
+        self.transport = cast("asyncio.Transport", transport)
+        self._free.put_nowait(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._open_now.discard(self)
-
-    def drop(self) -> None:
-        self._transport.abort()
-
-    def _answer(self) -> None:
-        Kept.answered += 1
-        super()._answer()
-
-
-def measured(port: int, told: Connection, options: argparse.Namespace) -> tuple[Rounds, dict[str, int]]:
-    """And how many requests of telemetry were answered, by behaviour."""
-    times: Rounds = {each: [] for each in BEHAVIOURS}
-    answers = dict.fromkeys(BEHAVIOURS, 0)
-    last = BEHAVIOURS[0]
-    for _ in range(options.rounds):
-        for behaviour in random.sample(BEHAVIOURS, len(BEHAVIOURS)):
-            told.send(behaviour)
-            total = told.recv()
-            answers[last] += total - sum(answers.values())
-            last = behaviour
-            uvloop.run(paced(port, "/kb", options.rate, options.settle))
-            times[behaviour].append(uvloop.run(paced(port, "/kb", options.rate, options.seconds)))
-    told.send(last)
-    answers[last] += told.recv() - sum(answers.values())
-    return times, answers
+    def data_received(self, data: bytes) -> None:
+        if self._left <= 0:
+            head, _, _ = data.partition(b"\r\n\r\n")
+            self._left = (
+                len(head) + 4 + int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            )
+        self._left -= len(data)
+        if self._left <= 0:
+            self._times.append(time.perf_counter() - self.due)
+            self._free.put_nowait(self)
 
 
-def percentile_ms(rounds: list[list[float]], percent: int) -> float:
-    return statistics.quantiles([each for times in rounds for each in times], n=100)[percent - 1] * 1000
+class Called:
+    """One of those that are called side by side."""
+
+    def __init__(self, started: Started) -> None:
+        self.name, self.port = started.case.name, started.port
+        head = f"POST /kb HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\nAccept: */*\r\n"
+        self._request = f"{head}Content-Length: {len(CALL)}\r\n\r\n".encode() + CALL
+        self._free: asyncio.Queue[Paced] = asyncio.Queue()
+        self.times: list[float] = []
+
+    async def connect(self) -> None:
+        for _ in range(CONNECTIONS):
+            await asyncio.get_running_loop().create_connection(
+                lambda: Paced(self._free, self.times), "127.0.0.1", self.port
+            )
+
+    async def call(self, due: float) -> None:
+        client = await self._free.get()
+        client.due = due
+        client.transport.write(self._request)
 
 
-def ratio(times: Rounds, behaviour: str, percent: int, drawn: list[int]) -> float:
-    """To the good one, in these rounds."""
-    own, good = ([times[name][number] for number in drawn] for name in (behaviour, "good"))
-    return percentile_ms(own, percent) / percentile_ms(good, percent)
+async def side_by_side(started: list[Started], options: argparse.Namespace) -> Seconds:
+    called = [Called(each) for each in started]
+    for each in called:
+        await each.connect()
+    found: Seconds = []
+    number, began, each_s = 0, time.perf_counter(), 1 / (options.rate * len(called))
+    for second in range(int(options.settle + options.seconds)):
+        for _ in range(int(options.rate)):
+            for each in random.sample(called, len(called)):
+                due = began + number * each_s
+                number += 1
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                await each.call(due)
+        if second >= options.settle:
+            found.append({each.name: each.times[:] for each in called})
+        for each in called:
+            each.times.clear()
+    return found
 
 
-def interval(times: Rounds, behaviour: str, percent: int) -> tuple[float, float]:
-    count = len(times["good"])
-    chance = random.Random(1)  # noqa: S311 -- stable, not secret
-    found = sorted(
-        ratio(times, behaviour, percent, chance.choices(range(count), k=count)) for _ in range(DRAWS)
+def lost(started: Started) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{started.metrics}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return sum(
+        int(float(each))
+        for each in re.findall(r"^toolpolicy_telemetry_dropped\S* (\S+)$", text, re.MULTILINE)
     )
+
+
+def percentile_ms(seconds: Seconds, name: str, percent: int) -> float:
+    times = [each for second in seconds for each in second[name]]
+    return statistics.quantiles(times, n=100)[percent - 1] * 1000
+
+
+def ratio(seconds: Seconds, name: str, percent: int) -> float:
+    return percentile_ms(seconds, name, percent) / percentile_ms(seconds, CASES[0].name, percent)
+
+
+def interval(seconds: Seconds, name: str, percent: int) -> tuple[float, float]:
+    chance = random.Random(1)  # noqa: S311 -- stable, not secret
+    found = sorted(ratio(chance.choices(seconds, k=len(seconds)), name, percent) for _ in range(DRAWS))
     return found[DRAWS // 40], found[-DRAWS // 40]
 
 
-def table(times: Rounds, answers: dict[str, int]) -> None:
-    print(f"{'receiver':12}{'calls':>8}{'taken':>7}", end="")
+def table(seconds: Seconds, missed: dict[str, int]) -> None:
+    print(f"{'receiver':16}{'calls':>8}{'lost':>9}", end="")
     for percent in (50, 99):
         print(f"{f'p{percent} ms':>9}{'/ good':>8}{'95 of 100':>15}", end="")
     print()
-    for behaviour, rounds in times.items():
-        print(f"{behaviour:12}{sum(map(len, rounds)):8}{answers[behaviour]:7}", end="")
+    for case in CASES:
+        print(f"{case.name:16}{sum(len(each[case.name]) for each in seconds):8}{missed[case.name]:9}", end="")
         for percent in (50, 99):
-            least, most = interval(times, behaviour, percent)
-            print(
-                f"{percentile_ms(rounds, percent):9.2f}"
-                f"{ratio(times, behaviour, percent, list(range(len(rounds)))):8.3f}"
-                f"{f'{least:.2f} to {most:.2f}':>15}",
-                end="",
-            )
+            least, most = interval(seconds, case.name, percent)
+            found = percentile_ms(seconds, case.name, percent), ratio(seconds, case.name, percent)
+            print(f"{found[0]:9.2f}{found[1]:8.3f}{f'{least:.2f} to {most:.2f}':>15}", end="")
         print(flush=True)
 
 
@@ -145,31 +158,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--settle", type=float, default=2.0, help="of a slice, not counted")
-    parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--starts", type=int, default=6)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--settle", type=int, default=15, help="seconds of calls that are not counted")
+    parser.add_argument("--rate", type=int, default=60, help="calls a second, of each")
     options = parser.parse_args()
-    tool, receiver, port = free_port(), free_port(), free_port()
-    context = multiprocessing.get_context("spawn")
-    told, own = context.Pipe()
-    process = context.Process(target=servers, args=(tool, receiver, own), daemon=True)
+    tool = free_port()
+    receivers = {name: free_port() for name in ("good", "slow", "hangs", "refuses")}
+    process = multiprocessing.get_context("spawn").Process(
+        target=servers, args=(tool, receivers), daemon=True
+    )
     process.start()
     wait_for(tool)
     pin(1)
-    os.environ |= {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver}",
-        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_TRACES_SAMPLER_ARG": "0.01",
-        "OTEL_LOGS_EXPORTER": "otlp",
-    }
-    more = ("--log-level", "info", "--session-header", "Content-Type")
-    with tempfile.TemporaryDirectory() as folder:
+    seconds: Seconds = []
+    missed = dict.fromkeys((case.name for case in CASES), 0)
+    with shipped.program() as program, tempfile.TemporaryDirectory() as folder:
         policies = Path(folder) / "policy.yaml"
         policies.write_text(POLICY.format(port=tool, redaction=""))
-        with sidecar(policies, port, *more, output=subprocess.DEVNULL):
-            uvloop.run(load(port, "/kb", 8, 1.0))
-            table(*measured(port, told, options))
+        for _ in range(options.starts):
+            with ExitStack() as stack:
+                started = [
+                    stack.enter_context(running(case, program, policies, receivers))
+                    for case in random.sample(CASES, len(CASES))
+                ]
+                for each in started:
+                    uvloop.run(load(each.port, "/kb", 8, 0.5))
+                before = [lost(each) for each in started]
+                seconds += uvloop.run(side_by_side(started, options))
+                for each, already in zip(started, before, strict=True):
+                    missed[each.case.name] += lost(each) - already
+    table(seconds, missed)
     process.terminate()
 
 

@@ -7,26 +7,18 @@ Adversarial documents show that cost stays linear: a megabyte of each, or 200 KB
 in pieces of 16 bytes: what it costs, and how much of it is held back.
 """
 
-import asyncio
 import base64
-import gc
 import json
 import random
 import re
 import string
-import sys
 import time
 import timeit
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
-from pathlib import Path
 
 from bench.compare.work import CASES, MASK, PATTERN, Case
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar import cleanse
-from toolpolicy_sidecar.aside import SWITCH_S, aside
-from toolpolicy_sidecar.mcp import sse
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.stream import HELD_S, TextStream
 
@@ -38,7 +30,6 @@ REDACTOR = Redactor.compile(
 )
 ONE_PATTERN = Redactor.compile(snapshot.Redaction(patterns=(snapshot.Pattern("email", PATTERN, MASK),)))
 MEGABYTE = 1_000_000
-SCHEDSTAT = Path("/proc/thread-self/schedstat")
 TEXT = "lorem ipsum dolor sit amet, consectetur adipiscing elit "
 
 
@@ -158,21 +149,9 @@ DOCUMENTS = {
     "keys, a list": values("api_key=?#?#?#?#?#?#?#?#?#?#?#?#?#?#?#?#"),
     "keys, a text": values("api_key=?#?#?#?#?#?#?#?#?#?#?#?#?#?#?#?#", together=True),
 }
-FULL = {
-    "an answer, e-mail, a list": b'"a@b.cc"',
-    "an answer, e-mail, a list with escapes": b'"a@b.cc\\n"',
-    "an answer, e-mail, percent": b'"' + b"a%40b.cc " * (MEGABYTE // 9) + b'"',
-    "an answer, telephone numbers": b'"' + b"+49 151 23456789 " * (MEGABYTE // 17) + b'"',
-    "an answer, almost cards": b'"' + b"4111 1111 1111 1112 " * (MEGABYTE // 20) + b'"',
-    "an answer, keys": b'"' + b"api_key=q7W2e9RtY4uZ3pLk " * (MEGABYTE // 25) + b'"',
-    "an answer, pictures in base64": in_base64(MEGABYTE, b"\x89PNG\r\n\x1a\n"),
-}
-"""Four megabytes of each."""
 
 
 def main() -> None:
-    sys.setswitchinterval(SWITCH_S)  # as the sidecar does
-    gc.freeze()  # the same
     print(f"{'document':45} {'bytes':>9} {'hits':>7} {'µs':>12} {'MB/s':>8}")
     for name, data in DOCUMENTS.items():
         hits = sum(REDACTOR.json(data).hits.values())
@@ -183,17 +162,6 @@ def main() -> None:
     for case in CASES:
         print(f"one call, one pattern, {case.name:24} {call_us(case, ONE_PATTERN):8.1f} µs both ways")
         print(f"one call, all detectors, {case.name:22} {call_us(case, REDACTOR):8.1f} µs both ways")
-    print(f"{'held up on the event loop, ms at most':45} {'bytes':>9} {'clean':>8} {'hits':>8} {'worst':>8}")
-    for size in (1, 2, 4, 16, 64, 256, 1024, 4096):
-        held = [least(partial(held_ms, body)) for body in bodies(size * 1024)]
-        print(f"{'an answer':45} {size * 1024:9} " + " ".join(f"{ms:8.2f}" for ms in held))
-    for name, data in FULL.items():
-        body = b"[" + b",".join([data] * (4096 * 1024 // len(data))) + b"]"
-        print(f"{name:45} {len(body):9} {least(partial(held_ms, body)):8.2f}")
-    for size in (1, 4, 64):
-        print(
-            f"{'an event of a stream':45} {size * 1024:9} {least(partial(events_held_ms, size * 1024)):8.2f}"
-        )
 
 
 def call_us(case: Case, redactor: Redactor) -> float:
@@ -210,67 +178,6 @@ def call_us(case: Case, redactor: Redactor) -> float:
             cleanse.mcp_message(redactor, case.answer)
 
     return min(timeit.repeat(call, number=50, repeat=200, timer=time.thread_time)) / 50 * 1e6
-
-
-def bodies(size: int) -> tuple[bytes, bytes, bytes]:
-    """Without hits, with one in each KB, and with as many as it can hold."""
-    return records(size // 122), with_hits(size // 122, 8), b'["' + b"a@b.cc " * (size // 7) + b'"]'
-
-
-async def held_ms(body: bytes) -> float:
-    """The longest time that the event loop was late for a timer of 1 ms, while a body was redacted, but for the time in
-    which something else had its processor."""
-
-    async def work() -> None:
-        redacted = partial(cleanse.http_answer, REDACTOR, body, "application/json")
-        await aside(len(body), redacted, partial(REDACTOR.light, body))
-
-    return await late_ms(work)
-
-
-async def events_held_ms(size: int) -> float:
-    """The same for 50 events of a stream of texts."""
-    data = json.dumps({"delta": (TEXT * (size // len(TEXT) + 1))[:size]}).encode()
-    event = sse.Event(b"data: " + data + b"\n\n", data, identified=False)
-    stream = cleanse.http_events(REDACTOR, 64 * MEGABYTE)
-
-    async def work() -> None:
-        for _ in range(50):
-            feed = partial(cleanse.step, REDACTOR, stream, partial(stream.feed, event))
-            await aside(stream.held_bytes + len(event.raw), feed)
-            await asyncio.sleep(0)  # as for the next event
-
-    return await late_ms(work)
-
-
-def least(measure: Callable[[], Coroutine[None, None, float]]) -> float:
-    """Of five rounds, so that what else the machine does is left out."""
-    return min(asyncio.run(measure()) for _ in range(5))
-
-
-async def late_ms(work: Callable[[], Awaitable[None]]) -> float:
-    late_s, done = 0.0, asyncio.Event()
-
-    async def ticks() -> None:
-        nonlocal late_s
-        while not done.is_set():
-            due = time.perf_counter() - waited_s() + 0.001
-            await asyncio.sleep(0.001)
-            late_s = max(late_s, time.perf_counter() - waited_s() - due)
-
-    ticker = asyncio.create_task(ticks())
-    await asyncio.sleep(0.01)
-    late_s = 0.0
-    await work()
-    await asyncio.sleep(0.002)
-    done.set()
-    await ticker
-    return late_s * 1e3
-
-
-def waited_s() -> float:
-    """What this thread has waited for a processor that others had; nothing where the system does not tell."""
-    return int(SCHEDSTAT.read_text().split()[1]) / 1e9 if SCHEDSTAT.exists() else 0.0
 
 
 def streamed(items: list[dict[str, str]]) -> None:

@@ -1,15 +1,14 @@
-"""What telemetry costs, and that no receiver can make calls slower.
+"""What telemetry costs: CPU per call, and memory. What receivers do to latency is shown by `bench.receivers`.
 
-    python -m bench.telemetry [--starts 6] [--rounds 3] [--seconds 1] [--rate 200]
+    python -m bench.telemetry [--starts 6] [--rounds 3]
 
-One `toolpolicy sidecar` for each case, all of them started, called one after the other in rounds, each time in another
-order: some slices as fast as they answer (CPU per call), then at a constant rate, latency counted from when a call
-was due (p50, p99). CPU is what the kernel has counted for the sidecar's process: the lower quartile of its slices,
-since what else the machine does only ever adds to it. That changes from second to second, so each slice is compared
-with the one without telemetry that was made next to it, and the median is shown. Where a process happens to lie in
-memory makes it up to a tenth faster or slower than another one that does the same, so all of them are started a few
-times, and means over these are shown. A sidecar is done when its core is, so 10 % more of it are 9 % less throughput.
-Latencies are medians over rounds, and each is compared with that of its own round without telemetry.
+One `toolpolicy sidecar` for each case, out of the image, called one after the other in slices, each time in another
+order, as fast as they answer. CPU is what the kernel has counted for the sidecar's process: the lower quartile of its
+slices, since what else the machine does only ever adds to it. That changes from second to second, so each slice is
+compared with the one without telemetry that was made next to it, and the median is shown. Where a process happens to
+lie in memory makes it up to a tenth faster or slower than another one that does the same, so all of them are started a
+few times, and means over these are shown. A sidecar is done when its core is, so 10 % more of it are 9 % less
+throughput.
 
 Without telemetry: calls are counted, but no line is written and nothing leaves. Everything: a line for each call,
 traces, sessions by a header. What a scrape costs is shown apart: there are few of them, however many calls.
@@ -23,8 +22,7 @@ import random
 import statistics
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -32,8 +30,9 @@ from typing import NamedTuple, cast
 
 import uvloop
 
+from bench.compare import shipped
 from bench.compare.machine import free_port, rss_mib, wait_for
-from bench.data_path import CALL, POLICY, Client, ToolServer, calling, load, pin, sidecar, stop
+from bench.data_path import POLICY, Client, ToolServer, calling, load, pin, sidecar, stop
 
 SLOW_S = 3.0
 
@@ -105,55 +104,6 @@ def servers(tool: int, receivers: dict[str, int]) -> None:
     uvloop.run(main())
 
 
-class Paced(asyncio.Protocol):
-    """One connection; an answer is whole when nothing of its length is missing."""
-
-    def __init__(self, free: "asyncio.Queue[Paced]", times: list[float]) -> None:
-        self._free, self._times, self._left, self.due = free, times, 0, 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        self._free.put_nowait(self)
-
-    def data_received(self, data: bytes) -> None:
-        if self._left <= 0:
-            head, _, _ = data.partition(b"\r\n\r\n")
-            self._left = (
-                len(head) + 4 + int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            )
-        self._left -= len(data)
-        if self._left <= 0:
-            self._times.append(time.perf_counter() - self.due)
-            self._free.put_nowait(self)
-
-
-async def paced(port: int, path: str, rate: float, seconds: float) -> list[float]:
-    """Seconds per call. Calls are due at a constant rate, whether or not the ones before them are answered."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nAccept: */*\r\n"
-    )
-    request = f"{head}Content-Length: {len(CALL)}\r\n\r\n".encode() + CALL
-    loop, times = asyncio.get_running_loop(), list[float]()
-    free: asyncio.Queue[Paced] = asyncio.Queue()
-    for _ in range(16):
-        await loop.create_connection(lambda: Paced(free, times), "127.0.0.1", port)
-    clients = [await free.get() for _ in range(16)]
-    for client in clients:
-        free.put_nowait(client)
-    began = time.perf_counter()
-    for number in range(int(rate * seconds)):
-        due = began + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        client = await free.get()
-        client.due = due
-        client.transport.write(request)
-    while len(times) < int(rate * seconds):  # noqa: ASYNC110 -- the last answers
-        await asyncio.sleep(0.01)
-    for client in clients:
-        client.transport.close()
-    return times
-
-
 class Started(NamedTuple):
     case: Case
     port: int
@@ -162,7 +112,9 @@ class Started(NamedTuple):
 
 
 @contextmanager
-def running(case: Case, policies: Path, receivers: dict[str, int]) -> Iterator[Started]:
+def running(
+    case: Case, program: Sequence[str], policies: Path, receivers: dict[str, int]
+) -> Iterator[Started]:
     own = dict(case.environment)
     if case.receiver is not None:
         own["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{receivers[case.receiver]}"
@@ -173,7 +125,7 @@ def running(case: Case, policies: Path, receivers: dict[str, int]) -> Iterator[S
     if case.everything:
         more += ["--log-level", "info", "--session-header", "Content-Type"]
     try:
-        with sidecar(policies, port, *more, output=subprocess.DEVNULL) as pid:
+        with sidecar(policies, port, *more, output=subprocess.DEVNULL, program=program) as pid:
             yield Started(case, port, metrics, pid)
     finally:
         for name in own:
@@ -204,8 +156,6 @@ class Round(NamedTuple):
 
     cpu_us: list[float]
     """Per call, of each slice; 0: there was none, somebody else had the machine."""
-    p50_ms: float
-    p99_ms: float
     rss_mib: float
 
 
@@ -223,11 +173,6 @@ def answered(clients: list[Client]) -> int:
     return sum(len(client.times) for client in clients)
 
 
-async def latencies_ms(started: Started, seconds: float, rate: float) -> tuple[float, float]:
-    times = await paced(started.port, "/kb", rate, seconds)
-    return statistics.median(times) * 1000, statistics.quantiles(times, n=100)[98] * 1000
-
-
 async def of_a_scrape_ms(started: Started) -> float:
     before = on_cpu_s(started.pid)
     for _ in range(SCRAPES):
@@ -241,7 +186,7 @@ Rounds = list[dict[str, Round]]
 
 def table(starts: list[Rounds]) -> Iterator[str]:
     """`/ off` and `+ MiB`: beside the case without telemetry."""
-    columns = ("CPU µs", "CPU / off", "p50 ms", "p99 ms", "p99 / off", "RSS MiB", "+ MiB")
+    columns = ("CPU µs", "CPU / off", "RSS MiB", "+ MiB")
     yield " " * 32 + "".join(f"{name:>11}" for name in columns)
     rounds = [each for start in starts for each in start]
     off = [each[CASES[0].name] for each in rounds]
@@ -251,9 +196,6 @@ def table(starts: list[Rounds]) -> Iterator[str]:
         figures = (
             cpu_us,
             beside(starts, case),
-            statistics.median(each.p50_ms for each in own),
-            statistics.median(each.p99_ms for each in own),
-            statistics.median(each.p99_ms / without.p99_ms for each, without in zip(own, off, strict=True)),
             statistics.median(each.rss_mib for each in own),
             statistics.median(each.rss_mib - without.rss_mib for each, without in zip(own, off, strict=True)),
         )
@@ -281,16 +223,12 @@ def beside(starts: list[Rounds], case: Case) -> float:
     return statistics.mean(map(statistics.median, ratios))
 
 
-def of_a_round(started: list[Started], options: argparse.Namespace) -> dict[str, Round]:
+def of_a_round(started: list[Started]) -> dict[str, Round]:
     cpu_us: dict[str, list[float]] = {each.case.name: [] for each in started}
     for _ in range(SLICES):
         for each in random.sample(started, len(started)):
             cpu_us[each.case.name].append(uvloop.run(slice_us(each)))
-    found = {}
-    for each in random.sample(started, len(started)):
-        p50_ms, p99_ms = uvloop.run(latencies_ms(each, options.seconds, options.rate))
-        found[each.case.name] = Round(cpu_us[each.case.name], p50_ms, p99_ms, rss_mib(each.pid))
-    return found
+    return {each.case.name: Round(cpu_us[each.case.name], rss_mib(each.pid)) for each in started}
 
 
 def main() -> None:
@@ -299,8 +237,6 @@ def main() -> None:
     )
     parser.add_argument("--starts", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--rate", type=float, default=200.0)
     options = parser.parse_args()
     tool = free_port()
     # Nobody listens on the last one.
@@ -312,15 +248,15 @@ def main() -> None:
     wait_for(tool)
     pin(1)
     starts = []
-    with tempfile.TemporaryDirectory() as folder:
+    with shipped.program() as program, tempfile.TemporaryDirectory() as folder:
         policies = Path(folder) / "policy.yaml"
         policies.write_text(POLICY.format(port=tool, redaction=""))
         for _ in range(options.starts):
             with ExitStack() as stack:
-                started = [stack.enter_context(running(case, policies, receivers)) for case in CASES]
+                started = [stack.enter_context(running(case, program, policies, receivers)) for case in CASES]
                 for each in started:
                     uvloop.run(load(each.port, "/kb", 8, 0.5))
-                starts.append([of_a_round(started, options) for _ in range(options.rounds)])
+                starts.append([of_a_round(started) for _ in range(options.rounds)])
                 scrape_ms = uvloop.run(of_a_scrape_ms(started[-1]))
         print("\n".join(table(starts)))
         print(f"a scrape: {scrape_ms:.1f} ms of CPU", flush=True)

@@ -192,6 +192,7 @@ NAMED: tuple[Detector, ...] = (
             f"acme_token: |\n  {invented(24)}",
             f'ACME_TOKEN ?= "{invented(24)}"',
             f"//registry.npmjs.org/:_authToken={invented(36)}",
+            f"api_key: k3yid8Xw2Lq90ab1.{invented(24)}",
         ),
         (
             "token: string",
@@ -206,6 +207,7 @@ NAMED: tuple[Detector, ...] = (
             "token_type: urn:ietf:params:oauth2",
             "secret: path/to/the/secret-2",
             f"token_address: 0x{invented(40, HEX)}",
+            "accessToken: services.k8sV1beta1Client.token2",
         ),
         plausible.random,
         _of_letters_and_digits(_OF_SECRETS),

@@ -75,7 +75,7 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         return
     if _SELECTOR.fullmatch(value) or _TITLE.fullmatch(value):
         return
-    if not quoted and (text[end : end + 1] in {b"(", b"["} or _MEMBER.fullmatch(value)):
+    if not quoted and (text[end : end + 1] in {b"(", b"["} or _is_member(value)):
         return
     in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
     if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
@@ -172,7 +172,7 @@ def is_random(value: bytes) -> bool:
     if mixed and len(value) >= _LEAST_MIXED:
         return has_entropy(value, LEAST_BITS if len(value) >= _LONG else _LEAST_BITS_OF_SHORT)
     if not value.isdigit() or len(value) < _LEAST_MIXED:
-        if _is_stand_in(value) or _WORDS.fullmatch(value) or _MEMBER.fullmatch(value):
+        if _is_stand_in(value) or _WORDS.fullmatch(value) or _is_member(value):
             return False
         if _is_made_of_words(value) or value.endswith(b":"):  # the latter is a name itself
             return False
@@ -204,6 +204,18 @@ def _is_made_of_words(value: bytes) -> bool:
     others = [piece for piece in pieces if not _WORD.fullmatch(piece)]
     words = len(pieces) - len(others)
     return words >= 1 and max(map(len, others), default=0) <= _SHORT
+
+
+_OF_NAMES = re.compile(rb"\.|->|::")
+_HASHED = re.compile(rb"(?:[A-Za-z]*[0-9]){4,}[A-Za-z]*")
+_LEAST_HASHED = 12
+
+
+def _is_member(value: bytes) -> bool:
+    """Of something in code, as `os.environ`; but nobody calls anything `k3yid8Xw2Lq90ab1`."""
+    return _MEMBER.fullmatch(value) is not None and not any(
+        len(name) >= _LEAST_HASHED and _HASHED.fullmatch(name) for name in _OF_NAMES.split(value)
+    )
 
 
 def has_entropy(value: bytes, least_bits: float) -> bool:
