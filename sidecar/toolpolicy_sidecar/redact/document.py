@@ -14,7 +14,7 @@ from toolpolicy_sidecar.redact import valid
 from toolpolicy_sidecar.redact.pieces import between_escapes, joined, part, pieces, without_escapes
 from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
-MAX_DEPTH = 128
+MAX_DEPTH = valid.DEEPEST
 
 # Possessive: in a valid document nothing is ever tried twice, and no stack of tries is kept.
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
@@ -50,11 +50,12 @@ _LONG_EXPONENT = re.compile(rb"-?[0-9.]{12,}+[eE]")
 
 def check(data: bytes) -> None:
     """Is it JSON by RFC 8259, in UTF-8, not too deep? Raises Unparsable, TooDeep; each defect says so."""
+    if len(data) > valid.LARGE_BYTES and valid.is_valid_in_parts(data):
+        return
     try:
-        if len(data) <= valid.LARGE_BYTES or not valid.is_valid_in_parts(data):
-            if not data.isascii():
-                data.decode()
-            valid.skip(data)
+        if not data.isascii():
+            data.decode()
+        valid.skip(data)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -80,9 +81,10 @@ def is_one(text: bytes) -> bool:
     """Is the value of a string itself such a document? Raises TooDeep."""
     if not looks_like_one(text):
         return False
+    if len(text) > valid.LARGE_BYTES and valid.is_valid_in_parts(text):
+        return True
     try:
-        if len(text) <= valid.LARGE_BYTES or not valid.is_valid_in_parts(text):
-            valid.skip(text)
+        valid.skip(text)
     except RecursionError:
         raise TooDeep(f"JSON nested deeper than {MAX_DEPTH}") from None
     except msgspec.DecodeError:
