@@ -1,5 +1,6 @@
 """Where thousands of candidates stand side by side: to ask for each of them costs more than to ask for all."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from toolpolicy_sidecar.redact.detectors.detector import Validator
@@ -7,6 +8,10 @@ from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 WINDOW_BYTES = 32 * 1024
 """Each step takes some ten microseconds on so much."""
+_PAUSE_S = 10e-6
+"""Between windows RE2 lets other threads run, but for so short a moment that the interpreter is taken back before one
+of them is awake; and each such moment makes it wait anew before it may ask. Without a pause the event loop may wait for
+as long as a text has windows."""
 _MANY = 8
 _GAP_BYTES = 64
 """After so many candidates with less between them, or in one as long as they are, all in a window are asked at once."""
@@ -31,4 +36,6 @@ def in_crowds(
             while at < end:  # to look for the rest of a long one again and again would be quadratic
                 found, at = in_window(text, at, at + WINDOW_BYTES)
                 yield from found
+                if len(text) > WINDOW_BYTES:
+                    time.sleep(_PAUSE_S)
         last = at
