@@ -31,7 +31,7 @@ FULL = {
     "keys": b'"' + b"api_key=q7W2e9RtY4uZ3pLk " * (MEGABYTE // 25) + b'"',
     "pictures in base64": in_base64(MEGABYTE, b"\x89PNG\r\n\x1a\n"),
 }
-"""Four megabytes of each."""
+"""Three to four and a half megabytes of each."""
 COUNTED_S = (0.1, 0.4, 0.7)
 Work = Callable[[], Awaitable[object]]
 

@@ -15,23 +15,18 @@ Percentiles are over all calls; ratios have the interval that holds 95 of 100 re
 
 import argparse
 import asyncio
-import multiprocessing
 import random
 import re
 import statistics
-import tempfile
 import time
 import urllib.request
 from contextlib import ExitStack
-from pathlib import Path
 from typing import cast
 
 import uvloop
 
-from bench.compare import shipped
-from bench.compare.machine import free_port, wait_for
-from bench.data_path import CALL, POLICY, load, pin
-from bench.telemetry import Case, Started, running, sampled, servers
+from bench.data_path import CALL, load
+from bench.telemetry import Case, Started, place, running, sampled
 
 ENVIRONMENT = sampled(0.01) | {"OTEL_LOGS_EXPORTER": "otlp"}
 CASES = tuple(
@@ -163,24 +158,13 @@ def main() -> None:
     parser.add_argument("--settle", type=int, default=15, help="seconds of calls that are not counted")
     parser.add_argument("--rate", type=int, default=60, help="calls a second, of each")
     options = parser.parse_args()
-    tool = free_port()
-    receivers = {name: free_port() for name in ("good", "slow", "hangs", "refuses")}
-    process = multiprocessing.get_context("spawn").Process(
-        target=servers, args=(tool, receivers), daemon=True
-    )
-    process.start()
-    wait_for(tool)
-    pin(1)
     seconds: Seconds = []
     missed = dict.fromkeys((case.name for case in CASES), 0)
-    with shipped.program() as program, tempfile.TemporaryDirectory() as folder:
-        policies = Path(folder) / "policy.yaml"
-        policies.write_text(POLICY.format(port=tool, redaction=""))
+    with place() as at:
         for _ in range(options.starts):
             with ExitStack() as stack:
                 started = [
-                    stack.enter_context(running(case, program, policies, receivers))
-                    for case in random.sample(CASES, len(CASES))
+                    stack.enter_context(running(case, at)) for case in random.sample(CASES, len(CASES))
                 ]
                 for each in started:
                     uvloop.run(load(each.port, "/kb", 8, 0.5))
@@ -189,7 +173,6 @@ def main() -> None:
                 for each, already in zip(started, before, strict=True):
                     missed[each.case.name] += lost(each) - already
     table(seconds, missed)
-    process.terminate()
 
 
 if __name__ == "__main__":

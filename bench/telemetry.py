@@ -104,6 +104,35 @@ def servers(tool: int, receivers: dict[str, int]) -> None:
     uvloop.run(main())
 
 
+class Place(NamedTuple):
+    """What all sidecars have in common: how they are called, their policies, and the ports of receivers by name."""
+
+    program: Sequence[str]
+    policies: Path
+    receivers: dict[str, int]
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """With the tool and the receivers running, and this process beside them."""
+    tool = free_port()
+    # Nobody listens on the last one.
+    receivers = {name: free_port() for name in ("good", "slow", "hangs", "refuses")}
+    process = multiprocessing.get_context("spawn").Process(
+        target=servers, args=(tool, receivers), daemon=True
+    )
+    process.start()
+    wait_for(tool)
+    pin(1)
+    try:
+        with shipped.program() as program, tempfile.TemporaryDirectory() as folder:
+            policies = Path(folder) / "policy.yaml"
+            policies.write_text(POLICY.format(port=tool, redaction=""))
+            yield Place(program, policies, receivers)
+    finally:
+        process.terminate()
+
+
 class Started(NamedTuple):
     case: Case
     port: int
@@ -112,12 +141,10 @@ class Started(NamedTuple):
 
 
 @contextmanager
-def running(
-    case: Case, program: Sequence[str], policies: Path, receivers: dict[str, int]
-) -> Iterator[Started]:
+def running(case: Case, at: Place) -> Iterator[Started]:
     own = dict(case.environment)
     if case.receiver is not None:
-        own["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{receivers[case.receiver]}"
+        own["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{at.receivers[case.receiver]}"
     before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("OTEL_")}
     os.environ.update(own)
     port, metrics = free_port(), free_port()
@@ -125,7 +152,7 @@ def running(
     if case.everything:
         more += ["--log-level", "info", "--session-header", "Content-Type"]
     try:
-        with sidecar(policies, port, *more, output=subprocess.DEVNULL, program=program) as pid:
+        with sidecar(at.policies, port, *more, output=subprocess.DEVNULL, program=at.program) as pid:
             yield Started(case, port, metrics, pid)
     finally:
         for name in own:
@@ -238,29 +265,17 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    tool = free_port()
-    # Nobody listens on the last one.
-    receivers = {name: free_port() for name in ("good", "slow", "hangs", "refuses")}
-    process = multiprocessing.get_context("spawn").Process(
-        target=servers, args=(tool, receivers), daemon=True
-    )
-    process.start()
-    wait_for(tool)
-    pin(1)
     starts = []
-    with shipped.program() as program, tempfile.TemporaryDirectory() as folder:
-        policies = Path(folder) / "policy.yaml"
-        policies.write_text(POLICY.format(port=tool, redaction=""))
+    with place() as at:
         for _ in range(options.starts):
             with ExitStack() as stack:
-                started = [stack.enter_context(running(case, program, policies, receivers)) for case in CASES]
+                started = [stack.enter_context(running(case, at)) for case in CASES]
                 for each in started:
                     uvloop.run(load(each.port, "/kb", 8, 0.5))
                 starts.append([of_a_round(started) for _ in range(options.rounds)])
                 scrape_ms = uvloop.run(of_a_scrape_ms(started[-1]))
         print("\n".join(table(starts)))
         print(f"a scrape: {scrape_ms:.1f} ms of CPU", flush=True)
-    process.terminate()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_a_valid_document_is_valid_in_parts(text: str, size: int) -> None:
 
 
 @given(text=DOCUMENTS, wrong=WRONG, place=st.floats(0, 1), cut=st.integers(0, 3), size=SIZES)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_only_valid_documents_are_valid(text: str, wrong: str, place: float, cut: int, size: int) -> None:
     data = text.encode()
     at = int(place * len(data))
@@ -122,3 +122,18 @@ def test_what_is_none_however_it_is_cut(monkeypatch: pytest.MonkeyPatch, text: s
             data = f"{before}{' ' * size}{text}{' ' * size}{behind}".encode()
             assert not is_valid(data)
             assert not valid.is_valid_in_parts(data)
+
+
+@pytest.mark.parametrize("first", range(1, 6))
+@pytest.mark.parametrize("last", range(1, 6))
+def test_what_is_no_list_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> None:
+    small(monkeypatch, 24, 100)
+    for between in range(8, 16):
+        members = ['"k": "v"'] * first + ['"x"'] * between + ['"k": "v"'] * last
+        in_object = f"{{{', '.join(members)}}}"
+        in_string = (
+            "[" + "1, " * 8 + '"' + "x" * first + "}" + ',{"a":1}' * between + ",{" + "x" * 9 * last + '"]'
+        )
+        for text in (in_object, in_string):
+            assert not is_valid(text.encode())
+            assert not valid.is_valid_in_parts(text.encode())
