@@ -158,9 +158,7 @@ class Scanner:
         if not plain and (whole is None or whole):
             for view in views(text):
                 orders = self._suspected(view.text) if whole is None else whole
-                for start, minus_end, order in self._finder.found(view.text, orders):
-                    begin, end = view.source_span(start, -minus_end)
-                    spans.append((begin, -end, order))
+                spans.extend(view.in_source(self._finder.found(view.text, orders)))
         return self._found_regions(text, spans)
 
     def regions_of_each(
@@ -179,9 +177,9 @@ class Scanner:
                 self._finder.found_in_each(read, self._suspected(view.text), found)
                 for index, of_one in enumerate(found):
                     at, origin = read.starts[index], whole.starts[index]
-                    for start, minus_end, order in of_one:
-                        begin, end = view.source_span(start + at, at - minus_end)
-                        spans[index].append((begin - origin, origin - end, order))
+                    in_view = ((start + at, minus_end - at, order) for start, minus_end, order in of_one)
+                    for begin, minus_stop, order in view.in_source(in_view):
+                        spans[index].append((begin - origin, minus_stop + origin, order))
         bare = not self.placeholders.may_stand_in(whole.text)
         return [
             [(found[0][0], -found[0][1], found[0][2])]
@@ -206,9 +204,7 @@ class Scanner:
             )
             if found is None:
                 return None
-            for start, minus_end, order in found:
-                begin, end = view.source_span(start, -minus_end)
-                spans.append((begin, -end, order))
+            spans.extend(view.in_source(found))
         return self._found_regions(whole.text, spans)
 
     def tells(self, key: bytes) -> bool:

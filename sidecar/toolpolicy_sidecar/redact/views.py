@@ -9,17 +9,21 @@ import json
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import accumulate, islice
+from operator import neg
 from typing import NamedTuple
 
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.lookalikes import LOOKALIKES, plain
 from toolpolicy_sidecar.redact.pieces import Cut, before, before_reference, between_escapes, joined, pieces
+from toolpolicy_sidecar.redact.spans import Span
 
 PASSES = 3
 """So often one encoding may stand in another."""
+_AT_ONCE = 1024
+"""Work on more spans at once would hold up every other thread."""
 
 _ESCAPE = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -70,17 +74,30 @@ class View:
         self.text = text
         self._source, self._coding, self._of = source, coding, of
 
-    def source_span(self, start: int, end: int) -> tuple[int, int]:
-        """An escape belongs to a span as a whole, with what follows it and nobody sees."""
+    def in_source(self, spans: Iterable[Span]) -> Iterator[Span]:
+        """Where they stand in the source. An escape belongs to a span as a whole, with what follows it and nobody
+        sees."""
+        found = iter(spans)
+        while part := [*islice(found, _AT_ONCE)]:
+            starts, minus_ends, orders = zip(*part, strict=True)
+            begins, stops = self._in_source(starts, map(neg, minus_ends))
+            yield from zip(begins, map(neg, stops), orders, strict=True)
+
+    def _in_source(self, starts: Iterable[int], ends: Iterable[int]) -> tuple[list[int], list[int]]:
         at_view, at_source = self._parts
-        part = bisect_right(at_view, start) - 1
-        begin = at_source[part] if part % 2 else at_source[part] + start - at_view[part]
-        part = bisect_right(at_view, end - 1, part) - 1
-        if part % 2:
-            stop = at_source[bisect_right(at_view, at_view[part + 1], part) - 1]
-        else:
-            stop = at_source[part] + end - at_view[part]
-        return self._of.source_span(begin, stop) if self._of else (begin, stop)
+        begins = [
+            at_source[part] if part % 2 else at_source[part] + start - at_view[part]
+            for start in starts
+            for part in (bisect_right(at_view, start) - 1,)
+        ]
+        stops = [
+            at_source[bisect_right(at_view, at_view[part + 1], part) - 1]
+            if part % 2
+            else at_source[part] + end - at_view[part]
+            for end in ends
+            for part in (bisect_right(at_view, end - 1) - 1,)
+        ]
+        return self._of._in_source(begins, stops) if self._of else (begins, stops)  # noqa: SLF001 -- our own
 
     @cached_property
     def _parts(self) -> "tuple[array[int], array[int]]":

@@ -4,7 +4,8 @@ are passed over at the speed of the search.
 """
 
 import binascii
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from functools import partial
 
 import msgspec
@@ -36,6 +37,11 @@ CHARACTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _any = Expression(EXPRESSION)
 _STANDARD, _URLSAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 _base64 = partial(binascii.b2a_base64, newline=False)
+_MANY = 8
+_WINDOW_BYTES = 64 * 1024
+_LONGEST_BREAK_BYTES = 2
+_WORDS = re.compile(rb"([A-Za-z0-9+/_-]{14,}+={0,2}+)(\r?\n)?+|\n")
+"""Behind a line break it may go on."""
 _WORD = frozenset(bytes((character,)) for character in CHARACTERS - {ord("=")})
 
 
@@ -69,10 +75,15 @@ class Run(msgspec.Struct, frozen=True, gc=False):
 
 def runs(text: bytes) -> Iterator[Run]:
     """In order, none inside of another."""
-    at = 0
+    at = near = 0
     texts: dict[bytes, bytes | None] = {}
     while found := _any.first(text, at):
         start, end = found
+        near = near + 1 if start - at < _SHORT else 0
+        if near == _MANY:
+            near, at = 0, (yield from _plain_words(text, start))
+            if at > start:
+                continue
         written = text[start:end]
         if written not in texts:  # a KeyError for each of many costs more than to look twice
             texts[written] = _text(written)
@@ -82,6 +93,31 @@ def runs(text: bytes) -> Iterator[Run]:
             at = end
         else:
             at = start + 1 if end - start <= _SHORT else end
+
+
+def _plain_words(text: bytes, start: int) -> Generator[Run, None, int]:
+    """Words that are base64 of a plain text as a whole, from `start` on, where there is one, to the first one that may
+    be anything else; and from where to go on. Side by side each is found in a fifth of the time that a search takes."""
+    last = start + _WINDOW_BYTES
+    for word in _WORDS.finditer(text, start, last + _LONGEST_BREAK_BYTES):
+        written, goes_on = word.groups()
+        begin, stop = word.span()
+        if written is None:
+            return start
+        if goes_on or stop > last or len(written) % 4:
+            return begin
+        if written.isalnum():
+            content = binascii.a2b_base64(written)
+        else:
+            standard = written.translate(_STANDARD)
+            content = binascii.a2b_base64(standard)
+            if _base64(content) != standard:
+                return begin
+        if content.translate(None, _USUAL):
+            return begin
+        yield Run(begin, stop, written, content, text)
+        start = stop
+    return start
 
 
 def contents(text: bytes) -> bytes:

@@ -51,10 +51,10 @@ def test_readings_are_the_same_in_pieces(text: bytes, size: int) -> None:
         assert _readings(text) == whole
 
 
-def _readings(text: bytes) -> tuple[bytes, list[bytes], list[list[tuple[int, int]]]]:
+def _readings(text: bytes) -> tuple[bytes, list[bytes], list[list[Span]]]:
     """And where each byte of each reading comes from."""
     found: list[View] = [*views.views(text)]
-    origins = [[view.source_span(at, at + 1) for at in range(len(view.text))] for view in found]
+    origins = [[*view.in_source((at, -at - 1, 0) for at in range(len(view.text)))] for view in found]
     return unescape(text), [*rereadings(text)], origins
 
 

@@ -9,6 +9,7 @@ from toolpolicy_sidecar.redact.detectors.identity_asia import ASIA
 from toolpolicy_sidecar.redact.detectors.identity_europe import EUROPE
 from toolpolicy_sidecar.redact.detectors.money import MONEY
 from toolpolicy_sidecar.redact.detectors.named import NAMED
+from toolpolicy_sidecar.redact.detectors.network import NETWORK
 from toolpolicy_sidecar.redact.detectors.people import PEOPLE
 from toolpolicy_sidecar.redact.detectors.secrets import SECRETS
 from toolpolicy_sidecar.redact.detectors.shapes import SHAPES
@@ -19,7 +20,7 @@ __all__ = ["DETECTORS", "chosen"]
 DETECTORS = {
     detector.name: detector
     for detector in chain(
-        PEOPLE, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SHAPES, SECRETS, NAMED
+        PEOPLE, NETWORK, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SHAPES, SECRETS, NAMED
     )
 }
 

@@ -1,11 +1,10 @@
-"""How to reach a person: e-mail, telephone, network address."""
+"""How to reach a person: e-mail and telephone."""
 
-import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 
 from toolpolicy_sidecar.redact.detectors import telephone
-from toolpolicy_sidecar.redact.detectors.detector import AT, Detector, beside
+from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 _FILE_SUFFIXES = frozenset(
@@ -35,77 +34,6 @@ def every_email(text: bytes, candidate: Expression) -> Iterable[Bounds]:
     )
 
 
-_VERSION_BEFORE = re.compile(
-    rb"(?i)(?:[a-z]/|\bv(?:er(?:sions?)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$"
-)
-_LETTER_BEFORE = 5
-"""No farther before a version does its last letter stand."""
-
-
-def _networks(*written: str) -> frozenset[int]:
-    """The upper halves of the addresses in them."""
-    networks = map(ipaddress.IPv4Network, written)
-    return frozenset(
-        half
-        for network in networks
-        for half in range(int(network.network_address) >> 16, (int(network.broadcast_address) >> 16) + 1)
-    )
-
-
-_OCTETS = {b"%d" % octet: octet for octet in range(256)}
-"""As they are written: with a zero in front they are octal to some, and a number of something else to most."""
-_NOBODY = _networks("127.0.0.0/8", "0.0.0.0/8", "255.0.0.0/8", "169.254.0.0/16")
-_PRIVATE = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
-
-
-def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Of a host that may be somebody's: not of a private network."""
-    if text.find(b":", start, end) >= 0:
-        if _is_ipv6_host(text[start:end]):
-            yield start, end
-        return
-    address = _ipv4_host(text, start, end)
-    if address is not None and address >> 16 not in _PRIVATE:
-        yield start, end
-
-
-def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Of a host in a private network (RFC 1918), where millions have the same."""
-    address = _ipv4_host(text, start, end)
-    if address is not None and address >> 16 in _PRIVATE:
-        yield start, end
-
-
-def _is_ipv6_host(written: bytes) -> bool:
-    try:
-        address = ipaddress.IPv6Address(written.decode())
-    except ValueError:
-        return False
-    return len(written) >= 6 and not address.is_loopback and not address.is_unspecified
-
-
-def _ipv4_host(text: bytes, start: int, end: int) -> int | None:
-    """Its number. Not a mask, not a network, not this machine's own, not the version of a browser."""
-    first, second, third, last = map(_OCTETS.get, text[start:end].split(b"."))
-    if first is None or second is None or third is None or last is None:
-        return None
-    address = first << 24 | second << 16 | third << 8 | last
-    behind = text[end : end + 2]
-    if behind and ((behind[:1] == b"." and behind[1:].isdigit()) or (behind[:1] == b"/" and not last)):
-        return None
-    if address >> 16 in _NOBODY or not address & 0xFFFFFF:
-        return None
-    return None if start and _is_version(text, start) else address
-
-
-def _is_version(text: bytes, start: int) -> bool:
-    """Of software, by what stands before it: mostly no letter and no dot is near, and no search needed."""
-    near = text[max(0, start - _LETTER_BEFORE) : start]
-    if near == near.swapcase() and not near.endswith(b"."):
-        return False
-    return _VERSION_BEFORE.search(text, max(0, start - 16), start) is not None
-
-
 _ASCII_TELEPHONE = (
     r"phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
     r"|handy|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"
@@ -121,11 +49,6 @@ _ITS_NUMBER = (
 )
 _FIRST_DIGITS = re.compile(rb"[^0-9]*+(?<=[^0-9(])([0-9].*)", re.DOTALL)
 """Names have no digits. A bracket before them may belong to the name, or to the number."""
-_HEX4 = "[0-9A-Fa-f]{1,4}"
-_ADDRESS = (
-    r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
-    rf"|\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b"
-)
 _SEPARATED_DIGIT = r"(?:[ ().\-/]{0,2}[0-9])"
 _EXTENSION = r"(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
 _FROM_A_PLUS = rf"\+[ (]?[0-9]{_SEPARATED_DIGIT}{{6,16}}{_EXTENSION}"
@@ -138,7 +61,6 @@ _BESIDE_A_NUMBER = re.compile(rb"[ -'),-/:-@\xff]{0,8}+(%b)" % _FROM_A_PLUS.repl
 _BESIDE_A_NAMED_NUMBER = re.compile(
     rb"[ -@\xff]{0,8}+(?i:%b)%b" % (_ASCII_TELEPHONE.encode(), _ITS_NUMBER.replace("}", "}+").encode())
 )
-_PRIVATE_ADDRESS = r"\b1(?:0|00|72|92)\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
 
 PEOPLE: tuple[Detector, ...] = (
     Detector(
@@ -241,54 +163,5 @@ PEOPLE: tuple[Detector, ...] = (
         keyed=True,
         value=_FIRST_DIGITS,
         near=_BESIDE_A_NAMED_NUMBER,
-    ),
-    Detector(
-        name="IPAddress",
-        groups=("PII",),
-        description="Addresses of hosts, IPv4 and IPv6.",
-        source="RFC 791, RFC 4291",
-        confidence="Medium",
-        trigger=rf"[0-9]\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]|(?::{_HEX4}){{5}}:|[0-9A-Fa-f]::[0-9A-Fa-f]|::[0-9A-Fa-f]{{1,4}}:",
-        expression=_ADDRESS,
-        examples=(
-            "203.0.113.7",
-            "8.8.8.8",
-            "2001:db8::8a2e:370:7334",
-            "2001:0db8:0000:0000:0000:8a2e:0370:7334",
-            "fe80::1ff:fe23:4567:890a",
-        ),
-        others=(
-            "203.0.113.0/24",
-            "127.0.0.1",
-            "0.0.0.0",
-            "255.255.255.0",
-            "Chrome/120.0.0.1",
-            "v1.2.3.4",
-            "1.2.3",
-            "1.2.3.4.5",
-            "aurora.2.10.0.1",
-            "169.254.169.254",
-            "300.1.1.1",
-            "10:20:30",
-            "::1",
-            "a::b",
-            "std::map",
-            "00:1b:44:11:3a:b7",
-        ),
-        validator=ip_address,
-        near=beside(f"({_ADDRESS})"),
-    ),
-    Detector(
-        name="PrivateIPAddress",
-        groups=("PII", "IPAddress"),
-        description="Addresses of hosts in private networks, which say nothing outside of them.",
-        source="RFC 1918, RFC 6598",
-        confidence="Low",
-        trigger=r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
-        expression=_PRIVATE_ADDRESS,
-        examples=("10.1.2.3", "192.168.100.1", "172.31.255.254", "100.64.1.1"),
-        others=("203.0.113.7", "127.0.0.1", "10.0.0.0/8", "172.32.1.1", "10.96.0.0/12", "v10.1.2.3"),
-        validator=private_address,
-        near=beside(f"({_PRIVATE_ADDRESS})"),
     ),
 )
