@@ -17,11 +17,8 @@ from toolpolicy_sidecar.redact.detectors.cards import (
     lengths_of,
     payment_card,
 )
-from toolpolicy_sidecar.redact.detectors.crowd import WINDOW_BYTES, in_crowds
+from toolpolicy_sidecar.redact.detectors.crowd import REACH_BYTES, WINDOW_BYTES, in_crowds
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
-
-_REACH_BYTES = 64
-"""No card with its separators is as long."""
 
 _DIGIT, _GROUP, _BETWEEN, _BEFORE_NO_CARD = 5, 4, 6, 7
 """Bits. A digit has its value in the lowest four, and the second bit if it begins a group, and has taken the place of
@@ -38,7 +35,7 @@ _SHAPE = bytes(
 _WRITTEN = bytes(0x30 | lane & 0x0F if lane >> _DIGIT == 1 else ord("x") for lane in range(256))
 _BEGINS_GROUP = bytes(lane >> _GROUP == 0b11 for lane in range(256))
 _TENFOLD = bytes(total > 0 and total % 10 == 0 for total in range(256))
-_ONES = int.from_bytes(b"\1" * (WINDOW_BYTES + 2 * _REACH_BYTES), "little")
+_ONES = int.from_bytes(b"\1" * (WINDOW_BYTES + 2 * REACH_BYTES), "little")
 _THREES = 3 * _ONES
 _HEADS = {length: bytes(two in heads_of(length) for two in range(256)) for length in CARD_LENGTHS}
 """Whether the first two digits may be those of a card so long."""
@@ -51,7 +48,7 @@ def every_card(text: bytes, candidate: Expression) -> Iterator[Bounds]:
 
 def _cards_that_begin_in(text: bytes, start: int, end: int) -> tuple[list[Bounds], int]:
     before = max(0, start - 2)  # a letter, or the fraction of a number
-    shape = _joined(b"\xff%b\xff" % text[before : end + _REACH_BYTES])
+    shape = _joined(b"\xff%b\xff" % text[before : end + REACH_BYTES])
     cards = _cards(shape)
     groups = shape.translate(_BEGINS_GROUP)
     place, counted = before - 1, 0

@@ -1,5 +1,6 @@
 """Where thousands of candidates stand side by side: to ask for each of them costs more than to ask for all."""
 
+import string
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -15,6 +16,10 @@ as long as a text has windows."""
 _MANY = 8
 _GAP_BYTES = 64
 """After so many candidates with less between them, or in one as long as they are, all in a window are asked at once."""
+
+REACH_BYTES = 64
+"""No card and no address, with its separators and what is asked of the characters beside it, is as long."""
+_WORD = frozenset(f"{string.ascii_letters}{string.digits}_".encode())
 
 InWindow = Callable[[bytes, int, int], tuple[Iterable[Bounds], int]]
 """Gets a text, and from where to where in it; gives all that are real and begin there, and from where to go on."""
@@ -39,3 +44,12 @@ def in_crowds(
                 if len(text) > WINDOW_BYTES:
                     time.sleep(_PAUSE_S)
         last = at
+
+
+def between_words(text: bytes, start: int, end: int) -> int:
+    """Where a window can end, not far before `end`: nothing that is looked for begins within a word, or in one that is
+    longer than its reach."""
+    least = max(start + 1, end - REACH_BYTES)
+    while least < end < len(text) and text[end - 1] in _WORD:
+        end -= 1
+    return end

@@ -7,10 +7,9 @@ what they are. Where a number has a check digit it must be right.
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from itertools import chain
-from operator import itemgetter
+from itertools import accumulate, chain
 
-from toolpolicy_sidecar.redact.detectors.crowd import in_crowds
+from toolpolicy_sidecar.redact.detectors.crowd import between_words, in_crowds
 from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Every, Validator, beside
 from toolpolicy_sidecar.redact.expression import Bounds, Candidates, Expression
 
@@ -45,7 +44,6 @@ def checked(check: Check) -> Validator:
     return validator
 
 
-_WHOLE = itemgetter(0)
 CheckOfEach = Callable[[bytes], bytes]
 """Gets many numbers as they are written, all of the same length and none between them; gives 1 or 0 for each."""
 
@@ -54,18 +52,21 @@ def _every(
     named: Callable[[], Expression], form: str, size: int, validator: Validator, check: CheckOfEach
 ) -> Every:
     """Of a form that is always so long, and shares no character with a number beside its name."""
-    unnamed, each = cache(partial(Expression, form)), re.compile(form.encode())
+    unnamed, each = cache(partial(Expression, form)), re.compile(f"({form})".encode())
 
     def in_window(text: bytes, start: int, end: int) -> tuple[list[Bounds], int]:
-        matches = [*each.finditer(text, start, end + size)]
-        while matches and matches[-1].start() >= end:
-            matches.pop()
-        right = check(b"".join(map(_WHOLE, matches)))
+        end = between_words(text, start, end)
+        parts = each.split(text[start : end + size])
+        places = [*accumulate(map(len, parts), initial=start)]
+        right = check(b"".join(parts[1::2]))
         found: list[Bounds] = []
         at = -1
         while (at := right.find(1, at + 1)) >= 0:
-            found += validator(text, *matches[at].span())
-        return found, max(end, matches[-1].end()) if matches else end
+            begin = places[2 * at + 1]
+            if begin < end:
+                found += validator(text, begin, begin + size)
+        ends = (begin + size for begin in reversed(places[1:-1:2]) if begin < end)
+        return found, max(end, next(ends, end))
 
     def every(text: bytes, _: Expression) -> Iterator[Bounds]:
         beside_names = (span for match in named().each(text) for span in validator(text, *match))

@@ -2,11 +2,10 @@
 
 import ipaddress
 import re
-import string
 from collections.abc import Iterator
 from itertools import accumulate
 
-from toolpolicy_sidecar.redact.detectors.crowd import in_crowds
+from toolpolicy_sidecar.redact.detectors.crowd import REACH_BYTES, between_words, in_crowds
 from toolpolicy_sidecar.redact.detectors.detector import Detector, Every, Validator
 from toolpolicy_sidecar.redact.expression import Bounds
 
@@ -85,13 +84,10 @@ _HEX4 = "[0-9A-Fa-f]{1,4}"
 _IPV4 = r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
 _IPV6 = rf"\b(?:{_HEX4}:){{7}}{_HEX4}\b|\b(?:{_HEX4}:){{1,6}}(?::{_HEX4}){{1,6}}\b"
 _PRIVATE_IPV4 = r"\b1(?:0|00|72|92)\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b"
-_REACH_BYTES = 64
-"""No address, with what is asked of the characters beside it, is as long."""
 _NO_IPV4 = b"..."
 _NETWORK = frozenset({b".", b"/"})
 _UNKNOWN = b"/"
 """Before the first one there is more of the text."""
-_WORD = frozenset(f"{string.ascii_letters}{string.digits}_".encode())
 
 
 def _every(expression: str, validator: Validator, halves: frozenset[int], *, among: bool) -> Every:
@@ -101,8 +97,8 @@ def _every(expression: str, validator: Validator, halves: frozenset[int], *, amo
     candidate = re.compile(f"({expression})".encode())
 
     def that_begin_in(text: bytes, start: int, end: int) -> tuple[list[Bounds], int]:
-        end = _between_words(text, start, end)
-        parts = candidate.split(text[start : end + _REACH_BYTES])
+        end = between_words(text, start, end)
+        parts = candidate.split(text[start : end + REACH_BYTES])
         places = [*accumulate(map(len, parts), initial=start)]
         bounds = [*zip(places[1::2], places[2::2], strict=False)]
         while bounds and bounds[-1][0] >= end:
@@ -126,14 +122,6 @@ def _every(expression: str, validator: Validator, halves: frozenset[int], *, amo
         return found, max(end, bounds[-1][1]) if bounds else end
 
     return lambda text, each: in_crowds(text, each, validator, that_begin_in)
-
-
-def _between_words(text: bytes, start: int, end: int) -> int:
-    """Where no address goes on that began before."""
-    least = max(start + 1, end - _REACH_BYTES)
-    while least < end < len(text) and text[end - 1] in _WORD:
-        end -= 1
-    return end
 
 
 def _is_plain(gap: bytes) -> bool:

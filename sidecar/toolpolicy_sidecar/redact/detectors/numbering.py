@@ -65,7 +65,10 @@ def is_possible_abroad(number: bytes) -> bool:
 def is_valid_abroad(number: bytes) -> bool:
     """The same, and has somebody been given such numbers?"""
     plan, rest = _split(number)
-    return plan is not None and any(map(_valid(plan.code).covers, plan.readings(rest)))
+    if plan is None:
+        return False
+    lengths, covers = plan.lengths, _valid(plan.code).covers
+    return any(len(reading) in lengths and covers(reading) for reading in plan.readings(rest))
 
 
 @cache
