@@ -2,38 +2,10 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from toolpolicy_sidecar.redact.detectors import telephone
+from toolpolicy_sidecar.redact.detectors import mail, telephone
 from toolpolicy_sidecar.redact.detectors.detector import AT, Detector, beside
-from toolpolicy_sidecar.redact.expression import Bounds, Expression
-
-_FILE_SUFFIXES = frozenset(
-    {b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"html"}
-)
-
-
-def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Not the name of a file for high-resolution screens, `logo@2x.png`."""
-    if text[start:end].rpartition(b".")[2].lower() not in _FILE_SUFFIXES:
-        yield start, end
-
-
-_WORD_OR_EMAIL = re.compile(
-    rb"[A-Za-z0-9_][A-Za-z0-9._%+'-]*+(?:@(?:[A-Za-z0-9][A-Za-z0-9-]*+\.)+(xn--[A-Za-z0-9-]+|[A-Za-z]{2,}))?"
-)
-"""Of each word no more than one beginning is tried, which is what makes it linear."""
-
-
-def every_email(text: bytes, candidate: Expression) -> Iterable[Bounds]:
-    if candidate.first(text) is None:
-        return ()
-    return (
-        word.span()
-        for word in _WORD_OR_EMAIL.finditer(text)
-        if word[1] is not None and word[1].lower() not in _FILE_SUFFIXES
-    )
-
 
 _VERSION_BEFORE = re.compile(
     rb"(?i)(?:[a-z]/|\bv(?:er(?:sions?)?)?[\s.:=\"']{0,4}|version\W{1,4}|[a-z0-9]\.)$"
@@ -65,8 +37,24 @@ def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield start, end
         return
     address = _ipv4_host(text, start, end)
-    if address is not None and address >> 16 not in _PRIVATE:
+    if address is not None and address >> 16 not in _PRIVATE and not _is_numbering(text[start:end]):
         yield start, end
+
+
+_NUMBERING = 32
+_LONGEST_NUMBERING = len("10.20.30.31")
+"""As high a section of a text and a version seldom count. One address in four thousand has no part as high."""
+_KNOWN = frozenset((b"1.0.0.1", b"1.1.1.1", b"8.8.4.4", b"8.8.8.8", b"9.9.9.9", b"1.2.3.4", b"5.6.7.8"))
+"""Servers of names, and what people type who need any address."""
+
+
+def _is_numbering(written: bytes) -> bool:
+    """Of sections, as `4.2.1.13`, or a version of software, as `2.2.7.8`."""
+    return (
+        len(written) <= _LONGEST_NUMBERING
+        and written not in _KNOWN
+        and max(map(int, written.split(b"."))) < _NUMBERING
+    )
 
 
 def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -158,6 +146,7 @@ PEOPLE: tuple[Detector, ...] = (
             "jörg@müller.de",
             "jane@xn--mller-kva.xn--p1ai",
             "1@2.museum",
+            "git@example.com",
         ),
         others=(
             "jane at example.com",
@@ -168,9 +157,14 @@ PEOPLE: tuple[Detector, ...] = (
             "left-pad@1.3.0",
             "logo@2x.png",
             "@media (min-width: 3em)",
+            "git@example.com:team/app.git",
+            "git+ssh://git@example.com/team/app.git",
+            "members@odata.type",
+            "react@19.0.0-rc.canary",
+            "https://user:password@example.com",
         ),
-        validator=email,
-        every=every_email,
+        validator=mail.email,
+        every=mail.every_email,
     ),
     Detector(
         name="Phone",
@@ -267,6 +261,8 @@ PEOPLE: tuple[Detector, ...] = (
             "1.2.3",
             "1.2.3.4.5",
             "aurora.2.10.0.1",
+            "section-4.2.1.13",
+            "2.2.7.8",
             "169.254.169.254",
             "300.1.1.1",
             "10:20:30",
