@@ -169,6 +169,8 @@ NAMED: tuple[Detector, ...] = (
             'password: "Passwort"',
             "compass=north",
             'passport="K1234567", no pwd',
+            "password (users only)",
+            "MasterPassword: <MASTER_PASSWORD>\n  StorageEncrypted: true",
         ),
         plausible.password,
     ),

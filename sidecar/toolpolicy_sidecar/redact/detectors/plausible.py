@@ -58,6 +58,9 @@ _SENTENCE = re.compile(
     rb"|incorrect|expired|forgot(?:ten)?|reset|change|confirm|new|current|old|least|characters|password|field|with|and|or)\b"
     rb"|(?: [^ ]+){5}|(?-i:^[A-Z][^0-9]*$)"
 )
+_NAME = re.compile(rb"[A-Za-z_][\w.-]*+:")
+_NEXT_LINE = re.compile(rb">\s*\n\s*\Z")
+"""Behind what stands in for a password, `<PASSWORD>`, the next name."""
 _GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
@@ -76,6 +79,8 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     if _SELECTOR.fullmatch(value) or _TITLE.fullmatch(value):
         return
     if not quoted and (text[end : end + 1] in {b"(", b"["} or _is_member(value)):
+        return
+    if not quoted and _NAME.fullmatch(value) and _NEXT_LINE.search(text, max(0, start - 48), start):
         return
     if not quoted and value.isalpha() and text[start - 1 : start] == b"(":  # a variable, or a remark
         return
