@@ -59,6 +59,10 @@ def harmless(seed: int, count: int) -> Iterator[str]:
         lambda: {"ami_id": f"ami-00{some(string.digits, 9)}{some('abcdef', 2)}{some(HEX, 4)}", "PhoneUsageDistanceMile": round(chance.uniform(1, 9), 7)},
         lambda: {"description": f"New user password (confirmation), the password (users only), or {camel_case(1)}Password({name('', 1)})"},
         lambda: {"template": f"  MasterUserPassword: <MASTER_PASSWORD>\n  {camel_case(2)}: true\n  {camel_case(3)}: 7"},
+        lambda: {"data": {"password": chance.choice(("Contrase\u00f1a", "Has\u0142o", "L\u00f6senord", "Palavra-passe", "\u015eifre", "\u041e\u0434\u043d\u043e \u043f\u0430\u0440\u043e\u043b\u044c"))},
+                 "config": {"password": f"{name('', 1)}_password", "arn": {"ChangePassword": f"arn:aws:iam::aws:policy/{camel_case(2)}"}}},
+        lambda: {"fingerprint256": ":".join(some("0123456789ABCDEF", 2) for _ in range(32)), "wwn": ":".join(some(HEX, 2) for _ in range(8)),
+                 "uid": f"{some(HEX, 8)}-09{some(string.digits, 2)}-4{some(string.digits, 3)}-8{some(string.digits, 3)}-{some(HEX, 12)}", "diff": "+ 2018-04-26T00:49:08Z"},
         lambda: {"example": {"apiKey": "123456789abcdef", "token": "abcd12345", "password": "example_password"}},
         lambda: {"url": f"https://raw.example.com/{camel_case(1)}/open_api_{name('_', 2)}/{name('/', 3)}/master/APIMATIC/{name('-', 2)}"},
     )  # fmt: skip

@@ -64,7 +64,13 @@ def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
         yield start, end
 
 
+_FINGERPRINT = re.compile(rb"(?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2}")
+
+
 def _is_ipv6_host(written: bytes) -> bool:
+    """Not a part of a fingerprint, which is written in pairs."""
+    if _FINGERPRINT.fullmatch(written):
+        return False
     try:
         address = ipaddress.IPv6Address(written.decode())
     except ValueError:
@@ -200,6 +206,10 @@ PEOPLE: tuple[Detector, ...] = (
             "100-200-3000",
             "order 415-555-26719",
             "0012345678905",
+            "35.00526375200009",
+            "ami-0024742711da212af",
+            "e98f0f22-0937-4495-8211-d5633e50fb8d",
+            "+ 2018-04-26",
         ),
         validator=telephone.written_for_the_world,
         every=telephone.every_for_the_world,
@@ -270,6 +280,7 @@ PEOPLE: tuple[Detector, ...] = (
             "a::b",
             "std::map",
             "00:1b:44:11:3a:b7",
+            "19:2b:3e:c3:b3:5b:32:e8:ae:bb:78:97:27:e4:ba:6c",
         ),
         validator=ip_address,
         near=beside(f"({_ADDRESS})"),

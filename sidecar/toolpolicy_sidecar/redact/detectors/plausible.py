@@ -44,7 +44,9 @@ _STAND_IN = re.compile(
     rb"|required|optional|example|change_?me|change_?it|redacted|masked|hidden|removed|encrypted|placeholder|default"
     rb"|(?:in)?correct|(?:in)?valid|expired|missing|unknown|unset|empty|disabled|enabled|reset|forgotten|bearer|basic"
     rb"|(?:confirm|current|new|old|forgot|show|hide|weak|strong|your|example|sample|plain)[_-]?password|pass|pwd|field|input|hash(?:ed)?|plain(?:text)?"
-    rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}"
+    rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}|(?:[a-z]+[_-]){1,3}(?:password|passwd|passphrase)"
+    rb"|(?:[a-z]+[ -])?(?:adgangskode|palavra-passe|wachtwoord|passord|lozinka|geslo|heslo|haslo|parole?|salasana"
+    rb"|senha|clave)"
     rb")[.,;:!]?"
 )
 """What stands where a secret would: words of forms and of error messages."""
@@ -52,7 +54,9 @@ _WITH_A_VARIABLE = re.compile(rb".*\$[{(]?[A-Za-z_].*")
 _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 _TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
-_SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*")
+_SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*|arn:aws[a-z-]*:.*")
+_PHRASE = re.compile(rb"[A-Z\x80-\xff][A-Za-z\x80-\xff '().,:!?/-]*|.*(?:\xe3\x80[\x81\x82]|\xef\xbc\x8c).*")
+"""Where there are other letters than those of ASCII: the word for a password, or what is said about one."""
 _SENTENCE = re.compile(
     rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
     rb"|incorrect|expired|forgot(?:ten)?|reset|change|confirm|new|current|old|least|characters|password|field|with|and|or)\b"
@@ -76,7 +80,11 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     quoted = text[start - 1 : start] in {b'"', b"'", b"`"} and start > 0
     if _is_stand_in(value) or _SHELL_VARIABLE.search(text, max(0, start - 8), start):
         return
-    if _SELECTOR.fullmatch(value) or _TITLE.fullmatch(value):
+    if (
+        _SELECTOR.fullmatch(value)
+        or _TITLE.fullmatch(value)
+        or (not value.isascii() and _PHRASE.fullmatch(value))
+    ):
         return
     if not quoted and (text[end : end + 1] in {b"(", b"["} or _is_member(value)):
         return
@@ -84,7 +92,9 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         return
     if not quoted and value.isalpha() and text[start - 1 : start] == b"(":  # a variable, or a remark
         return
-    in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
+    before = text[max(0, start - 16) : start].lower()
+    in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or before.endswith((b" is ", b" was ", b" to "))
+    in_a_sentence = in_a_sentence or (value.endswith(b".") and before.endswith(b"password "))
     if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
         return
     if value.find(b" ") >= 0 and _SENTENCE.search(value):

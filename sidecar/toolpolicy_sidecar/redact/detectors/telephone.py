@@ -27,6 +27,7 @@ _BEHIND_NONE = bytes(bytes((character,)).isdigit() for character in range(256))
 _NEXT = partial(add, 1)
 _EXTENSION = re.compile(rb"[xe]")
 _DATE_OR_FRACTION = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}|[0-9]\.[0-9]++(?![-. /()])")
+_BEGINNING_OF_UUID = re.compile(rb"[0-9a-fA-F]{8}-\Z")
 _BEFORE_DECIMALS = re.compile(rb"[0-9]\.\Z")
 _DATES_OR_FRACTIONS = re.compile(rb"(?m)^" + _DATE_OR_FRACTION.pattern)
 
@@ -40,7 +41,11 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]
         text[end : end + 1].isalpha() or _BEFORE_DECIMALS.search(text, max(0, start - 2), start)
     ):
         return  # of something else, or of a fraction
+    if number.startswith(b"+ ") and _DATE_OR_FRACTION.match(number, 2):
+        return  # of a line that was added
     if number.startswith(b"0") and not number.startswith(b"00"):
+        if _BEGINNING_OF_UUID.search(text, max(0, start - 9), start):
+            return
         yield from of_some_country(text, start, end)
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
@@ -69,7 +74,7 @@ def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
     ):
         if longer:
             continue
-        bare = different > _VARIETY and number[:1] == b"+" and digits.isdigit()
+        bare = different > _VARIETY and number[:1] == b"+" and number[1:2] != b" " and digits.isdigit()
         if bare and digits[:2] != b"00" and numbering.is_long_enough(digits[:3], len(digits)):
             valid.append(bounds)
         else:
