@@ -63,6 +63,7 @@ def harmless(seed: int, count: int) -> Iterator[str]:
                  "config": {"password": f"{name('', 1)}_password", "arn": {"ChangePassword": f"arn:aws:iam::aws:policy/{camel_case(2)}"}}},
         lambda: {"fingerprint256": ":".join(some("0123456789ABCDEF", 2) for _ in range(32)), "wwn": ":".join(some(HEX, 2) for _ in range(8)),
                  "uid": f"{some(HEX, 8)}-09{some(string.digits, 2)}-4{some(string.digits, 3)}-8{some(string.digits, 3)}-{some(HEX, 12)}", "diff": "+ 2018-04-26T00:49:08Z"},
+        lambda: {"tests": chance.randint(2000, 9000), "pass": chance.randint(1000, 99999), "fail": 0, "summary": f"pass: {chance.randint(1000, 9999)}"},
         lambda: {"example": {"apiKey": "123456789abcdef", "token": "abcd12345", "password": "example_password"}},
         lambda: {"url": f"https://raw.example.com/{camel_case(1)}/open_api_{name('_', 2)}/{name('/', 3)}/master/APIMATIC/{name('-', 2)}"},
     )  # fmt: skip

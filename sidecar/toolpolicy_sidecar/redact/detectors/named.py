@@ -161,6 +161,7 @@ NAMED: tuple[Detector, ...] = (
             "password=${DB_PASSWORD}",
             "the password is incorrect",
             "pass: the salt",
+            '"pass": 1208, "fail": 3',
             "docker run -v $PWD:/tmp/work",
             "password: ********",
             "password = getpass.getpass()",

@@ -62,6 +62,8 @@ _SENTENCE = re.compile(
     rb"|incorrect|expired|forgot(?:ten)?|reset|change|confirm|new|current|old|least|characters|password|field|with|and|or)\b"
     rb"|(?: [^ ]+){5}|(?-i:^[A-Z][^0-9]*$)"
 )
+_MOST_PASSED = 5
+"""Digits: so many tests may pass."""
 _NAME = re.compile(rb"[A-Za-z_][\w.-]*+:")
 _NEXT_LINE = re.compile(rb">\s*\n\s*\Z")
 """Behind what stands in for a password, `<PASSWORD>`, the next name."""
@@ -87,6 +89,8 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     ):
         return
     if not quoted and (text[end : end + 1] in {b"(", b"["} or _is_member(value)):
+        return
+    if value.isdigit() and len(value) <= _MOST_PASSED and nearest_name(text, start).lower() == b"pass":
         return
     if not quoted and _NAME.fullmatch(value) and _NEXT_LINE.search(text, max(0, start - 48), start):
         return
