@@ -20,6 +20,7 @@ from toolpolicy_sidecar.redact import (
 )
 from toolpolicy_sidecar.redact.pieces import before_reference, between_escapes
 from toolpolicy_sidecar.redact.redactor import Redactor
+from toolpolicy_sidecar.redact.spans import Span
 from toolpolicy_sidecar.redact.views import View, rereadings, unescape
 
 TEXTS = st.lists(

@@ -12,6 +12,7 @@ from toolpolicy_sidecar.redact.detectors.cards import (
     CARD_LENGTHS,
     DIGITS,
     LETTERS,
+    ends_uuid,
     heads_of,
     is_article,
     lengths_of,
@@ -58,7 +59,9 @@ def _cards_that_begin_in(text: bytes, start: int, end: int) -> tuple[list[Bounds
         counted = begin + 1
         if start <= begin + place < end:
             stop = begin + cards[begin]
-            found.append((begin + place, stop + place + groups.count(1, counted, stop)))
+            bounds = begin + place, stop + place + groups.count(1, counted, stop)
+            if not ends_uuid(text, *bounds):
+                found.append(bounds)
     return found, end
 
 

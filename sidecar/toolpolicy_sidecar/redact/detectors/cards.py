@@ -1,5 +1,6 @@
 """Payment cards in runs of digits."""
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate, count
 
@@ -90,7 +91,9 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
             if number not in known:
                 known[number] = luhn(number) and not is_article(number)
             if known[number]:
-                yield start + size + group, start + size + length + ends[size + length]
+                bounds = start + size + group, start + size + length + ends[size + length]
+                if not ends_uuid(text, *bounds):
+                    yield bounds
                 break
 
 
@@ -107,6 +110,14 @@ def heads_of(length: int) -> frozenset[int]:
 def is_article(digits: bytes) -> bool:
     """Thirteen digits, as on old cards, may as well be the number of an article, which has a check digit too."""
     return len(digits) == 13 and ean13(digits)
+
+
+_END_OF_UUID = re.compile(rb"-[0-9]{4}-[0-9]{12}")
+
+
+def ends_uuid(text: bytes, start: int, end: int) -> bool:
+    """Its last two groups, which are all digits where somebody typed it."""
+    return start > 0 and _END_OF_UUID.fullmatch(text, start - 1, end) is not None
 
 
 def _is_fraction(text: bytes, start: int) -> bool:

@@ -85,9 +85,14 @@ SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
 """Triggers of several detectors: what is the same is looked for once."""
 
 
+_PIECE = r"(?>(?:[A-Za-z]?[a-z]*+(?:[A-Z][a-z]++)*+|[A-Z]++|[0-9]{1,4}+)(?=[-_./]|\Z))"
+_SEVERAL_WORDS = re.compile(rf"{_PIECE}(?:[-_./]{_PIECE}){{3,}}+".encode())
+
+
 def varied(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Not what stands in for a secret in documentation, such as `ghp_xxxxxxxx`."""
-    if len(set(text[start:end][-16:])) >= VARIETY:
+    """Not what stands in for a secret in documentation, such as `ghp_xxxxxxxx`, nor a name of four words and more."""
+    value = text[start:end]
+    if len(set(value[-16:])) >= VARIETY and not _SEVERAL_WORDS.fullmatch(value):
         yield start, end
 
 
@@ -122,7 +127,8 @@ def token(  # noqa: PLR0917 -- the columns of a table
     """A secret that begins with letters of its own: the prefix, then `size` or more characters, no dot the last."""
     literals = "|".join(map(_literal, prefixes))
     last = characters.replace(r"\.", "")
-    edge = r"\b" if all(prefix.isalnum() for prefix in prefixes) else ""
+    bounded = all(prefix.isalnum() for prefix in prefixes) or not _ENDS_OF_WORDS.isdisjoint(prefixes)
+    edge = r"\b" if bounded else ""
     return Detector(
         name=name,
         groups=("Secrets",),
@@ -139,6 +145,26 @@ def token(  # noqa: PLR0917 -- the columns of a table
 
 VARIETY = 6
 """Different characters among the last sixteen; of random ones there are hardly ever fewer than nine."""
+_ENDS_OF_WORDS = frozenset(
+    (
+        "sk-",
+        "sk_",
+        "re_",
+        "pa-",
+        "al-",
+        "fw_",
+        "key-",
+        "live_",
+        "test_",
+        "nfo_",
+        "phs_",
+        "lip_",
+        "ico-",
+        "pat_",
+        "mob-",
+    )
+)
+"""Beginnings of secrets with which words end, as in `task-`, `core_` and `latest_`: no letter stands before these."""
 _PLAIN = frozenset(string.ascii_letters + string.digits + "_-")
 
 

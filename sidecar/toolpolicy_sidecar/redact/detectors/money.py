@@ -31,10 +31,11 @@ def iban(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     length = IBAN_LENGTHS[text[start : start + 2].decode().upper()]
     at = start
     seen = bytearray()
+    dashed = text.find(b"-", start, end) >= 0
     while at < end and len(seen) <= length:
         if text[at] not in b" -":
             seen.append(text[at])
-            ends_here = not text[at + 1 : at + 2].isalnum()
+            ends_here = not text[at + 1 : at + 2].isalnum() and not (dashed and text[at + 1 : at + 2] == b"-")
             if length - 1 <= len(seen) <= length + 1 and ends_here and is_iban(bytes(seen)):
                 yield start, at + 1
                 return
@@ -89,6 +90,7 @@ MONEY: tuple[Detector, ...] = (
             "4111  1111  1111  1111",
             "1700000000000",
             "+49 1511 2345678",
+            "11111111-2222-3333-4444-555555555555",
         ),
         validator=payment_card,
         every=every_card,
@@ -118,6 +120,7 @@ MONEY: tuple[Detector, ...] = (
             "XX89370400440532013000",
             "DE89370400440532013000A1",
             "IS2600000000",
+            "ee92fd6f-e0f7-4391-85fd-4b50921b973f",
         ),
         validator=iban,
     ),

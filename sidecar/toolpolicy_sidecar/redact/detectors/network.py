@@ -39,8 +39,24 @@ def ip_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield start, end
         return
     address = _ipv4_host(text, start, end)
-    if address is not None and address >> 16 not in _PRIVATE:
+    if address is not None and address >> 16 not in _PRIVATE and not _is_numbering(text[start:end]):
         yield start, end
+
+
+_NUMBERING = 32
+_LONGEST_NUMBERING = len("10.20.30.31")
+"""As high a section of a text and a version seldom count. One address in four thousand has no part as high."""
+_KNOWN = frozenset((b"1.0.0.1", b"1.1.1.1", b"8.8.4.4", b"8.8.8.8", b"9.9.9.9", b"1.2.3.4", b"5.6.7.8"))
+"""Servers of names, and what people type who need any address."""
+
+
+def _is_numbering(written: bytes) -> bool:
+    """Of sections, as `4.2.1.13`, or a version of software, as `2.2.7.8`."""
+    return (
+        len(written) <= _LONGEST_NUMBERING
+        and written not in _KNOWN
+        and max(map(int, written.split(b"."))) < _NUMBERING
+    )
 
 
 def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -50,9 +66,13 @@ def private_address(text: bytes, start: int, end: int) -> Iterator[tuple[int, in
         yield start, end
 
 
+_FINGERPRINT = re.compile(rb"(?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2}")
+
+
 def _is_ipv6_host(written: bytes) -> bool:
-    """Of what looks like one, with colons between hexadecimal digits."""
-    if len(written) < 6 or (b"::" in written and written.count(b":") > 7):
+    """Of what looks like one, with colons between hexadecimal digits. Not a part of a fingerprint, which is written in
+    pairs."""
+    if len(written) < 6 or (b"::" in written and written.count(b":") > 7) or _FINGERPRINT.fullmatch(written):
         return False
     ones = written.translate(None, b"0:")
     return ones != b"" and not (ones == b"1" and written.endswith(b"1"))  # unspecified, and loopback
@@ -115,7 +135,7 @@ def _every(expression: str, validator: Validator, halves: frozenset[int], *, amo
         ):
             if first is None or second is None or third is None or last is None:
                 found += validator(text, *place)
-            elif before not in plain or behind not in plain:
+            elif before not in plain or behind not in plain or max(first, second, third, last) < _NUMBERING:
                 found += validator(text, *place)
             elif (second or third or last) and (first << 8 | second in halves) is among:
                 found.append(place)
@@ -156,6 +176,8 @@ NETWORK: tuple[Detector, ...] = (
             "1.2.3",
             "1.2.3.4.5",
             "aurora.2.10.0.1",
+            "section-4.2.1.13",
+            "2.2.7.8",
             "169.254.169.254",
             "300.1.1.1",
             "10:20:30",
@@ -163,6 +185,7 @@ NETWORK: tuple[Detector, ...] = (
             "a::b",
             "std::map",
             "00:1b:44:11:3a:b7",
+            "19:2b:3e:c3:b3:5b:32:e8:ae:bb:78:97:27:e4:ba:6c",
         ),
         validator=ip_address,
         every=_every(f"{_IPV4}|{_IPV6}", ip_address, _PRIVATE | _NOBODY, among=False),

@@ -1,38 +1,9 @@
 """How to reach a person: e-mail and telephone."""
 
 import re
-from collections.abc import Iterable, Iterator
 
-from toolpolicy_sidecar.redact.detectors import telephone
+from toolpolicy_sidecar.redact.detectors import mail, telephone
 from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
-from toolpolicy_sidecar.redact.expression import Bounds, Expression
-
-_FILE_SUFFIXES = frozenset(
-    {b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"css", b"js", b"json", b"html"}
-)
-
-
-def email(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Not the name of a file for high-resolution screens, `logo@2x.png`."""
-    if text[start:end].rpartition(b".")[2].lower() not in _FILE_SUFFIXES:
-        yield start, end
-
-
-_WORD_OR_EMAIL = re.compile(
-    rb"[A-Za-z0-9_][A-Za-z0-9._%+'-]*+(?:@(?:[A-Za-z0-9][A-Za-z0-9-]*+\.)+(xn--[A-Za-z0-9-]+|[A-Za-z]{2,}))?"
-)
-"""Of each word no more than one beginning is tried, which is what makes it linear."""
-
-
-def every_email(text: bytes, candidate: Expression) -> Iterable[Bounds]:
-    if candidate.first(text) is None:
-        return ()
-    return (
-        word.span()
-        for word in _WORD_OR_EMAIL.finditer(text)
-        if word[1] is not None and word[1].lower() not in _FILE_SUFFIXES
-    )
-
 
 _ASCII_TELEPHONE = (
     r"phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
@@ -80,6 +51,7 @@ PEOPLE: tuple[Detector, ...] = (
             "jörg@müller.de",
             "jane@xn--mller-kva.xn--p1ai",
             "1@2.museum",
+            "git@example.com",
         ),
         others=(
             "jane at example.com",
@@ -90,9 +62,14 @@ PEOPLE: tuple[Detector, ...] = (
             "left-pad@1.3.0",
             "logo@2x.png",
             "@media (min-width: 3em)",
+            "git@example.com:team/app.git",
+            "git+ssh://git@example.com/team/app.git",
+            "members@odata.type",
+            "react@19.0.0-rc.canary",
+            "https://user:password@example.com",
         ),
-        validator=email,
-        every=every_email,
+        validator=mail.email,
+        every=mail.every_email,
     ),
     Detector(
         name="Phone",
@@ -128,6 +105,10 @@ PEOPLE: tuple[Detector, ...] = (
             "100-200-3000",
             "order 415-555-26719",
             "0012345678905",
+            "35.00526375200009",
+            "ami-0024742711da212af",
+            "e98f0f22-0937-4495-8211-d5633e50fb8d",
+            "+ 2018-04-26",
         ),
         validator=telephone.written_for_the_world,
         every=telephone.every_for_the_world,

@@ -43,8 +43,10 @@ _STAND_IN = re.compile(
     rb"|bytes|str|varchar|optional\[?str\]?|secretstr|password|passwd|passphrase|passwort|secret|token|api_?key|key"
     rb"|required|optional|example|change_?me|change_?it|redacted|masked|hidden|removed|encrypted|placeholder|default"
     rb"|(?:in)?correct|(?:in)?valid|expired|missing|unknown|unset|empty|disabled|enabled|reset|forgotten|bearer|basic"
-    rb"|(?:confirm|current|new|old|forgot|show|hide|weak|strong)[_-]?password|field|input|hash(?:ed)?|plain(?:text)?"
-    rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}"
+    rb"|(?:confirm|current|new|old|forgot|show|hide|weak|strong|your|example|sample|plain)[_-]?password|pass|pwd|field|input|hash(?:ed)?|plain(?:text)?"
+    rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}|(?:[a-z]+[_-]){1,3}(?:password|passwd|passphrase)"
+    rb"|(?:[a-z]+[ -])?(?:adgangskode|palavra-passe|wachtwoord|passord|lozinka|geslo|heslo|haslo|parole?|salasana"
+    rb"|senha|clave)"
     rb")[.,;:!]?"
 )
 """What stands where a secret would: words of forms and of error messages."""
@@ -52,12 +54,19 @@ _WITH_A_VARIABLE = re.compile(rb".*\$[{(]?[A-Za-z_].*")
 _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 _TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
-_SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*")
+_SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*|arn:aws[a-z-]*:.*")
+_PHRASE = re.compile(rb"[A-Z\x80-\xff][A-Za-z\x80-\xff '().,:!?/-]*|.*(?:\xe3\x80[\x81\x82]|\xef\xbc\x8c).*")
+"""Where there are other letters than those of ASCII: the word for a password, or what is said about one."""
 _SENTENCE = re.compile(
     rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
     rb"|incorrect|expired|forgot(?:ten)?|reset|change|confirm|new|current|old|least|characters|password|field|with|and|or)\b"
     rb"|(?: [^ ]+){5}|(?-i:^[A-Z][^0-9]*$)"
 )
+_MOST_PASSED = 5
+"""Digits: so many tests may pass."""
+_NAME = re.compile(rb"[A-Za-z_][\w.-]*+:")
+_NEXT_LINE = re.compile(rb">\s*\n\s*\Z")
+"""Behind what stands in for a password, `<PASSWORD>`, the next name."""
 _GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
@@ -73,11 +82,23 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     quoted = text[start - 1 : start] in {b'"', b"'", b"`"} and start > 0
     if _is_stand_in(value) or _SHELL_VARIABLE.search(text, max(0, start - 8), start):
         return
-    if _SELECTOR.fullmatch(value) or _TITLE.fullmatch(value):
+    if (
+        _SELECTOR.fullmatch(value)
+        or _TITLE.fullmatch(value)
+        or (not value.isascii() and _PHRASE.fullmatch(value))
+    ):
         return
     if not quoted and (text[end : end + 1] in {b"(", b"["} or _is_member(value)):
         return
-    in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or text[:start].endswith((b" is ", b" was ", b" to "))
+    if value.isdigit() and len(value) <= _MOST_PASSED and nearest_name(text, start).lower() == b"pass":
+        return
+    if not quoted and _NAME.fullmatch(value) and _NEXT_LINE.search(text, max(0, start - 48), start):
+        return
+    if not quoted and value.isalpha() and text[start - 1 : start] == b"(":  # a variable, or a remark
+        return
+    before = text[max(0, start - 16) : start].lower()
+    in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or before.endswith((b" is ", b" was ", b" to "))
+    in_a_sentence = in_a_sentence or (value.endswith(b".") and before.endswith(b"password "))
     if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
         return
     if value.find(b" ") >= 0 and _SENTENCE.search(value):
@@ -146,9 +167,19 @@ _OF_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]")
 
 
 def whole(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Not a part of a longer run of base64, in which any few characters stand somewhere."""
-    if not _OF_BASE64.match(text, end) and not (start and _OF_BASE64.match(text, start - 1)):
+    """Not a part of a longer run of base64, in which any few characters stand somewhere, and not a path of words."""
+    part = _OF_BASE64.match(text, end) or (start and _OF_BASE64.match(text, start - 1))
+    if not part and _DIGIT.search(text, start, end):
         yield start, end
+
+
+_HASH = re.compile(rb"(?:[0-9]+-)?[0-9a-f]*")
+
+
+def no_hash(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Of letters of all kinds, and not hexadecimal, as names of files are that say what is in them."""
+    if not _HASH.fullmatch(text, start, end):
+        yield from varied(text, start, end)
 
 
 _MORE_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
@@ -166,11 +197,26 @@ def credential(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
+_HEAD = re.compile(rb"(?:[A-Za-z0-9]{1,32}[_-]){0,3}\Z")
+_FIRST_OF_PREFIXED = re.compile(rb"(?:[A-Za-z]{2,10}[_-])?[a-z]{2,6}(?=[_-])")
+
+
+def prefixed(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Not the key of a cache, or of anything else that says which one of many."""
+    head = _HEAD.search(text, max(0, start - 32), start)
+    first = _FIRST_OF_PREFIXED.match(text, start, end)
+    name = (head[0] if head else b"") + (first[0] if first else b"")
+    if meaning(name) is not Naming.OTHER:
+        yield from credential(text, start, end)
+
+
 def is_random(value: bytes) -> bool:
     """Rather than words, a path, a date or a variable's name."""
     mixed = value.isalnum() and not value.isalpha() and not value.isdigit()  # then it is nothing of all this
     if mixed and len(value) >= _LEAST_MIXED:
-        return has_entropy(value, LEAST_BITS if len(value) >= _LONG else _LEAST_BITS_OF_SHORT)
+        return not _COUNTED.fullmatch(value) and has_entropy(
+            value, LEAST_BITS if len(value) >= _LONG else _LEAST_BITS_OF_SHORT
+        )
     if not value.isdigit() or len(value) < _LEAST_MIXED:
         if _is_stand_in(value) or _WORDS.fullmatch(value) or _is_member(value):
             return False
@@ -184,6 +230,8 @@ def is_random(value: bytes) -> bool:
         return has_entropy(value, LEAST_BITS if len(value) >= _LONG else _LEAST_BITS_OF_SHORT)
     if len(value) < _LONG or not _LETTERS.fullmatch(value):
         return False
+    if value.isalpha() and _is_camel_case(value):
+        return False
     if value.isalpha() and (
         (len(value) >= 24 and has_entropy(value, LEAST_BITS_OF_LETTERS))
         or _CONSONANTS.search(value) is not None
@@ -193,6 +241,29 @@ def is_random(value: bytes) -> bool:
     return 3 * len(_TURN.findall(value)) >= len(value) and 0.3 <= capitals / len(value) <= 0.7
 
 
+_COUNTED = re.compile(rb"(?i)(?:0?1234?5?6?7?8?9?0?|abcd?e?f?g?h?|qwe(?:rty)?|asdf)+")
+"""What people type who need any value, as `123456abcdef`."""
+_CAMEL_CASE = re.compile(
+    rb"(?:[a-z]++|(?=[A-Z]))(?:[A-Z]{1,4}[a-z]{2,}+|(?:Of|By|To|In|On|Or|At|Is|Id)(?=[A-Z]|\Z))+"
+)
+_VOWEL = re.compile(rb"[aeiouAEIOU]")
+_LEAST_VOWELS = 0.28
+"""Of random letters there are hardly ever so many: on average 0.19."""
+_LEAST_WORD = 5
+"""Letters, on average. Of random letters every fourth is small before a capital."""
+
+
+def _is_camel_case(value: bytes) -> bool:
+    """Words of a name in code, as `ModelCardExportJobSummaries`."""
+    size = len(value)
+    return (
+        _CAMEL_CASE.fullmatch(value) is not None
+        and len(_TURN_TO_CAPITAL.findall(value)) * _LEAST_WORD <= size
+        and len(_VOWEL.findall(value)) >= size * _LEAST_VOWELS
+    )
+
+
+_TURN_TO_CAPITAL = re.compile(rb"[a-z][A-Z]")
 _WORD = re.compile(rb"[a-z]{3,}|[A-Z]{3,}|[A-Z][a-z]{2,}")
 _SEPARATOR = re.compile(rb"[-_.:]")
 _SHORT = 10

@@ -200,8 +200,13 @@ SECRETS: tuple[Detector, ...] = (
         r"\b(?:[A-Za-z0-9]{2,10}[_-])?(?:sk|api|key|tok|token|pat|secret|live|auth|apikey|priv|pwd|pk)[_-]"
         r"(?:[a-z0-9]{4,8}[_-])?[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9]+)*",
         (f"acme_live_{invented(32)}", f"acme-api-{invented(24)}", f"tok_{invented(24)}"),
-        ("acme-api-gateway-controller-manager-2", f"order_{invented(24)}", f"sk_{'a' * 24}"),
-        plausible.credential,
+        (
+            "acme-api-gateway-controller-manager-2",
+            f"order_{invented(24)}",
+            f"sk_{'a' * 24}",
+            f"cache-key-{invented(32, HEX)}",
+        ),
+        plausible.prefixed,
         confidence="Medium",
     ),
 )

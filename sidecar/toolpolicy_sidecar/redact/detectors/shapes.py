@@ -140,7 +140,11 @@ SHAPES: tuple[Detector, ...] = (
         r"[A-Za-z0-9+/_-]{32,76}(?:AzFu|AzSe|AzCa|AIoT|ACDb|\+A(?:Ba|MC|St|Eh|Sb|Rm|CR)|APIM)[A-Za-z0-9+/_-]{4,10}={0,2}"
         r"|[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}",
         (f"{invented(44, URL64)}AzFu{invented(6)}==", f"{invented(52)}JQQJ99{invented(26)}"),
-        ("AzFuture", f"{invented(12)}AzSe{invented(4)}"),
+        (
+            "AzFuture",
+            f"{invented(12)}AzSe{invented(4)}",
+            "example/open_specifications_of_services/master/APIMATIC",
+        ),
         plausible.whole,
     ),
     secret(
@@ -258,7 +262,8 @@ SHAPES: tuple[Detector, ...] = (
         r"\b[0-9]{1,2}-[A-Za-z0-9]{16}",
         r"\b[0-9]{1,2}-[A-Za-z0-9]{64}\b",
         (f"8-{invented(64)}",),
-        (f"8-{invented(32)}",),
+        (f"8-{invented(32)}", f"8-{invented(64, HEX)}"),
+        plausible.no_hash,
     ),
     secret(
         "FirecrawlKey",

@@ -26,8 +26,10 @@ _BEFORE_NONE = bytes(bytes((character,)).isalnum() for character in range(256))
 _BEHIND_NONE = bytes(bytes((character,)).isdigit() for character in range(256))
 _NEXT = partial(add, 1)
 _EXTENSION = re.compile(rb"[xe]")
-_DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
-_DATES = re.compile(rb"(?m)^" + _DATE.pattern)
+_DATE_OR_FRACTION = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}|[0-9]\.[0-9]++(?![-. /()])")
+_BEGINNING_OF_UUID = re.compile(rb"[0-9a-fA-F]{8}-\Z")
+_BEFORE_DECIMALS = re.compile(rb"[0-9]\.\Z")
+_DATES_OR_FRACTIONS = re.compile(rb"(?m)^" + _DATE_OR_FRACTION.pattern)
 
 
 def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]:
@@ -35,7 +37,15 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]
     if text[start - 1 : start].isalnum() or text[end : end + 1].isdigit():
         return
     number = text[start:end]
+    if number.startswith(b"00") and (
+        text[end : end + 1].isalpha() or _BEFORE_DECIMALS.search(text, max(0, start - 2), start)
+    ):
+        return  # of something else, or of a fraction
+    if number.startswith(b"+ ") and _DATE_OR_FRACTION.match(number, 2):
+        return  # of a line that was added
     if number.startswith(b"0") and not number.startswith(b"00"):
+        if _BEGINNING_OF_UUID.search(text, max(0, start - 9), start):
+            return
         yield from of_some_country(text, start, end)
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
@@ -64,7 +74,7 @@ def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
     ):
         if longer:
             continue
-        bare = different > _VARIETY and number[:1] == b"+" and digits.isdigit()
+        bare = different > _VARIETY and number[:1] == b"+" and number[1:2] != b" " and digits.isdigit()
         if bare and digits[:2] != b"00" and numbering.is_long_enough(digits[:3], len(digits)):
             valid.append(bounds)
         else:
@@ -85,8 +95,8 @@ def every_of_some_country(text: bytes, candidate: Expression) -> Iterator[Bounds
 def _of_some_country(text: bytes, found: list[Bounds]) -> Iterator[Bounds]:
     numbers = [text[start:end] for start, end in found]
     valid: Iterable[bool] = numbering.are_valid_in(COUNTRIES, _digits(numbers), _ANY_NORTH_AMERICAN)
-    if _DATES.search(b"\n".join(numbers)):
-        valid = map(and_, valid, [_DATE.match(number) is None for number in numbers])
+    if _DATES_OR_FRACTIONS.search(b"\n".join(numbers)):
+        valid = map(and_, valid, [_DATE_OR_FRACTION.match(number) is None for number in numbers])
     return (bounds for bounds in compress(found, valid) if not text[bounds[1] : bounds[1] + 1].isalnum())
 
 

@@ -4,6 +4,7 @@ The facts (prefix, alphabet, least length) are those that the providers publish,
 secret scanning programme; lengths are the least seen, since providers lengthen their tokens now and then.
 """
 
+from toolpolicy_sidecar.redact.detectors import plausible
 from toolpolicy_sidecar.redact.detectors.detector import (
     ALNUM,
     BASE64,
@@ -161,7 +162,7 @@ SERVICES: tuple[Detector, ...] = (
     token("PlaidToken", ("access-sandbox-", "access-development-", "access-production-"), "0-9a-f-", 36,
           "Tokens of Plaid.", _SCANNING),
     token("TwilioKey", ("SK",), HEX, 32, "Ids of API keys of Twilio.", "twilio.com/docs/iam/api-keys"),
-    token("MailgunKey", ("key-",), HEX, 32, "Keys of Mailgun.", _SCANNING),
+    token("MailgunKey", ("key-",), HEX, 32, "Keys of Mailgun.", _SCANNING)._replace(validator=plausible.prefixed),
     token("BrevoKey", ("xkeysib-", "xsmtpsib-"), URL64, 64, "Keys of Brevo.", _SCANNING),
     token("NotionToken", ("ntn_", "secret_"), ALNUM, 43, "Tokens of Notion.", _SCANNING),
     token("FigmaToken", ("figd_", "figo_", "figp_", "figr_", "figu_"), URL64, 40, "Tokens of Figma.", _SCANNING),
