@@ -14,6 +14,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import Clock
 from toolpolicy_sidecar.redact import document
 from toolpolicy_sidecar.redact.placeholder import KEYED
+from toolpolicy_sidecar.redact.verdict import TooDeep
 
 LIMIT_BYTES = 16 * 1024 * 1024
 """Of all tokens of a policy with their values; those that were not seen for the longest time go first."""
@@ -106,7 +107,7 @@ class Session:
             if b"redacted:" not in token:
                 continue
             text = document.string_value(token)
-            nested = depth < _DEPTH and document.is_one(text)
+            nested = depth < _DEPTH and _is_document(text)
             left = self.json(text, depth + 1) if nested else self.text(text)
             if left != text:
                 pieces += [data[at : match.start()], document.string_token(left)]
@@ -134,3 +135,11 @@ class Session:
     def _value(self, match: re.Match[bytes]) -> bytes:
         found = self._vault.value(self.salt, match.group())
         return match.group() if found is None else found
+
+
+def _is_document(text: bytes) -> bool:
+    """What is nested too deep to be read is a text."""
+    try:
+        return document.is_one(text)
+    except TooDeep:
+        return False

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar import entrust
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import ENTRY_BYTES, Session, Vault
 
@@ -129,3 +130,29 @@ def test_queries_forms_and_paths(vault: Vault) -> None:
     path = ALL.of(one).path("/users/jane%40example.com/%41").value
     assert "jane" not in path
     assert one.path(path) == "/users/jane%40example.com/%41"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text/plain", rb'{C:\users\x "\u00zz TOKEN"}'),
+        ("text/plain", b'["\xff TOKEN"]'),
+        ("application/json", rb'{"a": "\x TOKEN"}'),
+        ("application/json", b'"' + b"\xff" + b' TOKEN"'),
+        ("application/json", b"[" * 200 + b'"TOKEN"' + b"]" * 200),
+        ("application/json", rb'["\ud800 TOKEN"]'),
+    ],
+)
+def test_what_is_no_json_gets_its_values_as_a_text(vault: Vault, kind: str, text: bytes) -> None:
+    one = session(vault, b"one")
+    token = ALL.of(one).text("jane@example.com").value.encode()
+    parts = entrust.HttpParts("/", None, (), text.replace(b"TOKEN", token))
+    left = entrust.http_request(one, parts, None, kind, "", 10_000)
+    assert left.body == text.replace(b"TOKEN", b"jane@example.com")
+
+
+def test_a_document_in_a_document_that_is_too_deep_gets_its_values_as_a_text(vault: Vault) -> None:
+    one = session(vault, b"one")
+    token = ALL.of(one).text("jane@example.com").value
+    deep = "[" * 200 + f'"{token}"' + "]" * 200
+    assert json.loads(one.json(json.dumps([deep]).encode())) == [deep.replace(token, "jane@example.com")]
