@@ -51,7 +51,8 @@ def test_what_a_span_comes_from_decodes_to_at_least_the_span(text: bytes, data: 
         start, end = (len(characters[:index].encode()) for index in (first, last))
         begin, stop = view.source_span(start, end)
         assert 0 <= begin < stop <= len(text)
-        assert without_zeros(view.text[start:end]) in without_zeros(unescape(text[begin:stop]))
+        part, source = without_zeros(view.text[start:end]), text[begin:stop]
+        assert part in without_zeros(unescape(source)) or part in without_zeros(source)
 
 
 def without_zeros(text: bytes) -> bytes:
