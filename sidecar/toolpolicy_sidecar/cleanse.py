@@ -27,6 +27,8 @@ from toolpolicy_sidecar.upstream.headers import Header
 ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _UNDECODABLE = "its Content-Encoding is none of gzip and deflate"
 _TEXT = ("text/", "application/xml", "application/yaml", "application/javascript", "application/x-ndjson")
+_NOT_AS_ASCII = re.compile(r"charset=\"?(?:utf|ucs)[-_]?(?:7|16|32|2|4)(?![0-9])")
+"""In these an ASCII text is not written in the bytes of ASCII."""
 _QUOTED = re.compile(r'"[^"]*"')
 _OF_BYTES = frozenset({b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 """Content-Length is not among them: whoever sends a body writes its own."""
@@ -295,6 +297,8 @@ def _body(redactor: Redactor, body: bytes, content_type: str) -> Redacted[bytes]
     try:
         return redactor.document(body)
     except Unparsable:
+        if _NOT_AS_ASCII.search(parameters.lower()):
+            raise Unparsable("text in UTF-7, UTF-16 or UTF-32") from None
         return _text(redactor, body, "latin-1" if "8859-1" in parameters else "utf-8")
 
 

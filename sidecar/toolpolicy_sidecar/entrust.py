@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from toolpolicy_sidecar.mcp import jsonrpc
+from toolpolicy_sidecar.redact import document
 from toolpolicy_sidecar.redact.encoding import decode
 from toolpolicy_sidecar.redact.headers import ChosenHeaders
 from toolpolicy_sidecar.redact.redactor import Unscannable
@@ -95,9 +96,16 @@ def _headers(
 def _body(session: Session, plain: bytes, kind: str) -> bytes:
     if kind == "application/x-www-form-urlencoded":
         return session.query(plain.decode("latin-1")).encode("latin-1")
-    if kind == "application/json" or kind.endswith("+json") or plain.lstrip()[:1] in {b"{", b"["}:
-        return session.json(plain)
-    return session.text(plain)
+    return session.json(plain) if _is_json(plain) else session.text(plain)
+
+
+def _is_json(text: bytes) -> bool:
+    """What only looks like it, or says so, is a text: redaction has let it pass as one, or unread."""
+    try:
+        document.check(text)
+    except Unscannable:
+        return False
+    return True
 
 
 def _mirror(session: Session, value: bytes) -> bytes:

@@ -16,6 +16,8 @@ _BEGUN = re2._re2.RE2.Anchor.ANCHOR_START  # noqa: SLF001
 _WHOLE = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001
 _NOWHERE = (-1, -1)
 _END = itemgetter(1)
+_EQUALS = frozenset(b":=")
+_NAME_BYTES = 64
 
 
 class Expression:
@@ -62,6 +64,9 @@ class Candidates(Expression):
     `value`: where it matches all of a match, its group is the one that takes part. The engine's own groups cost as much
     as three searches. `near`: if it matches right behind the last match, its group is the next one: of many that stand
     side by side, each is found in a quarter of the time.
+
+    A group may reach over what another match begins with, as in `token: api_key: …` and `key=…key=…`: where a colon
+    or an equals sign says that it ends in a name, the next match may begin in it. Not with `near`: such are numbers.
     """
 
     __slots__ = ("__dict__", "_near", "_value")
@@ -69,8 +74,8 @@ class Candidates(Expression):
     def __init__(
         self, pattern: str, value: re.Pattern[bytes] | None = None, near: re.Pattern[bytes] | None = None
     ) -> None:
-        groups = "(" in pattern.replace("(?", "")
-        super().__init__(pattern, captures=groups and value is None)
+        self._groups = "(" in pattern.replace("(?", "")
+        super().__init__(pattern, captures=self._groups and value is None)
         self._pattern, self._value, self._near = pattern, value, near
 
     @cached_property
@@ -78,11 +83,11 @@ class Candidates(Expression):
         return Expression(self._pattern, captures=True)
 
     def each(self, text: bytes, at: int = 0) -> Iterator[Bounds]:
-        return super().each(text, at) if self._value is self._near is None else self._each(text, at)
+        return self._each(text, at) if self._groups else super().each(text, at)
 
     def _each(self, text: bytes, at: int) -> Iterator[Bounds]:
         value, near = self._value, self._near
-        size, match = len(text), self._match
+        size, match, named = len(text), self._match, 0
         while at <= size:
             spans: list[Bounds] = match(_UNANCHORED, text, at, size)
             found = spans[0]
@@ -91,9 +96,13 @@ class Candidates(Expression):
             start, at = found
             if value is not None:
                 known = value.match(text, start, at)
-                yield known.span(1) if known else next(self._grouped.each(text, start))
+                found = known.span(1) if known else next(self._grouped.each(text, start))
             else:
-                yield found if len(spans) == 1 else max(spans[1:], key=_END)
+                found = found if len(spans) == 1 else max(spans[1:], key=_END)
+            yield found
+            begin, end = found
+            if near is None and start < begin >= named and not _EQUALS.isdisjoint(text[end - 1 : end + 1]):
+                named, at = at, max(begin, end - _NAME_BYTES)  # once for each, or it would be quadratic
             while near is not None and (beside := near.match(text, at)):
                 yield beside.span(1)
                 at = beside.end()

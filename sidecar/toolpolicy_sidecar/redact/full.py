@@ -11,7 +11,7 @@ GAP_BYTES = 128
 SHORT_BYTES = binary.LEAST_BYTES
 """Shorter texts are searched many at once."""
 
-_BY_CHARACTER = r"[%&]|=[^\s\"=&+]*\+"
+_BY_CHARACTER = r"[\x00%&]|=[^\s\"=&+]*\+"
 _OTHERWISE = Expression(f"{_BY_CHARACTER}|{wrapped.EXPRESSION}")
 """RE2: where a text of ASCII without backslashes reads otherwise when it is decoded."""
 _otherwise_by_character = Expression(_BY_CHARACTER)

@@ -27,7 +27,7 @@ from toolpolicy_sidecar.redact.views import views
 
 SMALL_BYTES = 4 * 1024
 """Beyond, two searches with an automaton each are better than one with the product of both."""
-DISGUISE = rf"[\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
+DISGUISE = rf"[\x00\\%&+]|[^\x00-\x7f]|{wrapped.EXPRESSION}"
 """RE2: what begins where a text reads otherwise when it is decoded."""
 DISGUISED = Expression(DISGUISE)
 VALUE_BYTES = 4096

@@ -2,6 +2,7 @@
 alone knows what it stands for. Nothing of it leaves this process; it ends with it.
 """
 
+import base64
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +13,10 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.clock import Clock
-from toolpolicy_sidecar.redact import document
+from toolpolicy_sidecar.redact import document, wrapped
+from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.placeholder import KEYED
+from toolpolicy_sidecar.redact.verdict import TooDeep
 
 LIMIT_BYTES = 16 * 1024 * 1024
 """Of all tokens of a policy with their values; those that were not seen for the longest time go first."""
@@ -23,6 +26,18 @@ ENTRY_BYTES = 256
 _OPEN = b"[redacted:"
 _TOKEN = re.compile(rb"\[redacted:[A-Za-z0-9._-]{1,128}" + KEYED + rb"\]")
 _DEPTH = 3
+
+
+def _wrapped_sign() -> str:
+    """RE2: the beginning of a token in base64, wherever in a group of three bytes it begins, and in hexadecimal."""
+    shifted = [
+        (base64.b64encode(bytes(shift) + _OPEN), 8 * shift, 8 * (shift + len(_OPEN))) for shift in range(3)
+    ]
+    signs = [letters[-(-first // 6) : end // 6].decode() for letters, first, end in shifted]
+    return "|".join([*signs, f"(?i:{_OPEN.hex()})"])
+
+
+_WRAPPED = Expression(_wrapped_sign())
 
 
 class _Kept(NamedTuple):
@@ -93,20 +108,21 @@ class Session:
         self._vault.keep(self.salt, token, value)
 
     def text(self, text: bytes) -> bytes:
-        if _OPEN not in text:
-            return text
-        return _TOKEN.sub(self._value, text)
+        if _OPEN in text:
+            text = _TOKEN.sub(self._value, text)
+        return text if _WRAPPED.first(text) is None else self._rewrapped(text)
 
     def json(self, data: bytes, depth: int = 0) -> bytes:
         """Of a valid document; also of documents in its strings."""
         pieces: list[bytes] = []
         at = 0
+        wrapped_too = _WRAPPED.first(data) is not None
         for match in document.TOKEN.finditer(data):
             token = match.group()
-            if b"redacted:" not in token:
+            if b"redacted:" not in token and not (wrapped_too and _WRAPPED.first(token)):
                 continue
             text = document.string_value(token)
-            nested = depth < _DEPTH and document.is_one(text)
+            nested = depth < _DEPTH and _is_document(text)
             left = self.json(text, depth + 1) if nested else self.text(text)
             if left != text:
                 pieces += [data[at : match.start()], document.string_token(left)]
@@ -131,6 +147,27 @@ class Session:
             for word in words
         )
 
+    def _rewrapped(self, text: bytes) -> bytes:
+        """Redaction leaves tokens in base64 and hexadecimal too. What comes back decodes to what it was; which of the
+        alphabets of base64 it was in, and whether padded, is not always seen of what is left."""
+        pieces: list[bytes] = []
+        at = 0
+        for run in wrapped.runs(text):
+            content = run.content
+            left = self.json(content) if _is_document(content) else _TOKEN.sub(self._value, content)
+            if left != content:
+                pieces += [text[at : run.start], run.wrap(left)]
+                at = run.end
+        return b"".join([*pieces, text[at:]]) if pieces else text
+
     def _value(self, match: re.Match[bytes]) -> bytes:
         found = self._vault.value(self.salt, match.group())
         return match.group() if found is None else found
+
+
+def _is_document(text: bytes) -> bool:
+    """What is nested too deep to be read is a text."""
+    try:
+        return document.is_one(text)
+    except TooDeep:
+        return False

@@ -20,7 +20,7 @@ from toolpolicy_sidecar.redact.scanner import Scanner
 from toolpolicy_sidecar.redact.suspects import MANY, Found, suspects
 from toolpolicy_sidecar.redact.together import Together
 from toolpolicy_sidecar.redact.verdict import TooDeep
-from toolpolicy_sidecar.redact.views import rereadings, unescape
+from toolpolicy_sidecar.redact.views import narrow, rereadings, unescape
 
 NESTED = 3
 """JSON in a JSON string, base64 and hexadecimal are opened this deep. Deeper, with more of it left that could hide
@@ -328,7 +328,10 @@ class Values:
         """False: nothing in this text is hit, however often it is decoded. Every value of a document stands in
         one of its readings, between quotes."""
         for _ in range(readings):
+            narrowed = narrow(text)
             if self._scanner.may_hit(text) or any(map(self._scanner.may_hit, rereadings(text))):
+                return True
+            if narrowed is not text and self._may_hit(narrowed, readings - 1):
                 return True
             contents = wrapped.contents(text)
             if contents and (self._scanner.anchored or self._may_hit(contents, readings - 1)):

@@ -1,7 +1,7 @@
 """Other ways to read a text. What a reader would decode must be found where it stands encoded, so a view
 knows for each of its bytes where it came from. Here is what goes character by character: backslash escapes, as
-JSON and most languages write them; percent encoding and the plus of forms; character references of HTML and XML;
-look-alikes. `wrapped` is for what encodes a text as a whole.
+JSON and most languages write them; the zeros of UTF-16; percent encoding and the plus of forms; character references of
+HTML and XML; look-alikes. `wrapped` is for what encodes a text as a whole.
 """
 
 import html
@@ -39,6 +39,14 @@ _encoded = Expression(_ENCODED.pattern.decode())  # faster where there is none
 _ENCODED_OR_FOREIGN = re.compile(b"(" + _REFERENCE + rb"|[\xc2-\xf4][\x80-\xbf]+)")
 _FOREIGN = re.compile(rb"([\x80-\xf4]+)")
 _alike = Expression(f"[{LOOKALIKES}]")
+_ZEROS = re.compile(rb"(\x00+(?=[^\x00\xff]\x00)|(?<=\x00[^\x00\xff])\x00+)")
+"""Beside single characters, as in UTF-16. What stands between whole words, as in lists that end with zeros, stays."""
+_FAR_FROM_ZEROS = re.compile(
+    rb"(?<=[^\x00]{2})[^\x00\x80-\xbf](?=[^\x00]{2})"
+    rb"|(?:(?<=\x00[^\x00\xff]\x00)|(?<=\x00[^\x00\xff]\x00{3}))[^\x00\xff](?=\x00{1,3}[^\x00\xff]\x00)"
+)
+"""Far from all, or in the midst of such a text: what is seen of each by what stands beside it stays with it."""
+_LEAST_NARROW = len(b"\x00\x00\x00a\x00\x00\x00b")
 _NO_FORM = re.compile(rb"[\s\"&=\xff]")
 _OF_FORM = re.compile(rb"=[^\s\"=&+\xff]*\+[^\s\"=&\xff]*")
 _SHORT = {
@@ -126,12 +134,34 @@ def views(text: bytes) -> Iterator[View]:
         unescaped = View(unescape(text), text, _ESCAPES)
         yield unescaped
         sources.append(unescaped)
+    for view in [*sources]:
+        source = view.text if view else text
+        narrowed = narrow(source)
+        if narrowed is not source:
+            narrow_view = View(narrowed, source, _NARROWED, view)
+            yield narrow_view
+            sources.append(narrow_view)
     for view in sources:
         source = view.text if view else text
         for reading in rereadings(source):
             view = View(reading, _with_spaces(source), _REREAD, view)  # noqa: PLW2901 -- of the last
             yield view
             source = reading
+
+
+def narrow(text: bytes) -> bytes:
+    """A text in UTF-16 or UTF-32 that was taken for UTF-8, without the zeros; this very text if it looks like none."""
+    if text.find(b"\x00") < 0 or not _ZEROS.search(text):
+        return text
+    return joined(_ZEROS.sub(b"", piece) for piece in pieces(text, _far_from_zeros))
+
+
+def _far_from_zeros(text: bytes, start: int, at: int) -> int:
+    return before(_FAR_FROM_ZEROS, text, max(at, start + _LEAST_NARROW))
+
+
+def _nothing(_zeros: bytes) -> bytes:
+    return b""
 
 
 def rereadings(text: bytes) -> Iterator[bytes]:
@@ -208,6 +238,7 @@ def _decoded(escape: bytes) -> bytes:
 
 
 _ESCAPES = Coding(_ESCAPE, _decoded, between_escapes)
+_NARROWED = Coding(_ZEROS, _nothing, _far_from_zeros)
 _REFERENCES = Coding(_ENCODED, _referred, before_reference)
 _LOOKALIKES = Coding(_FOREIGN, _plain, before_reference)
 _REREAD = Coding(_ENCODED_OR_FOREIGN, _reread, before_reference)

@@ -37,7 +37,9 @@ def is_hit_whole(detector: Detector) -> bool:
 SHORT_CUTS = [
     (
         Candidates(each.expression, each.value, each.near),
-        Expression(each.expression, captures="(" in each.expression.replace("(?", "")),
+        Expression(each.expression, captures="(" in each.expression.replace("(?", ""))
+        if each.near
+        else Candidates(each.expression),
     )
     for each in DETECTORS.values()
     if each.value or each.near

@@ -1,6 +1,7 @@
 """Scanning and masking in plain text: overlaps, placeholders, patterns, what comes together anew."""
 
 import itertools
+import json
 
 import pytest
 
@@ -175,3 +176,21 @@ def test_patterns_that_cannot_be_one_expression_still_work() -> None:
 def test_the_direction_is_the_policys(apply: str, *, request_: bool, response: bool) -> None:
     mine = Redactor.compile(snapshot.Redaction(detectors=("Email",), apply=apply, on_unscannable="Pass"))  # type: ignore[arg-type] # parametrised
     assert (mine.on_request, mine.on_response, mine.on_unscannable) == (request_, response, "Pass")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "api_key: q7W2e9RtY4uZ3pLkapi_key: Zz8W2e9RtY4uZ3pLq",
+        "contraseña: letmein22|contraseña: Zz8W2e9RtY4uZ3pLq",
+        'password="letmein22,password="Zz8W2e9RtY4uZ3pLq',
+        "password='a:password: Zz8W2e9RtY4uZ3pLq",
+        "token: api_key: Zz8W2e9RtY4uZ3pLq",
+    ],
+)
+def test_a_value_that_ends_in_the_next_name_hides_no_other_value(text: str) -> None:
+    every = Redactor.compile(snapshot.Redaction(detectors=("Secrets",)))
+    left = every.text(text).value
+    assert not any(secret in left for secret in ("q7W2", "Zz8W", "letmein22"))
+    assert json.loads(every.json(json.dumps([text] * 200).encode()).value) == [left] * 200
+    assert every.text(f"{text}\n" * 5000).value == f"{left}\n" * 5000

@@ -1,11 +1,14 @@
 """Tokens: what they stand for comes back for the conversation that they were made in, for a while."""
 
+import base64
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 
 from toolpolicy_api import snapshot
+from toolpolicy_sidecar import entrust
 from toolpolicy_sidecar.redact.redactor import Redactor
 from toolpolicy_sidecar.redact.tokens import ENTRY_BYTES, Session, Vault
 
@@ -17,6 +20,10 @@ REDACTION = snapshot.Redaction(
     tokens=TOKENS,
 )
 ALL = Redactor.compile(REDACTION, b"key")
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 class Manual:
@@ -129,3 +136,45 @@ def test_queries_forms_and_paths(vault: Vault) -> None:
     path = ALL.of(one).path("/users/jane%40example.com/%41").value
     assert "jane" not in path
     assert one.path(path) == "/users/jane%40example.com/%41"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text/plain", rb'{C:\users\x "\u00zz TOKEN"}'),
+        ("text/plain", b'["\xff TOKEN"]'),
+        ("application/json", rb'{"a": "\x TOKEN"}'),
+        ("application/json", b'"' + b"\xff" + b' TOKEN"'),
+        ("application/json", b"[" * 200 + b'"TOKEN"' + b"]" * 200),
+        ("application/json", rb'["\ud800 TOKEN"]'),
+    ],
+)
+def test_what_is_no_json_gets_its_values_as_a_text(vault: Vault, kind: str, text: bytes) -> None:
+    one = session(vault, b"one")
+    token = ALL.of(one).text("jane@example.com").value.encode()
+    parts = entrust.HttpParts("/", None, (), text.replace(b"TOKEN", token))
+    left = entrust.http_request(one, parts, None, kind, "", 10_000)
+    assert left.body == text.replace(b"TOKEN", b"jane@example.com")
+
+
+def test_a_document_in_a_document_that_is_too_deep_gets_its_values_as_a_text(vault: Vault) -> None:
+    one = session(vault, b"one")
+    token = ALL.of(one).text("jane@example.com").value
+    deep = "[" * 200 + f'"{token}"' + "]" * 200
+    assert json.loads(one.json(json.dumps([deep]).encode())) == [deep.replace(token, "jane@example.com")]
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda content: content.hex().upper(), _base64])
+@pytest.mark.parametrize("before", ["", "a", "ab", "is it "])
+@pytest.mark.parametrize("around", ["{}", '{{"mail": "{}", "n": 1.50}}'])
+def test_values_come_back_where_they_were_wrapped(
+    vault: Vault, encode: Callable[[bytes], str], before: str, around: str
+) -> None:
+    one = session(vault, b"one")
+    content = around.format(f"{before} jane.doe@example.com and joe@example.org or so?")
+    said = json.dumps({"list": [f"see {encode(content.encode())} .", content] * 100}).encode()
+    hidden = ALL.of(one).json(said)
+    assert hidden.hits == {"Email": 400}
+    assert one.json(hidden.value) == said
+    assert one.text(hidden.value.replace(b"\\", b"")) == said.replace(b"\\", b"")
+    assert session(vault, b"two").json(hidden.value) == hidden.value

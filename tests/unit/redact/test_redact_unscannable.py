@@ -19,6 +19,8 @@ CASES = [
     ("application/json", "", b'{"a"', "RequestUnparsable", "AnswerUnparsable"),
     ("application/json", "gzip", b"\x1f\x8b", "RequestUnparsable", "AnswerUnparsable"),
     ("text/plain", "", b"\xff", "RequestUnparsable", "AnswerUnparsable"),
+    ("text/plain; charset=UTF-16LE", "", b"a\0b\0", "RequestUnparsable", "AnswerUnparsable"),
+    ('text/plain;charset="utf-7"', "", b"a+AEA-b", "RequestUnparsable", "AnswerUnparsable"),
     ("application/json", "", _DEEP, "RequestTooDeep", "AnswerTooDeep"),
     ("application/json", "gzip", gzip.compress(b"1" * 2000, mtime=0), "BodyTooLarge", "AnswerTooLarge"),
     ("application/json", "", b'["' + b"a " * 400 + b'"]', "RequestTooCostly", "AnswerTooCostly"),
