@@ -133,9 +133,11 @@ def _every(expression: str, validator: Validator, halves: frozenset[int], *, amo
         for place, first, second, third, last, before, behind in zip(
             bounds, octets, octets, octets, octets, between, between[1:], strict=False
         ):
-            if first is None or second is None or third is None or last is None:
-                found += validator(text, *place)
-            elif before not in plain or behind not in plain or max(first, second, third, last) < _NUMBERING:
+            if (
+                (first is None or second is None or third is None or last is None)
+                or (before not in plain or behind not in plain)
+                or max(first, second, third, last) < _NUMBERING
+            ):
                 found += validator(text, *place)
             elif (second or third or last) and (first << 8 | second in halves) is among:
                 found.append(place)
