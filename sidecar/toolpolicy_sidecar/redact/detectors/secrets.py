@@ -166,7 +166,7 @@ SECRETS: tuple[Detector, ...] = (
         "Passwords in the forms of their own of netrc, pgpass and .NET.",
         "ftp(1), .netrc; postgresql.org/docs, the password file; System.Net.NetworkCredential",
         r"(?i:\blogin\b|:5432:|NetworkCredential|DirectoryEntry|PASS[A-Z_]{0,10}[\"'],)",
-        r"\bmachine\s+\S{1,100}\s+login\s+\S{1,100}\s+password\s+([^\s\"'\\]{3,100})"
+        r"(?:\bmachine\s+\S{1,100}|\ndefault)\s+login\s+\S{1,100}\s+password\s+([^\s\"'\\]{3,100})"
         r"|\b[A-Za-z0-9.*_-]{1,100}:5432:[^\s:]{1,60}:[^\s:]{1,60}:([^\s\"'\\]{3,100})"
         r"|\b(?i:define)\(\s?[\"'][A-Za-z_]{0,30}(?i:pass)[A-Za-z_]{0,10}[\"']\s?,\s?[\"']([^\"'\n\\]{3,100})"
         r"|(?:NetworkCredential|DirectoryEntry)\(\s*(?:\"[^\"\n]{1,100}\"\s*,\s*){1,2}\"([^\"\n\\]{3,100})",
