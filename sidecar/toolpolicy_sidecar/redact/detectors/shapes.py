@@ -339,7 +339,7 @@ SHAPES: tuple[Detector, ...] = (
         "AzureListedKey",
         "Keys of Azure's services as its command line lists them.",
         "learn.microsoft.com/cli/azure, the commands `keys list`",
-        r"(?i:primary|secondary)[A-Za-z]{0,16}Key",
+        r"(?i:primary|secondary)[A-Za-z]{0,16}Key[\\\"']{0,2} ?[:=]",
         r"(?i:primary|secondary)(?:Readonly|ReadOnly|Master|Access|Shared){0,2}Key"
         + EQUALS
         + r"([A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=)",

@@ -76,7 +76,7 @@ STATEMENTS: tuple[Detector, ...] = (
         "FallbackSecret",
         "Secrets that stand in code for a setting that is not there.",
         "getenv and its like in Python, JavaScript, Ruby, PHP, C#, Go, Java",
-        r"[\"'][A-Za-z0-9_.-]{0,3}[\"')\]]{0,3} ?(?:,|\|\||\?\?|\bor\b) ?b?[\"']",
+        r"(?i:env|environ|get|fetch|variable|property|config|setting)[(\[]{1,2}[\"']",
         r"(?i:env|environ|get|fetch|getenv|environmentvariable|property|config|setting)[(\[]{1,2}[\"'][A-Za-z0-9_.-]{0,40}"
         + _OF_SECRETS
         + r"[A-Za-z0-9_.-]{0,20}[\"'](?:[\])]{0,2} ?(?:\|\||\?\?|\bor\b)|,) ?b?"
@@ -197,7 +197,7 @@ STATEMENTS: tuple[Detector, ...] = (
         "AccountAndPassword",
         "A password behind the account that it belongs to, where both are announced.",
         "how people write accounts down: ID/PW, user/pass, login:password",
-        r"(?i:pw|pwd|pass|passwd|password|비밀번호|비번)\)?(?: ?(?:[:=(-]|->) ?| )[A-Za-z0-9_.@-]{1,40} ?[/:,(|] ?[A-Za-z0-9]"
+        r"[/&|:,+] ?\(?(?i:pw|pwd|pass|passwd|password|비밀번호|비번)[): =(/-]"
         r"|(?i:creds|credentials|login)(?: are| is|:) [A-Za-z0-9_.@-]{1,60} / ",
         r"(?i:\b(?:id|user(?:[ _-]?name)?|login|account|email)|계정|아이디) ?\)? ?[/&|:,+] ?\(?"
         r"(?i:pw|pwd|pass|passwd|password|비밀번호|비번)(?:/[a-z]{2,8})?\)?"
@@ -225,7 +225,7 @@ STATEMENTS: tuple[Detector, ...] = (
         "QuotedSecret",
         "A random value in quotes with signs in it, beside a name that means a secret.",
         "Django's SECRET_KEY, the salts of WordPress, base64 with its padding in the middle",
-        r"(?i:secret|token|key|salt)[A-Za-z_]{0,8}[\"'\])]{0,3} ?(?:[:=]|=>|,) {0,10}\\?[\"'][^\s\"'\\]",
+        r"(?i:secret|token|salt|(?:auth|in|nonce|api|access|private|encryption)_?key)[A-Za-z_]{0,8}[\"'\])]{0,3} ?(?:[:=]|=>|,) {0,10}\\?[\"']",
         r"(?i:\b[a-z0-9_.-]{0,30}(?:secret|token|salt|(?:secret|auth|in|nonce|api|access|private|encryption)_?key)(?:_?key|_?base|_?salt)?)"
         r"[\"'\])]{0,3} ?(?:[:=]|=>|,) {0,10}\\?(?:\"([^\s\"\\]{24,200})|'([^\s'\\]{24,200}))",
         (
