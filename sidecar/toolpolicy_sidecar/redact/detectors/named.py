@@ -33,7 +33,7 @@ _LISTED = rf"(?:{EQUALS}|{_COLUMN})"
 
 def _named(names: str, equals: str, value: str) -> str:
     """A name and its value; also as an option of a command."""
-    return rf"(?:{names}{equals}|--?[A-Za-z0-9-]{{0,30}}?{names}[ =]{_OPENED}){value}"
+    return rf"(?:{names}{equals}|--?[A-Za-z0-9_-]{{0,30}}?{names}(?:=|[ ]{{1,8}}){_OPENED}){value}"
 
 
 def _of_letters_and_digits(characters: str) -> re.Pattern[bytes]:
@@ -79,9 +79,9 @@ _FOREIGN_PASSWORDS = (
 _PASSWORD = (
     rf"(?:(?i:passw(?:or)?d|passphrase|passwrd|pass_?code|pwd|{_FOREIGN_PASSWORDS})"
     r"|(?i:\b|_|-|\.|store|key|user|bind|root)(?i:pass)|[a-z]Pass"
-    r"|(?i:\bpw|_pw|\bpword|\bpsk))"
+    r"|(?i:\bpw|_pw|\bpword|\bpsk|\bcommunity_string))"
     r"(?:(?i:[_.-]?(?:[0-9]{1,2}|value|str(?:ing)?|plain|text|raw|hash|default|admin|root|user|db|old|new|current|confirm(?:ation)?"
-    r"|repeat|again|prod(?:uction)?|live|stag(?:e|ing)|qa|uat|dev|test|local))){0,2}"
+    r"|repeat|again|mysql|postgres|redis|ldap|smtp|ftp|ssh|open|prod(?:uction)?|live|stag(?:e|ing)|qa|uat|dev|test|local))){0,2}"
 )
 _TELLING = (
     r"(?i:secret|token|credentials?|creds|authorization|apikey|api[_. -]key|jwt|bearer|\b(?:[a-z0-9]+_)?pat\b|"
@@ -139,7 +139,7 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "Password",
         "What stands beside a name that means a password, in a dozen languages.",
-        rf"(?i:passw|passphr|pass_?code|pwd|{_FOREIGN_PASSWORDS}|(?:pass|\bpw|_pw|\bpword|\bpsk)(?:[_.-][a-z]{{2,7}})?[\s'\"`=:,>)\\\]])",
+        rf"(?i:passw|passphr|pass_?code|pwd|{_FOREIGN_PASSWORDS}|(?:pass|\bpw|_pw|\bpword|\bpsk|\bcommunity_string)(?:[_.-][a-z]{{2,7}})?[\s'\"`=:,>)\\\]])",
         _named(_PASSWORD, rf"(?:{_UNOPENED}|{_UNCLOSED}){_MADE}[\\]{{0,2}}", _QUOTED_OR_BARE),
         (
             f"password={invented(10)}",
