@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tests.corpus import everyday, foreign, redaction
+import pytest
+
+from tests.corpus import everyday, foreign, redaction, sources
 from tests.measured import measured
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact.redactor import Redacted, Redactor
@@ -72,6 +74,15 @@ def test_secrets_of_foreign_origin_are_found() -> None:
 
 def test_what_packages_and_clouds_are_full_of_is_left_alone() -> None:
     harmless(everyday.harmless(SEED, 950), Counter(), "everyday documents")
+
+
+@pytest.mark.parametrize(("file", "least"), [("first.txt", 0.88), ("second.txt", 0.6)])
+def test_secrets_of_other_sources_are_found(file: str, least: float) -> None:
+    found = figures(sources.secrets(file, SEED, 3))
+    measured(
+        f"redaction: recall of secrets of {file} of other sources {found.recall:.3f} (per kind: {found.incomplete()})"
+    )
+    assert found.recall >= least
 
 
 def harmless(texts: Iterable[str], found: Counter[str], what: str) -> None:

@@ -13,6 +13,7 @@ from toolpolicy_sidecar.redact.detectors.network import NETWORK
 from toolpolicy_sidecar.redact.detectors.people import PEOPLE
 from toolpolicy_sidecar.redact.detectors.secrets import SECRETS
 from toolpolicy_sidecar.redact.detectors.shapes import SHAPES
+from toolpolicy_sidecar.redact.detectors.statements import STATEMENTS
 from toolpolicy_sidecar.redact.detectors.tokens import CLOUDS, CODE, MODELS, SERVICES
 
 __all__ = ["DETECTORS", "chosen"]
@@ -20,7 +21,20 @@ __all__ = ["DETECTORS", "chosen"]
 DETECTORS = {
     detector.name: detector
     for detector in chain(
-        PEOPLE, NETWORK, MONEY, AMERICA, EUROPE, ASIA, CLOUDS, CODE, MODELS, SERVICES, SHAPES, SECRETS, NAMED
+        PEOPLE,
+        NETWORK,
+        MONEY,
+        AMERICA,
+        EUROPE,
+        ASIA,
+        CLOUDS,
+        CODE,
+        MODELS,
+        SERVICES,
+        SHAPES,
+        SECRETS,
+        NAMED,
+        STATEMENTS,
     )
 }
 

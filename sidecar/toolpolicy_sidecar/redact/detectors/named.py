@@ -8,12 +8,12 @@ from toolpolicy_sidecar.redact.detectors.detector import ALNUM, BASE64, HEX, Det
 _IN_USE = "names in use in configuration files, code and APIs"
 
 _CLOSED = r"""["'`\[\]\\)]{0,4}"""
-_MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString)\()?"
+_MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString|Buffer\.from|bytes\.fromhex|b64decode|\[\]byte)\(b?)?"
 _OPENED = _MADE + r"""["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
-_TYPE = r"""&?[A-Za-z][A-Za-z0-9<>]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
+_TYPE = r"""&?[A-Za-z][A-Za-z0-9<>\[\] ]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
 _TYPED = rf"\s{{0,2}}:?\s{{0,2}}{_TYPE}"
 _LIKE = (
-    r"(?:[ ](?i:for|of)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?)?"
+    r"(?:[ ](?i:for|of|in|on|at)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?)?"
     r"(?:[-+:?.|]{0,3}=>?|={2}|:{1,3}|->|>|\(|\bis\b|\bwas\b|\bset to\b)[ \t]{0,8}(?:\r?\n[ \t]{1,12})?"
     r"(?:[|>][-+]?\s{1,20})?"
 )
@@ -33,7 +33,7 @@ _LISTED = rf"(?:{EQUALS}|{_COLUMN})"
 
 def _named(names: str, equals: str, value: str) -> str:
     """A name and its value; also as an option of a command."""
-    return rf"(?:{names}{equals}|--?[A-Za-z0-9-]{{0,30}}?{names}[ =]{_OPENED}){value}"
+    return rf"(?:{names}{equals}|--?[A-Za-z0-9_-]{{0,30}}?{names}(?:=|[ ]{{1,8}}){_OPENED}){value}"
 
 
 def _of_letters_and_digits(characters: str) -> re.Pattern[bytes]:
@@ -70,14 +70,18 @@ def _detector(  # noqa: PLR0917 -- the columns of a table
 
 
 _FOREIGN_PASSWORDS = (
-    "contrase(?:\u00f1|n)a|\\bclave\\b|mot_?de_?passe|\\bmdp\\b|passwort|kennwort|\\bsenha|wachtwoord|has(?:\u0142|l)o\\b"
-    "|\u043f\u0430\u0440\u043e\u043b\u044c|\\bparola|\\bheslo|l(?:\u00f6|o)senord|salasana|(?:\u015f|\\bs)ifre\\b"
+    "contrase(?:\u00f1|n)a|\\bclave\\b|mot[_ ]?de[_ ]?passe|\\bmdp\\b|passwort|kennwort|\\bsenha|wachtwoord"
+    "|has(?:\u0142|l)o\\b|\u043f\u0430\u0440\u043e\u043b\u044c|\\bparola|\\bheslo|l(?:\u00f6|o)senord|salasana|(?:\u015f|\\bs)ifre\\b"
     "|jelsz(?:\u00f3|o)|\u5bc6\u7801|\u5bc6\u78bc|\u53e3\u4ee4|\u30d1\u30b9\u30ef\u30fc\u30c9|\ube44\ubc00\ubc88\ud638"
+    "|\ube44\ubc88|\ud328\uc2a4\uc6cc\ub4dc|\\bpalavra-passe|\\blozinka|\\bkata ?sandi"
+    "|m(?:\u1ead|a)t kh(?:\u1ea9|a)u|\u0e23\u0e2b\u0e31\u0e2a\u0e1c\u0e48\u0e32\u0e19"
 )
 _PASSWORD = (
-    rf"(?:(?i:passw(?:or)?d|passphrase|passwrd|pass_?code|pwd|{_FOREIGN_PASSWORDS})|(?i:\b|_|-|\.)(?i:pass)|[a-z]Pass)"
+    rf"(?:(?i:passw(?:or)?d|passphrase|passwrd|pass_?code|pwd|{_FOREIGN_PASSWORDS})"
+    r"|(?i:\b|_|-|\.|store|key|user|bind|root)(?i:pass)|[a-z]Pass"
+    r"|(?i:\bpw|_pw|\bpword|\bpsk|\bcommunity_string))"
     r"(?:(?i:[_.-]?(?:[0-9]{1,2}|value|str(?:ing)?|plain|text|raw|hash|default|admin|root|user|db|old|new|current|confirm(?:ation)?"
-    r"|repeat|again|prod(?:uction)?|live|stag(?:e|ing)|qa|uat|dev|test|local))){0,2}"
+    r"|repeat|again|mysql|postgres|redis|ldap|smtp|ftp|ssh|open|prod(?:uction)?|live|stag(?:e|ing)|qa|uat|dev|test|local))){0,2}"
 )
 _TELLING = (
     r"(?i:secret|token|credentials?|creds|authorization|apikey|api[_. -]key|jwt|bearer|\b(?:[a-z0-9]+_)?pat\b|"
@@ -135,7 +139,7 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "Password",
         "What stands beside a name that means a password, in a dozen languages.",
-        rf"(?i:passw|passphr|pass_?code|pwd|{_FOREIGN_PASSWORDS}|pass(?:[_.-][a-z]{{2,7}})?[\s'\"`=:,>)\\\]])",
+        rf"(?i:passw|passphr|pass_?code|pwd|{_FOREIGN_PASSWORDS}|(?:pass|\bpw|_pw|\bpword|\bpsk|\bcommunity_string)(?:[_.-][a-z]{{2,7}})?[\s'\"`=:,>)\\\]])",
         _named(_PASSWORD, rf"(?:{_UNOPENED}|{_UNCLOSED}){_MADE}[\\]{{0,2}}", _QUOTED_OR_BARE),
         (
             f"password={invented(10)}",

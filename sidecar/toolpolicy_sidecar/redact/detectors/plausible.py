@@ -23,6 +23,9 @@ def json_header(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
+_OF_HEADER = re.compile(rb"(?i)authorization\W{1,6}basic $")
+
+
 def basic_credentials(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """`user:password` in base64 (RFC 7617)."""
     try:
@@ -31,6 +34,8 @@ def basic_credentials(text: bytes, start: int, end: int) -> Iterator[tuple[int, 
         return
     if b":" in decoded and decoded.isascii():
         yield start, end
+    elif end - start >= _LONG and _OF_HEADER.search(text, max(0, start - 30), start):
+        yield from credential(text, start, end)
 
 
 _STAND_IN = re.compile(
@@ -51,6 +56,7 @@ _STAND_IN = re.compile(
 )
 """What stands where a secret would: words of forms and of error messages."""
 _WITH_A_VARIABLE = re.compile(rb".*\$[{(]?[A-Za-z_].*")
+_VARIABLE = re.compile(rb"\$(?:[{(].*|[A-Za-z_]\w*)")
 _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 _TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
@@ -71,9 +77,22 @@ _GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
 
 
 def _is_stand_in(value: bytes) -> bool:
-    if value.find(b"$") >= 0 and _WITH_A_VARIABLE.fullmatch(value):
+    if (
+        value.find(b"$") >= 0
+        and _WITH_A_VARIABLE.fullmatch(value)
+        and not _is_mixed(_VARIABLE.sub(b"", value))
+    ):
         return True
     return _STAND_IN.fullmatch(value) is not None
+
+
+def _is_mixed(value: bytes) -> bool:
+    """Of letters, both small and capital, and digits: no text into which a variable is put."""
+    return len(value) >= _LEAST_MIXED_WITH_A_SIGN and _MIXED.match(value) is not None
+
+
+_LEAST_MIXED_WITH_A_SIGN = 6
+_MIXED = re.compile(rb"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])")
 
 
 def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -105,6 +124,47 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         return
     yield start, end
 
+
+def no_word(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A password where the place alone says that it may be one: then it is no word, no number, no name in code."""
+    value = text[start:end]
+    if not value.isalpha() and not value.isdigit() and not _NAMES.fullmatch(value):
+        yield from password(text, start, end)
+
+
+_NAMES = re.compile(rb"-.*|[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.,;:!?]?|[a-z]+://.*")
+
+
+def of_signs(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Random, and with signs that words and addresses do not have between their letters."""
+    value = text[start:end]
+    signs = _SIGN.findall(value)
+    if (
+        len(signs) > 1
+        and b"://" not in value
+        and not _TEMPLATE.search(value)
+        and has_entropy(value, LEAST_BITS_OF_SIGNS)
+    ):
+        yield start, end
+
+
+_SIGN = re.compile(rb"[^A-Za-z0-9_./:-]")
+_TEMPLATE = re.compile(rb"\$\{|\{\{|<[a-z]|%\(|\)\.|\(\)|\]\(|\\")
+LEAST_BITS_OF_SIGNS = 4.0
+
+
+def of_seed(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """As many words as BIP 39 has them, and hardly one twice."""
+    words = list(_SEED_WORD.finditer(text, start, end))
+    size = max((size for size in (12, 15, 18, 21, 24) if size <= len(words)), default=0)
+    kinds = {word[0] for word in words[:size]}
+    if size and 2 * len(kinds) >= size and not _PROSE & kinds:
+        yield start, words[size - 1].end()
+
+
+_SEED_WORD = re.compile(rb"[a-z]+")
+_PROSE = frozenset(b"the and you your for with not are this from will that have".split())
+"""In no list of BIP 39's words."""
 
 LEAST_BITS = 2.8
 """Shannon entropy per character of a random value of 16 characters is above 3; of words it is mostly below."""
@@ -182,6 +242,22 @@ def no_hash(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield from varied(text, start, end)
 
 
+def of_prefix(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Behind letters of somebody's own: of every kind of character, and no part of anything longer."""
+    if _is_mixed(text[text.rfind(b"_", start, end) + 1 : end]):
+        yield from alone(text, start, end)
+
+
+def alone(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Letters of both kinds and digits, and no part of anything longer."""
+    around = text[max(0, start - 1) : start] + text[end : end + 1]
+    value = text[start:end]
+    if not _PART_OF_MORE.search(around) and _is_mixed(value) and has_entropy(value, LEAST_BITS_ALONE):
+        yield start, end
+
+
+LEAST_BITS_ALONE = 3.7
+_PART_OF_MORE = re.compile(rb"[A-Za-z0-9+/_-]")
 _MORE_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
 
 

@@ -54,7 +54,7 @@ SECRETS: tuple[Detector, ...] = (
         "The password in an address of the web.",
         "RFC 3986, 3.2.1",
         AT,
-        r"(?i:https?|ftps?|sftp|ssh|git(?:\+https?)?|wss?)://[^\s/:@\"'?#]{0,100}:([^\s/@\"'?#]{2,200})@[A-Za-z0-9\[]",
+        r"(?i:https?|ftps?|sftp|ssh|git(?:\+https?)?|wss?)://[^\s/:@\"'?#]{0,100}:([^\s/@\"'?#]{1,200}@[^\s/@\"'?#,:]{1,60}|[^\s/@\"'?#]{2,200})@[A-Za-z0-9\[]",
         (f"https://jane:{invented(12)}@example.com/x", f"ftp://:{invented(8)}@10.1.1.1"),
         ("https://jane@example.com", "http://example.com:8080/a@b", "https://u:${PASSWORD}@example.com"),
         plausible.password,
@@ -65,15 +65,27 @@ SECRETS: tuple[Detector, ...] = (
         "the URI forms of PostgreSQL, MySQL, MongoDB, Redis, AMQP",
         AT,
         r"\b[A-Za-z][A-Za-z0-9]{1,20}(?:[+:.-][A-Za-z0-9]{1,20}){0,3}"
-        r"://[^\s/:@\"'?#]{0,100}:([^\s@\"'?]{2,200})@[A-Za-z0-9\[]",
+        r"://[^\s/:@\"'?#]{0,100}:([^\s@\"'?]{1,200}@[^\s/@\"'?#,:]{1,60}|[^\s@\"'?]{2,200})@[A-Za-z0-9\[]",
         (
             f"postgresql://app:{invented(12)}@db.internal:5432/app",
             f"mongodb+srv://u:{invented(9)}@cluster0.example.net/?retryWrites=true",
             f"redis://:{invented(16)}@cache:6379/0",
             f"cloudinary://123456789012345:{invented(27)}@demo",
+            "postgres://jane:p@ssw0rd@db.internal/app",
         ),
         ("postgresql://db.internal:5432/app", "redis://cache:6379", "mysql://root:<password>@localhost"),
         plausible.password,
+    ),
+    secret(
+        "LoginAtPort",
+        "The password before an address with a port, without a scheme.",
+        "how proxies, SMTP relays and brokers are configured: user:password@host:port",
+        AT,
+        r"\b[A-Za-z][A-Za-z0-9_.-]{1,40}:([^\s/:@\"'`,;<>()]{4,100})@[A-Za-z0-9.-]{2,100}:[0-9]{2,5}\b",
+        ("proxy = 'jane:letmein22@proxy.internal:3128'",),
+        ("mailto:jane@example.com:25", "git:user@host:22", "scp:${PASSWORD}@host:8080"),
+        plausible.no_word,
+        confidence="Medium",
     ),
     secret(
         "BasicAuthorization",
@@ -166,7 +178,7 @@ SECRETS: tuple[Detector, ...] = (
         "Passwords in the forms of their own of netrc, pgpass and .NET.",
         "ftp(1), .netrc; postgresql.org/docs, the password file; System.Net.NetworkCredential",
         r"(?i:\blogin\b|:5432:|NetworkCredential|DirectoryEntry|PASS[A-Z_]{0,10}[\"'],)",
-        r"\bmachine\s+\S{1,100}\s+login\s+\S{1,100}\s+password\s+([^\s\"'\\]{3,100})"
+        r"(?:\bmachine\s+\S{1,100}|\ndefault)\s+login\s+\S{1,100}\s+password\s+([^\s\"'\\]{3,100})"
         r"|\b[A-Za-z0-9.*_-]{1,100}:5432:[^\s:]{1,60}:[^\s:]{1,60}:([^\s\"'\\]{3,100})"
         r"|\b(?i:define)\(\s?[\"'][A-Za-z_]{0,30}(?i:pass)[A-Za-z_]{0,10}[\"']\s?,\s?[\"']([^\"'\n\\]{3,100})"
         r"|(?:NetworkCredential|DirectoryEntry)\(\s*(?:\"[^\"\n]{1,100}\"\s*,\s*){1,2}\"([^\"\n\\]{3,100})",
@@ -208,5 +220,30 @@ SECRETS: tuple[Detector, ...] = (
         ),
         plausible.prefixed,
         confidence="Medium",
+    ),
+    secret(
+        "RandomWithPrefix",
+        "Long random values of letters and digits behind a few letters and an underscore, whoever gave them out.",
+        "the form that GitHub made usual; github.blog, new authentication token formats",
+        r"[a-z0-9]_[A-Za-z0-9]{24}",
+        r"\b[a-z]{3,8}_(?:[a-z]{2,7}_)?[A-Za-z0-9]{36,80}",
+        (f"ctp_{invented(36)}", f"acme_app_{invented(40)}"),
+        (f"sha_{invented(40, HEX)}", f"order_{invented(24)}", f"a_{invented(36)}", f"x-data_{invented(40)}"),
+        plausible.of_prefix,
+        confidence="Medium",
+    ),
+    Detector(
+        "PrivateJWK",
+        ("Secrets",),
+        "The secret member of a key as JSON.",
+        "RFC 7517, RFC 7518, RFC 8037: the members d and k",
+        "High",
+        r"\b[dk]\\?[\"']? ?[:=] ?\\?[\"'][A-Za-z0-9_-]{16}",
+        r"\b[dk]\\?[\"']? ?[:=] ?\\?[\"']"
+        r"([A-Za-z0-9_-]{342}|[A-Za-z0-9_-]{86}|[A-Za-z0-9_-]{64}|[A-Za-z0-9_-]{43})",
+        (f'{{"kty":"EC","d":"{invented(43, URL64)}"}}',),
+        ('"d":"M10 10"', f'"k":"{invented(43, HEX)}"', f'"d":"{invented(50)}"'),
+        plausible.alone,
+        keyed=True,
     ),
 )
