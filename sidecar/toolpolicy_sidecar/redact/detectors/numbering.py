@@ -68,6 +68,11 @@ def is_valid_abroad(number: bytes) -> bool:
     return plan is not None and any(map(_valid(plan.code).covers, plan.readings(rest)))
 
 
+def is_code(digits: bytes) -> bool:
+    """Of a country."""
+    return _code_of(digits)[1] == len(digits)
+
+
 @cache
 def is_long_enough(first: bytes, size: int) -> bool:
     """True: whatever follows, so many digits that begin with these, at least three, are a possible number abroad."""
