@@ -6,8 +6,9 @@ from functools import partial
 from itertools import chain, compress, islice
 from operator import add, and_, or_
 
-from toolpolicy_sidecar.redact.detectors import numbering, telephone_national
+from toolpolicy_sidecar.redact.detectors import numbering
 from toolpolicy_sidecar.redact.detectors.checksums import ean13
+from toolpolicy_sidecar.redact.detectors.telephone_national import stands_alone
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 COUNTRIES = (
@@ -42,7 +43,7 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]
         return
     number = text[start:end]
     if not number.startswith((b"+", b"00")):
-        if _NORTH_AMERICAN.fullmatch(number) or telephone_national.stands_alone(text, start, end):
+        if _NORTH_AMERICAN.fullmatch(number) or stands_alone(text, start, end):
             yield start, end
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
@@ -70,6 +71,10 @@ def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
         found, numbers, _digits(numbers), variety, goes_on, strict=True
     ):
         if longer:
+            continue
+        if number[:1] == b"0" != number[1:2]:
+            if stands_alone(text, *bounds):
+                valid.append(bounds)
             continue
         bare = different > _VARIETY and number[:1] == b"+" and digits.isdigit()
         if bare and digits[:2] != b"00" and numbering.is_long_enough(digits[:3], len(digits)):
