@@ -19,6 +19,7 @@ AMERICA: tuple[Detector, ...] = (
             "social security number 536 90 4399",
             "social security number 536 904399",
             "912-70-1234",
+            "903-48-0798",
             "536 90 4399",
             "536.90.4399",
         ),

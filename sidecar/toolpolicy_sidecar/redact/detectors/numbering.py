@@ -62,6 +62,12 @@ def is_possible_abroad(number: bytes) -> bool:
     return len(rest) in plan.lengths or not plan.lengths.isdisjoint(map(len, plan.readings(rest)))
 
 
+def is_almost_possible_abroad(number: bytes) -> bool:
+    """The same, give or take a digit."""
+    plan, rest = _split(number)
+    return plan is not None and not plan.lengths.isdisjoint((len(rest) - 1, len(rest) + 1))
+
+
 def is_valid_abroad(number: bytes) -> bool:
     """The same, and has somebody been given such numbers?"""
     plan, rest = _split(number)

@@ -230,6 +230,7 @@ PEOPLE: tuple[Detector, ...] = (
             "(11) 91234-5678",
             "138 0013 8000",
             "+45 789 227 879",
+            "+52570113648",
         ),
         others=(
             "+1",
@@ -255,6 +256,7 @@ PEOPLE: tuple[Detector, ...] = (
             "12 0412 345 678",
             "(11) 2019-2020",
             "+999 123 456 789",
+            "+0123456789",
         ),
         validator=telephone.written_for_the_world,
         every=telephone.every_for_the_world,

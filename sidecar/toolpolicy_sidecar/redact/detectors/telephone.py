@@ -32,7 +32,8 @@ _NEXT = partial(add, 1)
 _EXTENSION = re.compile(rb"[xe]")
 _OF_E164 = range(9, 16)
 _GROUPED = re.compile(rb"\+([2-9][0-9]{1,2})(?:[ .-]\(?[0-9]{1,5}\)?){2,5}(?:$| ?[xe])")
-"""Behind a plus in groups: a telephone number, even if nobody was given it, as happens to makers of test data."""
+"""Behind a plus in groups: a telephone number, even if nobody was given it, as happens to makers of test data. In one
+group it may have a digit too many or one too few."""
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}")
 _DATES = re.compile(rb"(?m)^" + _DATE.pattern)
 
@@ -128,4 +129,6 @@ def _international(number: bytes) -> bool:
     if numbering.is_possible_abroad(digits):
         return True
     grouped = _GROUPED.match(number)
-    return grouped is not None and len(digits) in _OF_E164 and numbering.is_code(grouped[1])
+    if grouped is not None:
+        return len(digits) in _OF_E164 and numbering.is_code(grouped[1])
+    return len(digits) in _OF_E164 and digits[:1] > b"1" and numbering.is_almost_possible_abroad(digits)
