@@ -184,6 +184,23 @@ def _people(fake: Faker, chance: random.Random) -> dict[str, Callable[[], str]]:
         number = body + str(stdnum_luhn.calc_check_digit(body))
         return f"{number[:3]}-{number[3:6]}-{number[6:]}"
 
+    def national_phone() -> str:
+        """In a country's own spelling: an area's code, and the rest in one of the ways to part it."""
+        area, rest = (
+            f"0{chance.randint(12, 99)}{chance.randint(0, 9)}",
+            f"{chance.randint(200, 899)}{digits(4)}",
+        )
+        return chance.choice((
+            f"{area} {rest[:3]} {rest[3:]}", f"{area}/{rest}", f"{area} / {rest[:3]} {rest[3:5]} {rest[5:]}",
+            f"{area}-{rest[:3]}-{rest[3:]}", f"({area}) {rest[:3]} {rest[3:]}", f"{area} {rest[:3]} {rest[3:5]} {rest[5:]}",
+            f"0{chance.randint(2, 9)}.{rest[:2]}.{rest[2:4]}.{rest[4:6]}.{digits(2)}",
+        ))  # fmt: skip
+
+    def unassigned_phone() -> str:
+        return (
+            f"+{chance.choice(('45', '47', '351', '372'))} {chance.randint(200, 899)} {digits(3)} {digits(3)}"
+        )
+
     return {
         "email": fake.email,
         "card": fake.credit_card_number,
@@ -191,6 +208,9 @@ def _people(fake: Faker, chance: random.Random) -> dict[str, Callable[[], str]]:
         "ssn": lambda: str(fake["en_US"].ssn()),
         "phone": lambda: str(fake["en_US"].phone_number()),
         "phone abroad": lambda: str(fake[chance.choice(["en_GB", "de_DE", "fr_FR", "es_ES", "nl_NL"])].phone_number()),
+        "phone national": national_phone,
+        "phone unassigned": unassigned_phone,
+        "ssn parted": lambda: str(fake["en_US"].ssn()).replace("-", chance.choice(" .")),
         "ip_address": fake.ipv4_public,
         "ip_address v6": fake.ipv6,
         "passport_number": lambda: str(fake["en_US"].passport_number()),
@@ -224,6 +244,30 @@ def people(seed: int, each: int) -> Iterator[Sample]:
             value = invent()
             text = chance.choice(ABOUT_PEOPLE)(kind.partition(" ")[0], value)
             yield Sample(kind, text, value, text.startswith("{"))
+
+
+UNTOLD = frozenset({"email", "card", "iban", "ssn", "ssn parted", "phone national", "phone unassigned"})
+"""Kinds that are told by their form."""
+WITHOUT_A_NAME: tuple[Callable[[str], str], ...] = (
+    json.dumps,
+    lambda value: json.dumps({"value": value, "id": 12}),
+    lambda value: f"Please use {value} from tomorrow on.",
+    lambda value: f"1,Ann Lee,{value},Rome",
+    lambda value: f"<td>{value}</td>",
+    lambda value: f"[2026-03-04 10:11:12] WARN lookup failed for {value} (attempt 2)",
+)
+
+
+def people_without_a_name(seed: int, each: int) -> Iterator[Sample]:
+    """The same where nothing beside a value says what it is."""
+    chance = random.Random(seed)  # noqa: S311 -- stable, not secret
+    fake = Faker(["en_US", "de_DE"])
+    fake.seed_instance(seed)
+    for kind, invent in _people(fake, chance).items():
+        for _ in range(each if kind in UNTOLD else 0):
+            value = invent()
+            text = chance.choice(WITHOUT_A_NAME)(value)
+            yield Sample(f"{kind} without a name", text, value, text[0] in '{"')
 
 
 def harmless(seed: int, count: int) -> Iterator[str]:

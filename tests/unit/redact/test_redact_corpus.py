@@ -63,6 +63,14 @@ def test_people_are_found_and_what_is_harmless_is_left_alone() -> None:
     harmless(redaction.harmless(SEED, 1150), found.hits, "harmless documents")
 
 
+def test_people_are_found_where_nothing_says_what_it_is() -> None:
+    found = figures(redaction.people_without_a_name(SEED, 40))
+    measured(
+        f"redaction: recall without a name beside it {found.recall:.3f} (per kind: {found.incomplete()})"
+    )
+    assert found.recall >= 0.97
+
+
 def test_secrets_of_foreign_origin_are_found() -> None:
     found = figures(foreign.secrets(SEED, 5))
     measured(

@@ -4,8 +4,11 @@ import random
 
 import phonenumbers
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from toolpolicy_sidecar.redact.detectors import numbering
+from toolpolicy_sidecar.redact.detectors import numbering, telephone, telephone_national
+from toolpolicy_sidecar.redact.expression import Expression
 
 COUNTRIES = ("US", "GB", "DE", "IT", "JP", "KR", "AU", "BR")
 AGREED = 0.98
@@ -66,3 +69,29 @@ def test_no_country_has_it(number: str) -> None:
 )
 def test_it_is_read_as_it_is_dialled(number: str) -> None:
     assert numbering.are_valid_in(("DE", "BR"), [number.encode()]) == [True]
+
+
+WRITTEN = Expression(telephone_national.FORM)
+PARTS = st.sampled_from(
+    ["0", "04", "151", "030", "(0", ")", " ", "-", "/", ".", "2026", "12", "3456", "789", "a", "1"]
+)
+
+
+@given(st.lists(PARTS, max_size=30).map("".join))
+def test_many_national_numbers_are_found_as_each_by_itself(text: str) -> None:
+    data = text.encode()
+    one_by_one = [
+        span for bounds in WRITTEN.each(data) for span in telephone.written_for_the_world(data, *bounds)
+    ]
+    assert sorted(telephone.every_for_the_world(data, WRITTEN)) == one_by_one
+
+
+@given(st.lists(PARTS, max_size=30).map("".join))
+def test_a_national_number_has_separators_and_stands_alone(text: str) -> None:
+    data = text.encode()
+    for start, end in WRITTEN.each(data):
+        if telephone_national.stands_alone(data, start, end):
+            assert not data[start:end].isdigit()
+            assert 9 <= sum(map(str.isdigit, data[start:end].decode())) <= 12
+            assert not data[start - 1 : start].isalnum()
+            assert not data[end : end + 1].isalnum()

@@ -1,6 +1,6 @@
 """Identity, tax and social security numbers of the Americas; passports and licences of all the world."""
 
-from toolpolicy_sidecar.redact.detectors import checksums, national
+from toolpolicy_sidecar.redact.detectors import checksums, national, national_row
 from toolpolicy_sidecar.redact.detectors.detector import Detector
 from toolpolicy_sidecar.redact.detectors.national_row import row
 
@@ -9,11 +9,20 @@ AMERICA: tuple[Detector, ...] = (
         "SSN",
         "United States: social security and taxpayer numbers.",
         "ssa.gov, employer/randomization; irs.gov, ITIN",
-        "[0-9]{3}-[0-9]{2}-[0-9]{4}",
+        r"[0-9]{3}-[0-9]{2}-[0-9]{4}|[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{3}\.[0-9]{2}\.[0-9]{4}",
         r"ssn|social.?security|\bitin\b|\btin\b",
-        "[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}",
+        "[0-9]{3}[-. ]?[0-9]{2}[-. ]?[0-9]{4}",
         national.ssn,
-        ("536-90-4399", "SSN: 536904399", "social security number 536 90 4399", "912-70-1234"),
+        (
+            "536-90-4399",
+            "SSN: 536904399",
+            "social security number 536 90 4399",
+            "social security number 536 904399",
+            "912-70-1234",
+            "903-48-0798",
+            "536 90 4399",
+            "536.90.4399",
+        ),
         (
             "000-12-3456",
             "666-12-3456",
@@ -22,8 +31,13 @@ AMERICA: tuple[Detector, ...] = (
             "123-45-67890",
             "1-123-45-6789",
             "ssn: 12345",
+            "12 536 90 4399",
+            "536 90 4399 12",
+            "IntelliJ/536.90.4399",
+            "v536.90.4399",
         ),
-        trigger="-[0-9]{2}-[0-9]{4}",
+        trigger=r"-[0-9]{2}-[0-9]{4}|\b[0-9]{3} [0-9]{2} [0-9]{4}|\b[0-9]{3}\.[0-9]{2}\.[0-9]{4}",
+        alone=national_row.in_no_row,
     ),
     row(
         "BrazilianCPF",

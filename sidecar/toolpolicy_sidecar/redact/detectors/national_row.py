@@ -34,9 +34,26 @@ def _value(form: str, names: str, plain: str) -> re.Pattern[bytes] | None:
     return _FROM_THE_FIRST_DIGIT
 
 
-def checked(check: Check) -> Validator:
+_ROW_BEFORE = re.compile(rb"(?:[0-9] {1,3}|(?:[A-Za-z]/|(?i:version|build|\bv)[ :=\"]{0,2}))$")
+_ROW_BEHIND = re.compile(rb" {1,3}[0-9]")
+Alone = Callable[[bytes, int, int], bool]
+"""Gets the text, and where the number is."""
+
+
+def always(_text: bytes, _start: int, _end: int) -> bool:
+    return True
+
+
+def in_no_row(text: bytes, start: int, end: int) -> bool:
+    """No number beside it, and no version: spaces and dots part all kinds of numbers, dashes do not."""
+    if text.find(b"-", start, end) >= 0 or text[start:end].isdigit():
+        return True
+    return not (_ROW_BEFORE.search(text, max(0, start - 10), start) or _ROW_BEHIND.match(text, end))
+
+
+def checked(check: Check, alone: Alone = always) -> Validator:
     def validator(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-        if not check(text[start:end].translate(None, _SEPARATORS).upper()):
+        if not check(text[start:end].translate(None, _SEPARATORS).upper()) or not alone(text, start, end):
             return
         if not (_LONGER_BEFORE.search(text, max(0, start - 2), start) or _LONGER_AFTER.match(text, end)):
             yield start, end
@@ -90,13 +107,15 @@ def row(  # noqa: PLR0917 -- the columns of a table
     confidence: Confidence = "Medium",
     check_of_each: CheckOfEach | None = None,
     size: int = 0,
+    alone: Alone = always,
 ) -> Detector:
     """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form. `check_of_each`: for a form
-    that is always of this `size`, and shares no character with what stands beside a name."""
-    named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
+    that is always of this `size`, and shares no character with what stands beside a name. `alone`: is it more than one
+    number of many?"""
+    named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#>]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
     group = "" if names else "?:"  # groups cost time: only where a name must be told from its value
     forms = [rf"\b({group}{form})"] if form else []
-    value, validator = _value(form, names, plain), checked(check)
+    value, validator = _value(form, names, plain), checked(check, alone)
     every = None
     if check_of_each is not None:
         beside_name = cache(partial(Candidates, named, value))

@@ -62,6 +62,12 @@ def is_possible_abroad(number: bytes) -> bool:
     return len(rest) in plan.lengths or not plan.lengths.isdisjoint(map(len, plan.readings(rest)))
 
 
+def is_almost_possible_abroad(number: bytes) -> bool:
+    """The same, give or take a digit."""
+    plan, rest = _split(number)
+    return plan is not None and not plan.lengths.isdisjoint((len(rest) - 1, len(rest) + 1))
+
+
 def is_valid_abroad(number: bytes) -> bool:
     """The same, and has somebody been given such numbers?"""
     plan, rest = _split(number)
@@ -69,6 +75,11 @@ def is_valid_abroad(number: bytes) -> bool:
         return False
     lengths, covers = plan.lengths, _valid(plan.code).covers
     return any(len(reading) in lengths and covers(reading) for reading in plan.readings(rest))
+
+
+def is_code(digits: bytes) -> bool:
+    """Of a country."""
+    return _code_of(digits)[1] == len(digits)
 
 
 @cache

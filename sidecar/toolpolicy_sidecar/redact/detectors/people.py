@@ -2,21 +2,22 @@
 
 import re
 
-from toolpolicy_sidecar.redact.detectors import mail, telephone
+from toolpolicy_sidecar.redact.detectors import mail, telephone, telephone_national
 from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
 
 _ASCII_TELEPHONE = (
     r"phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
     r"|handy|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"
-    r"|\bring (?:me|us)\b"
+    r"|\b(?:ring|text|contact) (?:me|us|him|her|them)\b|\banswering (?:at|on)\b|\bcelular|\bmovil|\bgsm\b|\bph[.:#]"
 )
 _TELEPHONE = (
-    f"(?i:{_ASCII_TELEPHONE}|contact.?n|t[ée]l[ée]phone|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
+    f"(?i:{_ASCII_TELEPHONE}|contact.?n|t[ée]l[éeè](?:ph|f)on|\\bm[óo]vil"
+    "|电话|手机|電話|携帯|전화|휴대폰|тел(?:ефон)?)"
 )
 """What stands before a number that is a telephone's."""
 _ITS_NUMBER = (
-    r"(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}[\t\n\f\r ]{0,2}[:=#]{0,2}[\t\n\f\r ]{0,2}[\"'\\(]{0,2}"
-    r"(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,11})"
+    r"(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}[\t\n\f\r ]{0,2}[:=#>]{0,2}[\t\n\f\r ]{0,2}[\"'\\(]{0,2}"
+    r"(\(?[0-9](?:[ ().\-/]{0,3}[0-9]){6,14})"
 )
 _FIRST_DIGITS = re.compile(rb"[^0-9]*+(?<=[^0-9(])([0-9].*)", re.DOTALL)
 """Names have no digits. A bracket before them may belong to the name, or to the number."""
@@ -24,8 +25,9 @@ _SEPARATED_DIGIT = r"(?:[ ().\-/]{0,2}[0-9])"
 _EXTENSION = r"(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
 _FROM_A_PLUS = rf"\+[ (]?[0-9]{_SEPARATED_DIGIT}{{6,16}}{_EXTENSION}"
 _NUMBER = (
-    rf"{_FROM_A_PLUS}|\b00[1-9]{_SEPARATED_DIGIT}{{7,14}}{_EXTENSION}|\b0[1-9][0-9]{{0,2}}-[0-9]{{3,4}}-[0-9]{{4}}\b"
+    rf"{_FROM_A_PLUS}|\b00[1-9]{_SEPARATED_DIGIT}{{7,14}}{_EXTENSION}"
     rf"|(?:\b1[ .-])?\(?\b[2-9][0-9]{{2}}(?:\) ?|[. -])[2-9][0-9]{{2}}[. -][0-9]{{4}}{_EXTENSION}"
+    rf"|{telephone_national.FORM}"
 )
 # As `beside`; in these nothing that has matched is ever matched in another way.
 _BESIDE_A_NUMBER = re.compile(rb"[ -'),-/:-@\xff]{0,8}+(%b)" % _FROM_A_PLUS.replace("}", "}+").encode())
@@ -41,7 +43,7 @@ PEOPLE: tuple[Detector, ...] = (
         source="RFC 5321, RFC 6531",
         confidence="High",
         trigger=AT,
-        expression=r"[\pL\pN_][\pL\pN._%+'-]*@(?:[\pL\pN][\pL\pN-]*\.)+(?:xn--[A-Za-z0-9-]+|\pL\pL+)",
+        expression=r"[\pL\pN_][\pL\pM\pN._%+'-]*@(?:[\pL\pN][\pL\pM\pN-]*\.)+(?:xn--[A-Za-z0-9-]+|\pL[\pL\pM]+)",
         examples=(
             "jane.doe@example.com",
             "a+b@mail.example.co.uk",
@@ -77,7 +79,10 @@ PEOPLE: tuple[Detector, ...] = (
         description="Telephone numbers: international ones, North America's written with separators.",
         source="ITU-T E.164; libphonenumber's metadata; the North American numbering plan",
         confidence="Medium",
-        trigger=r"\+[ (]?[0-9][ ().-]{0,2}[0-9]|[). -][0-9]{3}[. -][0-9]{4}|-[0-9]{4}-[0-9]{4}|\b00[1-9]",
+        trigger=r"\+[ (]?[0-9][ ().-]{0,2}[0-9]|[). -][0-9]{3}[. -][0-9]{4}|-[0-9]{4}-[0-9]{4}|\b00[1-9]"
+        r"|\b0[1-9][0-9]{0,3}[)/ -]{1,3}[0-9]{3,4}[ -]?[0-9]{2}|\b0[1-9](?:[ .-][0-9]{2}){4}"
+        r"|\b0[1-9][0-9]{1,3}[)/ -]{1,3}[0-9]{2}[ -][0-9]{2}[ -][0-9]{2}"
+        r"|\) ?[0-9]{3,5}-[0-9]{2}|\b1[3-9][0-9] [0-9]{4} [0-9]{4}",
         expression=_NUMBER,
         examples=(
             "+49 1511 2345678",
@@ -92,6 +97,17 @@ PEOPLE: tuple[Detector, ...] = (
             "+7 (914) 177-76-31",
             "090-1234-5678",
             "02-312-3456",
+            "030/123456",
+            "0151 / 23 45 67 89",
+            "07700 900123",
+            "(020) 7946 0123",
+            "01.23.45.67.89",
+            "06-12345678",
+            "0412 345 678",
+            "(11) 91234-5678",
+            "138 0013 8000",
+            "+45 789 227 879",
+            "+52570113648",
         ),
         others=(
             "+1",
@@ -109,6 +125,19 @@ PEOPLE: tuple[Detector, ...] = (
             "ami-0024742711da212af",
             "e98f0f22-0937-4495-8211-d5633e50fb8d",
             "+ 2018-04-26",
+            "02139-4307",
+            "07000 - 07899",
+            "04-1234567",
+            "01-02-2026 1030",
+            "2026-01-02 10 30 15 99",
+            "045-1234567-1234567",
+            "0412-3456-7890-abcd",
+            "01 02 03 04 05",
+            "0399 0308 0301",
+            "12 0412 345 678",
+            "(11) 2019-2020",
+            "+999 123 456 789",
+            "+0123456789",
         ),
         validator=telephone.written_for_the_world,
         every=telephone.every_for_the_world,
@@ -130,6 +159,11 @@ PEOPLE: tuple[Detector, ...] = (
             "Fax: 0151 12345678",
             "my number is 0151 12345678",
             "reach us on 020 7946 0958",
+            "text me at 612 34 56 78",
+            "celular: 91234-5678",
+            "móvil 612345678",
+            "<phone>612345678</phone>",
+            "phone: 905012345678",
         ),
         others=(
             "phone: 0",
@@ -138,6 +172,7 @@ PEOPLE: tuple[Detector, ...] = (
             "phone_id=1234567890123456",
             "call 20261121100000",
             "sms-2016-10-24",
+            "phone_seen_at: 1763807112345",
         ),
         validator=telephone.of_some_country,
         every=telephone.every_of_some_country,

@@ -1,0 +1,46 @@
+"""Telephone numbers as people write them within their country, told by their separators alone.
+
+The plans of all countries together have almost every number that begins with a zero: they rule nothing out. What does
+is how a number is written, how many digits it has, and that it stands alone: no date, no range, no part of something
+longer.
+"""
+
+import re
+
+FORM = (
+    r"\(?\b0[1-9][0-9]{0,3}(?:\)[ -]?| ?/ ?|[ -])[0-9]{2,8}(?:[ -][0-9]{2,8}){0,4}\b"
+    r"|\b0[1-9](?:\.[0-9]{2}){4}\b"
+    r"|\([1-9][0-9]{1,2}\) ?[0-9]{3,5}-[0-9]{2,4}(?:-[0-9]{2})?\b"
+    r"|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
+)
+"""RE2. Behind the digit that is dialled before an area's code; behind that code in brackets; of a mobile in China."""
+
+_SHORTEST, _LONGEST = 9, 12
+_LONGEST_OF_TWO = 10
+"""With so short an area's code."""
+_VARIETY = 4
+"""Fewer different digits are a pattern."""
+_OTHER = re.compile(
+    rb"[0-9]{5}-[0-9]{4}"  # a ZIP code
+    rb"|[0-9]{2}-[0-9]{7}"  # an employer's number
+    rb"|01[ .-]02[ .-]03[ .-]04[ .-]05|0[0-9]{3}(?: 0[0-9]{3}){2}"  # bytes, characters of Unicode
+    rb"|0[1-9][ /-]+[01][0-9][ -](?:19|20)[0-9]{2}\b.*"
+    rb"|0[1-9][0-9]{0,3}[ /-]+(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]\b.*"  # dates
+    rb"|[0-9]+\) ?(?:19|20)[0-9]{2}-(?:19|20)[0-9]{2}"  # years
+)
+_BEGINS = re.compile(rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])")
+_GOES_ON = re.compile(rb"[0-9A-Za-z_]|[-.:/](?:[0-9a-z]|[0-9A-F]{4})|[ ][0-9]")
+
+
+def stands_alone(text: bytes, start: int, end: int) -> bool:
+    """Is this, which FORM matches, a number and nothing else?"""
+    number = text[start:end].lstrip(b"(")
+    digits = number.translate(None, b" ()./-")
+    longest = _LONGEST_OF_TWO if digits[:1] == b"0" and not number[2:3].isdigit() else _LONGEST
+    return (
+        _SHORTEST <= len(digits) <= longest
+        and len(set(digits)) >= _VARIETY
+        and _BEGINS.match(text, start) is not None
+        and _GOES_ON.match(text, end) is None
+        and _OTHER.fullmatch(number) is None
+    )
