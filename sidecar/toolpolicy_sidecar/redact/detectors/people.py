@@ -79,10 +79,8 @@ PEOPLE: tuple[Detector, ...] = (
         description="Telephone numbers: international ones, North America's written with separators.",
         source="ITU-T E.164; libphonenumber's metadata; the North American numbering plan",
         confidence="Medium",
-        trigger=r"\+[ (]?[0-9][ ().-]{0,2}[0-9]|[). -][0-9]{3}[. -][0-9]{4}|-[0-9]{4}-[0-9]{4}|\b00[1-9]"
-        r"|\b0[1-9][0-9]{0,3}[)/ -]{1,3}[0-9]{3,4}[ -]?[0-9]{2}|\b0[1-9](?:[ .-][0-9]{2}){4}"
-        r"|\b0[1-9][0-9]{1,3}[)/ -]{1,3}[0-9]{2}[ -][0-9]{2}[ -][0-9]{2}"
-        r"|\) ?[0-9]{3,5}-[0-9]{2}|\b1[3-9][0-9] [0-9]{4} [0-9]{4}",
+        trigger=r"\+[ (]?[0-9][ ().-]{0,2}[0-9]|[). -][0-9]{3}[. -][0-9]{4}|\b00[1-9]"
+        f"|{telephone_national.TRIGGER}",
         expression=_NUMBER,
         examples=(
             "+49 1511 2345678",

@@ -14,6 +14,14 @@ FORM = (
     r"|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
 )
 """RE2. Behind the digit that is dialled before an area's code; behind that code in brackets; of a mobile in China."""
+TRIGGER = (
+    r"-[0-9]{4}-[0-9]{4}"
+    r"|\b0[1-9][0-9]{0,3}[)/ -]{1,3}[0-9]{3,4}[ -]?[0-9]{2}|\b0[1-9](?:[ .-][0-9]{2}){4}"
+    r"|\b0[1-9][0-9]{1,3}[)/ -]{1,3}[0-9]{2}[ -][0-9]{2}[ -][0-9]{2}"
+    r"|\) ?[0-9]{3,5}-[0-9]{2}|\b1[3-9][0-9] [0-9]{4} [0-9]{4}"
+)
+"""RE2. What FORM allows besides, such as `078-05-1120`, is mostly something else."""
+_TRIGGER = re.compile(TRIGGER.encode())
 
 _SHORTEST, _LONGEST = 9, 12
 _LONGEST_OF_TWO = 10
@@ -43,4 +51,5 @@ def stands_alone(text: bytes, start: int, end: int) -> bool:
         and _BEGINS.match(text, start) is not None
         and _GOES_ON.match(text, end) is None
         and _OTHER.fullmatch(number) is None
+        and _TRIGGER.search(text, start, end) is not None
     )
