@@ -11,6 +11,7 @@ from operator import itemgetter
 import msgspec
 
 from toolpolicy_sidecar.redact import valid
+from toolpolicy_sidecar.redact.names import IS_NAME
 from toolpolicy_sidecar.redact.pieces import between_escapes, joined, part, pieces, without_escapes
 from toolpolicy_sidecar.redact.verdict import TooDeep, Unparsable
 
@@ -20,9 +21,6 @@ MAX_DEPTH = valid.DEEPEST
 TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+-]*+', re.DOTALL)
 _BEGUN = re.compile(rb'"|-?[0-9][0-9.eE+-]*+')
 QUOTE = ord('"')
-
-NAMED = re.compile(rb'(?:[ \t\r\n]*+,[ \t\r\n]*+"[Vv]alue")?+[ \t\r\n]*+:[ \t\r\n]*+')
-"""Between a name and its value: `"name": value`, or `{"name": "name", "value": value}`."""
 
 # Whole pairs and other escapes are passed over; what group 1 finds is a half.
 _HALF_PAIR = re.compile(
@@ -112,7 +110,7 @@ class Tokens:
         """To where a string or number ends behind this place, and is no name of what follows."""
         while place < len(self._data) and (found := self.reaching(place)) is not None:
             place = found[1]
-            if not NAMED.match(self._data, place):
+            if not IS_NAME.match(self._data, place):
                 return place
         return len(self._data)
 

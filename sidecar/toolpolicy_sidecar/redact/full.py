@@ -1,7 +1,7 @@
 """Documents that are full of what is looked for, such as lists of addresses. To ask for each string whether something
 in it may be hit takes longer there than to look at all of them together."""
 
-from toolpolicy_sidecar.redact import binary, document, wrapped
+from toolpolicy_sidecar.redact import binary, document, names, wrapped
 from toolpolicy_sidecar.redact.expression import Expression
 from toolpolicy_sidecar.redact.scanner import DISGUISED, Scanner
 from toolpolicy_sidecar.redact.together import Together
@@ -17,7 +17,9 @@ _OTHERWISE = Expression(f"{_BY_CHARACTER}|{wrapped.EXPRESSION}")
 _otherwise_by_character = Expression(_BY_CHARACTER)
 _OPEN = (b" ", b"{", b"[")
 _VALUE = frozenset({b"value", b"Value"})
-_NUMBER = frozenset({b"-", *(b"%d" % digit for digit in range(10))})
+_FAR = 7
+"""Strings: three members with their names, and the next name."""
+_NO_STRING = frozenset({b"-", b"[", b"{", *(b"%d" % digit for digit in range(10))})
 
 
 def may_be(data: bytes) -> bool:
@@ -53,23 +55,29 @@ def alone(scanner: Scanner, pieces: list[bytes]) -> dict[int, tuple[bytes, bool]
 
 
 def _named(scanner: Scanner, pieces: list[bytes]) -> dict[int, bytes] | None:
-    """The strings under telling names, and these: `"name": "value"`, or `{"name": "name", "value": "value"}`. None: a
-    number stands under one."""
+    """The strings under telling names, and these: `"name": "value"`, `{"name": "name", "value": "value"}`, or
+    `["--name", "value"]`. None: something else stands under one, such as a number or a list."""
     telling: dict[bytes, bool] = {}
     found: dict[int, bytes] = {}
     behind = [piece.strip(b" \t\r\n") for piece in pieces[2::2]]
     strings = pieces[1::2]
+    values = not _VALUE.isdisjoint(strings)
     for index, (name, sign) in enumerate(zip(strings, behind, strict=True)):
-        at = index + 1
-        if sign == b"," and strings[at] in _VALUE:
-            sign, at = behind[at], at + 1  # noqa: PLW2901 -- of the name that is passed over
-        if sign[:1] != b":":
+        at, far = index + 1, False
+        if sign == b",":
+            if strings[at] in _VALUE and behind[at][:1] == b":":
+                sign, at = behind[at], at + 1  # noqa: PLW2901 -- of the name that is passed over
+            elif names.is_option(name):
+                sign = b":"  # noqa: PLW2901 -- as if it were one
+            elif values and behind[at][:1] == b":":
+                far = not _VALUE.isdisjoint(strings[at : at + _FAR])
+        if sign[:1] != b":" and not far:
             continue
         if name not in telling:
             telling[name] = scanner.tells(name) or DISGUISED.first(name) is not None
         if telling[name]:
             if sign == b":":
                 found[at] = name
-            elif sign[1:].lstrip(b" \t\r\n")[:1] in _NUMBER:
+            elif far or sign[1:].lstrip(b" \t\r\n")[:1] in _NO_STRING:
                 return None
     return found

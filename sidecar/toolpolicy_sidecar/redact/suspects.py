@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from toolpolicy_sidecar.redact import document, full
 from toolpolicy_sidecar.redact.document import Tokens
+from toolpolicy_sidecar.redact.names import Named, named_by
 from toolpolicy_sidecar.redact.pieces import part
 from toolpolicy_sidecar.redact.scanner import DISGUISED, NOWHERE, Scanner
 
@@ -36,38 +37,40 @@ def suspects(
     patience = scanner.patience(len(data))
     found: list[Found] = []
     begun, end, disguise = at, 0, -1
-    begin, value_at, key = NOWHERE[0], -1, b""
+    begin = NOWHERE[0]
+    named: Named | None = None
     while True:
         if end <= at:
             patience.spend()
             begin, end = scanner.suspect(data, at)
         if disguise < at:
             disguise = _disguised(data, at)
-        place = value_at if key else min(max(begin, at), disguise)
+        place = min(max(begin, at), disguise, named.at if named else disguise)
         reached = tokens.reaching(place) if place < len(data) else None
         if reached is None:
             yield found, len(data)
             return
         start, at = reached
-        if start != value_at:
-            key = b""
+        key = b""
+        if named and start >= named.at:
+            key = named.name if start == named.at else key
+            named = named.next(data, at) if key else None
         if disguise < start:
             disguise = _disguised(data, start)
         if data[start] == document.QUOTE:
             plain = at <= disguise
             text = part(data, start + 1, at - 1) if plain else document.string_value(part(data, start, at))
             found.append(Found(start, at, text, key, plain))
-            named = document.NAMED.match(data, at) if scanner.keyed else None
-            key, value_at = (text, named.end()) if named else (b"", -1)
+            if scanner.keyed and named is None:
+                named = named_by(data, text, at, scanner.tells)
         else:
             found.append(Found(start, at, data[start:at], key, plain=True, number=True))
-            key = b""
-        if at >= full_from and not key and len(found) % MANY == 0:
+        if at >= full_from and named is None and len(found) % MANY == 0:
             if at - begun < MANY * full.GAP_BYTES:
                 yield found, at
                 return
             begun = at
-        if len(found) >= _AT_ONCE and not key:
+        if len(found) >= _AT_ONCE:
             yield found, at
             found = []
 
