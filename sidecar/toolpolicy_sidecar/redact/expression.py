@@ -1,7 +1,7 @@
 """RE2, as it is used everywhere here: over bytes, for where a match begins and ends."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import cached_property
 from operator import itemgetter
 
@@ -106,6 +106,19 @@ class Candidates(Expression):
             while near is not None and (beside := near.match(text, at)):
                 yield beside.span(1)
                 at = beside.end()
+
+
+class Others(Expression):
+    """All matches but those that are known."""
+
+    __slots__ = ("_known", "_of")
+
+    def __init__(self, of: Expression, known: Container[Bounds]) -> None:
+        self._match, self._of, self._known = of._match, of, known
+
+    def each(self, text: bytes, at: int = 0) -> Iterator[Bounds]:
+        known = self._known
+        return (bounds for bounds in self._of.each(text, at) if bounds not in known)
 
 
 AUTOMATON_BYTES = 32 * 1024 * 1024

@@ -6,7 +6,7 @@ from itertools import chain, islice
 
 from toolpolicy_sidecar.redact import binary
 from toolpolicy_sidecar.redact.allowed import Allowed
-from toolpolicy_sidecar.redact.expression import Bounds
+from toolpolicy_sidecar.redact.expression import Bounds, Others
 from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
 from toolpolicy_sidecar.redact.spans import Found, Span, Values, spans_in, values_in, whole_characters
@@ -41,7 +41,7 @@ class Finder:
         for order in orders:
             rule, own, patience = self._rules[order], order in self._patterns, None
             if rule.every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
-                for part in self._every(text, order, self.patiences(len(text))):
+                for part in self._every(text, order, self.patiences(len(text)), values):
                     spans.extend(part)
                 continue
             validator, allowed = rule.validator, self._allowed
@@ -61,12 +61,17 @@ class Finder:
         values.clear()
         return spans
 
-    def _every(self, text: bytes, order: int, patiences: Patiences) -> Iterator[list[Span]]:
+    def _every(
+        self, text: bytes, order: int, patiences: Patiences, values: set[Bounds] | Values
+    ) -> Iterator[list[Span]]:
         """In ASCII, where the rule knows how to find all at once: some, and some more."""
         rule, allowed = self._rules[order], self._allowed
-        found = iter(rule.every(text, rule.expression()) if rule.every else ())
+        found = iter(rule.every(text, Others(rule.expression(), values)) if rule.every else ())
         while part := [*islice(found, _AT_ONCE)]:
             patiences[order].check()
+            if rule.keyed:
+                for bounds in part:
+                    values.add(bounds)
             if allowed is not None:
                 part = [(start, end) for start, end in part if text[start:end] not in allowed]
             yield [(start, -end, order) for start, end in part]
@@ -77,7 +82,7 @@ class Finder:
         all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
             if all_at_once and self._rules[order].every is not None:
-                parts = self._every(whole.text, order, self.patiences(len(whole.text)))
+                parts = self._every(whole.text, order, self.patiences(len(whole.text)), values)
                 for start, minus_end, _ in chain.from_iterable(parts):
                     index = whole.holder(start)
                     at = whole.starts[index]
@@ -101,7 +106,7 @@ class Finder:
                 if self._may_find(whole.text, order):
                     return None
             elif self._rules[order].every is not None and whole.is_ascii():
-                for part in self._every(whole.text, order, patiences):
+                for part in self._every(whole.text, order, patiences, values):
                     spans.extend(part)
             else:
                 for index, begin, end in self._detected(whole, order, values, patiences):

@@ -5,6 +5,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain, islice
 
 from toolpolicy_sidecar.redact.expression import Bounds
 
@@ -17,6 +18,7 @@ Region = tuple[int, int, int]
 LONG_BYTES = 64 * 1024
 """In longer texts so much may be found that a list of it would hold up every other thread."""
 _PART_BITS = 14
+_AT_ONCE = 64
 _ints: Callable[[], "array[int]"] = partial(array, "q")
 _NONE = (sys.maxsize, sys.maxsize)
 _UNQUOTED = bytes.maketrans(b'"\\', b"^^")
@@ -34,9 +36,14 @@ class Spans:
         self._parts[span[0] >> _PART_BITS].extend(span)
 
     def extend(self, spans: Iterable[Span]) -> None:
-        parts = self._parts
-        for span in spans:
-            parts[span[0] >> _PART_BITS].extend(span)
+        parts, found = self._parts, iter(spans)
+        while some := [*islice(found, _AT_ONCE)]:
+            first, last = min(some)[0] >> _PART_BITS, max(some)[0] >> _PART_BITS
+            if first == last:
+                parts[first].extend(chain.from_iterable(some))
+            else:
+                for span in some:
+                    parts[span[0] >> _PART_BITS].extend(span)
 
     def __bool__(self) -> bool:
         return bool(self._parts)

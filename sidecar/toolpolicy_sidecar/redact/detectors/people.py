@@ -30,7 +30,10 @@ _NUMBER = (
     rf"|{telephone_national.FORM}"
 )
 # As `beside`; in these nothing that has matched is ever matched in another way.
-_BESIDE_A_NUMBER = re.compile(rb"[ -'),-/:-@\xff]{0,8}+(%b)" % _FROM_A_PLUS.replace("}", "}+").encode())
+_BESIDE_A_NUMBER = re.compile(
+    rb"[^0-9+(]{0,8}+(%b|%b)"
+    % (_FROM_A_PLUS.replace("}", "}+").encode(), telephone_national.FROM_A_ZERO.encode())
+)
 _BESIDE_A_NAMED_NUMBER = re.compile(
     rb"[ -@\xff]{0,8}+(?i:%b)%b" % (_ASCII_TELEPHONE.encode(), _ITS_NUMBER.replace("}", "}+").encode())
 )
@@ -72,6 +75,43 @@ PEOPLE: tuple[Detector, ...] = (
         ),
         validator=mail.email,
         every=mail.every_email,
+    ),
+    Detector(
+        name="NationalPhone",
+        groups=("PII", "Phone"),
+        description="Telephone numbers in a country's own form, beside a name that says so.",
+        source="libphonenumber's metadata",
+        confidence="Medium",
+        trigger=_TELEPHONE,
+        expression=_TELEPHONE + _ITS_NUMBER,
+        examples=(
+            "phone: 020 7946 0958",
+            "tel. 030 901820",
+            "mobile_number=4155552671",
+            "call me at 4155552671",
+            "Fax: 0151 12345678",
+            "my number is 0151 12345678",
+            "reach us on 020 7946 0958",
+            "text me at 612 34 56 78",
+            "celular: 91234-5678",
+            "móvil 612345678",
+            "<phone>612345678</phone>",
+            "phone: 905012345678",
+        ),
+        others=(
+            "phone: 0",
+            "mobile 2026",
+            "cell A12",
+            "phone_id=1234567890123456",
+            "call 20261121100000",
+            "sms-2016-10-24",
+            "phone_seen_at: 1763807112345",
+        ),
+        validator=telephone.of_some_country,
+        every=telephone.every_of_some_country,
+        keyed=True,
+        value=_FIRST_DIGITS,
+        near=_BESIDE_A_NAMED_NUMBER,
     ),
     Detector(
         name="Phone",
@@ -140,42 +180,5 @@ PEOPLE: tuple[Detector, ...] = (
         validator=telephone.written_for_the_world,
         every=telephone.every_for_the_world,
         near=_BESIDE_A_NUMBER,
-    ),
-    Detector(
-        name="NationalPhone",
-        groups=("PII", "Phone"),
-        description="Telephone numbers in a country's own form, beside a name that says so.",
-        source="libphonenumber's metadata",
-        confidence="Medium",
-        trigger=_TELEPHONE,
-        expression=_TELEPHONE + _ITS_NUMBER,
-        examples=(
-            "phone: 020 7946 0958",
-            "tel. 030 901820",
-            "mobile_number=4155552671",
-            "call me at 4155552671",
-            "Fax: 0151 12345678",
-            "my number is 0151 12345678",
-            "reach us on 020 7946 0958",
-            "text me at 612 34 56 78",
-            "celular: 91234-5678",
-            "móvil 612345678",
-            "<phone>612345678</phone>",
-            "phone: 905012345678",
-        ),
-        others=(
-            "phone: 0",
-            "mobile 2026",
-            "cell A12",
-            "phone_id=1234567890123456",
-            "call 20261121100000",
-            "sms-2016-10-24",
-            "phone_seen_at: 1763807112345",
-        ),
-        validator=telephone.of_some_country,
-        every=telephone.every_of_some_country,
-        keyed=True,
-        value=_FIRST_DIGITS,
-        near=_BESIDE_A_NAMED_NUMBER,
     ),
 )

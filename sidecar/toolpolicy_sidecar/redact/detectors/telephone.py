@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain, compress, islice
-from operator import add, and_, or_
+from operator import and_
 
-from toolpolicy_sidecar.redact.detectors import numbering
+from toolpolicy_sidecar.redact.detectors import numbering, telephone_national
 from toolpolicy_sidecar.redact.detectors.checksums import ean13
-from toolpolicy_sidecar.redact.detectors.telephone_national import stands_alone
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
 
 COUNTRIES = (
@@ -28,7 +27,6 @@ _VARIETY = 4
 """With no more different characters it is no number of somebody."""
 _BEFORE_NONE = bytes(bytes((character,)).isalnum() for character in range(256))
 _BEHIND_NONE = bytes(bytes((character,)).isdigit() for character in range(256))
-_NEXT = partial(add, 1)
 _EXTENSION = re.compile(rb"[xe]")
 _OF_E164 = range(9, 16)
 _GROUPED = re.compile(rb"\+([2-9][0-9]{1,2})(?:[ .-]\(?[0-9]{1,5}\)?){2,5}(?:$| ?[xe])")
@@ -52,7 +50,7 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]
     if number.startswith(b"+ ") and _DATE_OR_FRACTION.match(number, 2):
         return  # of a line that was added
     if not number.startswith((b"+", b"00")):
-        if _NORTH_AMERICAN.fullmatch(number) or stands_alone(text, start, end):
+        if _NORTH_AMERICAN.fullmatch(number) or telephone_national.stands_alone(text, start, end):
             yield start, end
     elif number.isdigit() and len(number) == 13 and ean13(number):  # of an article
         return
@@ -69,25 +67,24 @@ def every_for_the_world(text: bytes, candidate: Expression) -> Iterator[Bounds]:
 def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
     """Mostly it is enough to know the country's code and how many digits there are. `framed`: the text with a space
     before and behind."""
-    starts, ends = zip(*found, strict=True)
     numbers = [text[start:end] for start, end in found]
-    before = bytes(map(framed.__getitem__, starts)).translate(_BEFORE_NONE)
-    behind = bytes(map(framed.__getitem__, map(_NEXT, ends))).translate(_BEHIND_NONE)
-    goes_on = map(or_, before, behind)
-    variety = map(len, map(set, numbers))
+    of_each = _digits(numbers)
     valid: list[Bounds] = []
-    for bounds, number, digits, different, longer in zip(
-        found, numbers, _digits(numbers), variety, goes_on, strict=True
-    ):
-        if longer:
-            continue
+    for bounds, number, digits in zip(found, numbers, of_each, strict=True):
         if number[:1] == b"0" != number[1:2]:
-            if stands_alone(text, *bounds):
+            if telephone_national.is_one(number, digits) and telephone_national.is_alone(text, *bounds):
                 valid.append(bounds)
-            continue
-        bare = different > _VARIETY and number[:1] == b"+" and number[1:2] != b" " and digits.isdigit()
-        if bare and digits[:2] != b"00" and numbering.is_long_enough(digits[:3], len(digits)):
-            valid.append(bounds)
+        elif (
+            number[:1] == b"+"
+            and number[1:2] != b" "
+            and len({*number}) > _VARIETY
+            and digits.isdigit()
+            and digits[:2] != b"00"
+            and numbering.is_long_enough(digits[:3], len(digits))
+        ):
+            before, behind = framed[bounds[0]], framed[bounds[1] + 1]
+            if not (_BEFORE_NONE[before] or _BEHIND_NONE[behind]):
+                valid.append(bounds)
         else:
             valid += written_for_the_world(text, *bounds)
     return valid

@@ -7,9 +7,12 @@ longer.
 
 import re
 
-FORM = (
+FROM_A_ZERO = (
     r"\(?\b0[1-9][0-9]{0,3}(?:\)[ -]?| ?/ ?|[ -])[0-9]{2,8}(?:[ -][0-9]{2,8}){0,4}\b"
     r"|\b0[1-9](?:\.[0-9]{2}){4}\b"
+)
+FORM = (
+    rf"{FROM_A_ZERO}"
     r"|\([1-9][0-9]{1,2}\) ?[0-9]{3,5}-[0-9]{2,4}(?:-[0-9]{2})?\b"
     r"|\b1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}\b"
 )
@@ -21,14 +24,13 @@ TRIGGER = (
     r"|\) ?[0-9]{3,5}-[0-9]{2}|\b1[3-9][0-9] [0-9]{4} [0-9]{4}"
 )
 """RE2. What FORM allows besides, such as `078-05-1120`, is mostly something else."""
-_TRIGGER = re.compile(TRIGGER.encode())
 
 _SHORTEST, _LONGEST = 9, 12
 _LONGEST_OF_TWO = 10
 """With so short an area's code."""
 _VARIETY = 4
 """Fewer different digits are a pattern."""
-_OTHER = re.compile(
+_OTHER = (
     rb"[0-9]{5}-[0-9]{4}"  # a ZIP code
     rb"|[0-9]{2}-[0-9]{7}"  # an employer's number
     rb"|01[ .-]02[ .-]03[ .-]04[ .-]05|0[0-9]{3}(?: 0[0-9]{3}){2}"  # bytes, characters of Unicode
@@ -36,20 +38,23 @@ _OTHER = re.compile(
     rb"|0[1-9][0-9]{0,3}[ /-]+(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]\b.*"  # dates
     rb"|[0-9]+\) ?(?:19|20)[0-9]{2}-(?:19|20)[0-9]{2}"  # years
 )
-_BEGINS = re.compile(rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])")
+_BEGINS = rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])"
+_ALONE = re.compile(rb"%b\(*+(?!(?:%b)\Z)(?=.*?(?:%b))" % (_BEGINS, _OTHER, TRIGGER.encode()))
 _GOES_ON = re.compile(rb"[0-9A-Za-z_]|[-.:/](?:[0-9a-z]|[0-9A-F]{4})|[ ][0-9]")
 
 
 def stands_alone(text: bytes, start: int, end: int) -> bool:
     """Is this, which FORM matches, a number and nothing else?"""
     number = text[start:end].lstrip(b"(")
-    digits = number.translate(None, b" ()./-")
-    longest = _LONGEST_OF_TWO if digits[:1] == b"0" and not number[2:3].isdigit() else _LONGEST
-    return (
-        _SHORTEST <= len(digits) <= longest
-        and len(set(digits)) >= _VARIETY
-        and _BEGINS.match(text, start) is not None
-        and _GOES_ON.match(text, end) is None
-        and _OTHER.fullmatch(number) is None
-        and _TRIGGER.search(text, start, end) is not None
-    )
+    return is_one(number, number.translate(None, b" ()./-")) and is_alone(text, start, end)
+
+
+def is_one(number: bytes, digits: bytes) -> bool:
+    """By how many digits it has."""
+    longest = _LONGEST if number[:1] != b"0" or number[2:3].isdigit() else _LONGEST_OF_TWO
+    return _SHORTEST <= len(digits) <= longest and len(set(digits)) >= _VARIETY
+
+
+def is_alone(text: bytes, start: int, end: int) -> bool:
+    """By what stands beside it, and by what else is written so."""
+    return _ALONE.match(text, start, end) is not None and _GOES_ON.match(text, end) is None
