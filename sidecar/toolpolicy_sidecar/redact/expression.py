@@ -1,8 +1,9 @@
 """RE2, as it is used everywhere here: over bytes, for where a match begins and ends."""
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import filterfalse
 from operator import itemgetter
 
 import re2
@@ -111,14 +112,13 @@ class Candidates(Expression):
 class Others(Expression):
     """All matches but those that are known."""
 
-    __slots__ = ("_known", "_of")
+    __slots__ = ("_are_known", "_of")
 
-    def __init__(self, of: Expression, known: Container[Bounds]) -> None:
-        self._match, self._of, self._known = of._match, of, known
+    def __init__(self, of: Expression, are_known: Callable[[Bounds], bool]) -> None:
+        self._match, self._of, self._are_known = of._match, of, are_known  # noqa: SLF001 -- our own
 
     def each(self, text: bytes, at: int = 0) -> Iterator[Bounds]:
-        known = self._known
-        return (bounds for bounds in self._of.each(text, at) if bounds not in known)
+        return filterfalse(self._are_known, self._of.each(text, at))
 
 
 AUTOMATON_BYTES = 32 * 1024 * 1024

@@ -66,7 +66,7 @@ class Finder:
     ) -> Iterator[list[Span]]:
         """In ASCII, where the rule knows how to find all at once: some, and some more."""
         rule, allowed = self._rules[order], self._allowed
-        found = iter(rule.every(text, Others(rule.expression(), values)) if rule.every else ())
+        found = iter(rule.every(text, Others(rule.expression(), values.__contains__)) if rule.every else ())
         while part := [*islice(found, _AT_ONCE)]:
             patiences[order].check()
             if rule.keyed:

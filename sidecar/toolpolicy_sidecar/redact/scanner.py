@@ -7,12 +7,14 @@ together the longest, of those the first in the policy's order.
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from itertools import islice
 
 from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import wrapped
 from toolpolicy_sidecar.redact.allowed import Allowed
+from toolpolicy_sidecar.redact.columns import cells_under
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
 from toolpolicy_sidecar.redact.finder import Finder
 from toolpolicy_sidecar.redact.patience import Patiences
@@ -43,6 +45,8 @@ _OUTSIDE = b"[]{}:, \t\r\n0123456789.+-eEtrufalsn"
 _UNESCAPED = re.compile(rb"[ !#-\[\]-~]*")
 """What JSON writes as it is."""
 _ANY_VALUE = b"A" * 16
+_CELLS = 1024
+"""Work on more of them at once would hold up every other thread."""
 _NOTHING: list[Region] = []
 
 
@@ -155,6 +159,8 @@ class Scanner:
         spans = self._finder.found(text, self._suspected(text) if whole is None else whole)
         if key:
             spans.extend(self._under_key(text, key))
+        if whole is None:
+            spans.extend(self._in_tables(text))
         if not plain and (whole is None or whole):
             for view in views(text):
                 orders = self._suspected(view.text) if whole is None else whole
@@ -170,6 +176,9 @@ class Scanner:
         self._finder.found_in_each(whole, self._suspected(whole.text), spans)
         if self.keyed:
             self._under_keys(texts, keys, spans)
+        if self.keyed and b"\n" in whole.text:
+            for text, of_one in zip(texts, spans, strict=True):
+                of_one += self._in_tables(text)
         if not plain:
             for view in views(whole.text):
                 found: list[list[Span]] = [[] for _ in texts]
@@ -281,6 +290,19 @@ class Scanner:
         self._finder.found_in_each(whole, orders, found)
         for index, of_one in zip(named, found, strict=True):
             spans[index] += behind(of_one, keys[index], texts[index])
+
+    def _in_tables(self, text: bytes) -> Iterator[Span]:
+        """What is found under the heads of columns."""
+        cells = cells_under(text, self.tells) if self.keyed and b"\n" in text else iter(())
+        while some := [*islice(cells, _CELLS)]:
+            found: list[list[Span]] = [[] for _ in some]
+            self._under_keys(
+                [text[cell.start : cell.end] for cell in some], [cell.name for cell in some], found
+            )
+            for cell, of_one in zip(some, found, strict=True):
+                yield from (
+                    (start + cell.start, minus_end - cell.start, order) for start, minus_end, order in of_one
+                )
 
     def _outside_placeholders(self, text: bytes, spans: Iterable[Span]) -> Iterable[Span]:
         """A span within a placeholder is no hit: its text is the policy's own."""
