@@ -6,10 +6,10 @@ from itertools import chain, islice
 
 from toolpolicy_sidecar.redact import binary
 from toolpolicy_sidecar.redact.allowed import Allowed
-from toolpolicy_sidecar.redact.expression import Bounds, Others
+from toolpolicy_sidecar.redact.expression import Others
 from toolpolicy_sidecar.redact.patience import CHECKED_MATCHES, Patience, Patiences
 from toolpolicy_sidecar.redact.rule import Rule
-from toolpolicy_sidecar.redact.spans import Found, Span, Values, spans_in, values_in, whole_characters
+from toolpolicy_sidecar.redact.spans import PART_BITS, Found, Span, Values, spans_in, whole_characters
 from toolpolicy_sidecar.redact.together import Together
 
 _AT_ONCE = 16 * CHECKED_MATCHES
@@ -37,7 +37,7 @@ class Finder:
         return Patiences(self._cpu_s, size_bytes)
 
     def found(self, text: bytes, orders: Iterable[int]) -> Found:
-        spans, values = spans_in(text), values_in(text)
+        spans, values = spans_in(text), Values()
         for order in orders:
             rule, own, patience = self._rules[order], order in self._patterns, None
             if rule.every is not None and len(text) > binary.LEAST_BYTES and text.isascii():
@@ -49,7 +49,7 @@ class Finder:
                 if number % CHECKED_MATCHES == 0:
                     patience = patience or self.patience(len(text))
                     patience.check()
-                if rule.keyed and (start, end) in values:
+                if rule.keyed and (start, end) in values[start >> PART_BITS]:
                     continue
                 for begin, stop in validator(text, start, end) if validator else ((start, end),):
                     if begin != stop and (allowed is None or text[begin:stop] not in allowed):
@@ -57,28 +57,26 @@ class Finder:
                             begin, stop = whole_characters(text, begin, stop)  # noqa: PLW2901 -- of a pattern
                         spans.append((begin, -stop, order))
                         if rule.keyed:
-                            values.add((begin, stop))
-        values.clear()
+                            values[begin >> PART_BITS].add((begin, stop))
+        values.free()
         return spans
 
-    def _every(
-        self, text: bytes, order: int, patiences: Patiences, values: set[Bounds] | Values
-    ) -> Iterator[list[Span]]:
+    def _every(self, text: bytes, order: int, patiences: Patiences, values: Values) -> Iterator[list[Span]]:
         """In ASCII, where the rule knows how to find all at once: some, and some more."""
         rule, allowed = self._rules[order], self._allowed
-        found = iter(rule.every(text, Others(rule.expression(), values.__contains__)) if rule.every else ())
+        found = iter(rule.every(text, Others(rule.expression(), values.has)) if rule.every else ())
         while part := [*islice(found, _AT_ONCE)]:
             patiences[order].check()
             if rule.keyed:
                 for bounds in part:
-                    values.add(bounds)
+                    values[bounds[0] >> PART_BITS].add(bounds)
             if allowed is not None:
                 part = [(start, end) for start, end in part if text[start:end] not in allowed]
             yield [(start, -end, order) for start, end in part]
 
     def found_in_each(self, whole: Together, orders: Iterable[int], spans: list[list[Span]]) -> None:
         """What `found` finds in each text."""
-        values = values_in(whole.text)
+        values = Values()
         all_at_once = len(whole.text) > binary.LEAST_BYTES and whole.is_ascii()
         for order in orders:
             if all_at_once and self._rules[order].every is not None:
@@ -95,11 +93,11 @@ class Finder:
                 for text, found in zip(whole.texts, spans, strict=True):
                     patience.spend()
                     found.extend(self.found(text, (order,)))
-        values.clear()
+        values.free()
 
     def found_together(self, whole: Together, orders: Iterable[int], patiences: Patiences) -> Found | None:
         """What is found in short texts, as places in the whole. None: a pattern may find something."""
-        spans, values = spans_in(whole.text), values_in(whole.text)
+        spans, values = spans_in(whole.text), Values()
         starts = whole.starts
         for order in orders:
             if order in self._patterns:
@@ -112,7 +110,7 @@ class Finder:
                 for index, begin, end in self._detected(whole, order, values, patiences):
                     at = starts[index]
                     spans.append((at + begin, -at - end, order))
-        values.clear()
+        values.free()
         return spans
 
     def _may_find(self, text: bytes, order: int) -> bool:
@@ -120,7 +118,7 @@ class Finder:
         return rule.anchored or rule.expression().first(text) is not None
 
     def _detected(
-        self, whole: Together, order: int, values: set[Bounds] | Values, patiences: Patiences | None = None
+        self, whole: Together, order: int, values: Values, patiences: Patiences | None = None
     ) -> list[tuple[int, int, int]]:
         """The index of a text, and from where to where in it. No detector's match reaches from one into the next.
         `values`: where in the whole rules have found them that look for names. `patiences` None: those of this text
@@ -134,7 +132,7 @@ class Finder:
                 if patiences is None:
                     patiences = self.patiences(len(whole.text))
                 patiences[order].check()
-            if rule.keyed and (start, end) in values:
+            if rule.keyed and (start, end) in values[start >> PART_BITS]:
                 continue
             if start >= after:
                 index = bisect_right(starts, start, index + 1) - 1
@@ -146,5 +144,5 @@ class Finder:
                 if begin != stop and (allowed is None or text[begin:stop] not in allowed):
                     found.append((index, begin, stop))
                     if rule.keyed:
-                        values.add((at + begin, at + stop))
+                        values[at + begin >> PART_BITS].add((at + begin, at + stop))
         return found

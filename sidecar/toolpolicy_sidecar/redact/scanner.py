@@ -178,7 +178,7 @@ class Scanner:
             self._under_keys(texts, keys, spans)
         if self.keyed and b"\n" in whole.text:
             for text, of_one in zip(texts, spans, strict=True):
-                of_one += self._in_tables(text)
+                of_one.extend(self._in_tables(text))
         if not plain:
             for view in views(whole.text):
                 found: list[list[Span]] = [[] for _ in texts]

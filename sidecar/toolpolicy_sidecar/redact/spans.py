@@ -17,7 +17,7 @@ Region = tuple[int, int, int]
 
 LONG_BYTES = 64 * 1024
 """In longer texts so much may be found that a list of it would hold up every other thread."""
-_PART_BITS = 14
+PART_BITS = 14
 _AT_ONCE = 64
 _ints: Callable[[], "array[int]"] = partial(array, "q")
 _NONE = (sys.maxsize, sys.maxsize)
@@ -33,17 +33,17 @@ class Spans:
         self._parts: defaultdict[int, array[int]] = defaultdict(_ints)
 
     def append(self, span: Span) -> None:
-        self._parts[span[0] >> _PART_BITS].extend(span)
+        self._parts[span[0] >> PART_BITS].extend(span)
 
     def extend(self, spans: Iterable[Span]) -> None:
         parts, found = self._parts, iter(spans)
         while some := [*islice(found, _AT_ONCE)]:
-            first, last = min(some)[0] >> _PART_BITS, max(some)[0] >> _PART_BITS
+            first, last = min(some)[0] >> PART_BITS, max(some)[0] >> PART_BITS
             if first == last:
                 parts[first].extend(chain.from_iterable(some))
             else:
                 for span in some:
-                    parts[span[0] >> _PART_BITS].extend(span)
+                    parts[span[0] >> PART_BITS].extend(span)
 
     def __bool__(self) -> bool:
         return bool(self._parts)
@@ -54,23 +54,19 @@ class Spans:
             yield from sorted(zip(numbers, numbers, numbers, strict=True))
 
 
-class Values:
-    """Where values stand in a long text. They are kept, and freed, part by part, for the same reason."""
-
-    __slots__ = ("_parts",)
+class Values(defaultdict[int, set[Bounds]]):
+    """Where values stand in a text: by `start >> PART_BITS`, so that they can be freed part by part, for the same
+    reason."""
 
     def __init__(self) -> None:
-        self._parts: defaultdict[int, set[Bounds]] = defaultdict(set)
+        super().__init__(set)
 
-    def add(self, bounds: Bounds) -> None:
-        self._parts[bounds[0] >> _PART_BITS].add(bounds)
+    def has(self, bounds: Bounds) -> bool:
+        return bounds in self[bounds[0] >> PART_BITS]
 
-    def __contains__(self, bounds: Bounds) -> bool:
-        return bounds in self._parts[bounds[0] >> _PART_BITS]
-
-    def clear(self) -> None:
-        while self._parts:
-            self._parts.popitem()
+    def free(self) -> None:
+        while self:
+            self.popitem()
 
 
 Found = list[Span] | Spans
@@ -79,10 +75,6 @@ Found = list[Span] | Spans
 def spans_in(text: bytes) -> Found:
     """To keep what is found in this text."""
     return Spans() if len(text) > LONG_BYTES else []
-
-
-def values_in(text: bytes) -> set[Bounds] | Values:
-    return Values() if len(text) > LONG_BYTES else set()
 
 
 def outside(placeholders: Iterator[Bounds], spans: Iterable[Span]) -> Iterator[Span]:
