@@ -38,34 +38,35 @@ def suspects(
     found: list[Found] = []
     begun, end, disguise = at, 0, -1
     begin = NOWHERE[0]
-    named: Named | None = None
+    named: dict[int, Named] = {}
     while True:
         if end <= at:
             patience.spend()
             begin, end = scanner.suspect(data, at)
         if disguise < at:
             disguise = _disguised(data, at)
-        place = min(max(begin, at), disguise, named.at if named else disguise)
+        place = min(max(begin, at), disguise, *named)
         reached = tokens.reaching(place) if place < len(data) else None
         if reached is None:
             yield found, len(data)
             return
         start, at = reached
         key = b""
-        if named and start >= named.at:
-            key = named.name if start == named.at else key
-            named = named.next(data, at) if key else None
+        if named:
+            key, named = _under(named, start, at, data)
         if disguise < start:
             disguise = _disguised(data, start)
         if data[start] == document.QUOTE:
             plain = at <= disguise
             text = part(data, start + 1, at - 1) if plain else document.string_value(part(data, start, at))
             found.append(Found(start, at, text, key, plain))
-            if scanner.keyed and named is None:
-                named = named_by(data, text, at, scanner.tells)
+            if scanner.keyed:
+                following = named_by(data, text, at, scanner.tells)
+                if following:
+                    named.setdefault(following.at, following)
         else:
             found.append(Found(start, at, data[start:at], key, plain=True, number=True))
-        if at >= full_from and named is None and len(found) % MANY == 0:
+        if at >= full_from and not named and len(found) % MANY == 0:
             if at - begun < MANY * full.GAP_BYTES:
                 yield found, at
                 return
@@ -73,6 +74,18 @@ def suspects(
         if len(found) >= _AT_ONCE:
             yield found, at
             found = []
+
+
+def _under(named: dict[int, Named], start: int, end: int, data: bytes) -> tuple[bytes, dict[int, Named]]:
+    """The name of what stands there, and of what comes behind it."""
+    left = {place: each for place, each in named.items() if place >= end}
+    by = named.get(start)
+    if by is None:
+        return b"", left
+    following = by.next(data, end)
+    if following:
+        left.setdefault(following.at, following)
+    return by.name, left
 
 
 def _disguised(data: bytes, start: int) -> int:

@@ -51,6 +51,10 @@ UNDER_NAMES = [
         '{"api_key":{"id":1,"of":"jane@example.com","value":"q7W2e9RtY4uZ3pLk"}}',
         '{"api_key":{"id":1,"of":"[redacted:Email]","value":"[redacted:KeyedSecret]"}}',
     ),
+    (
+        '{"api_key":{"password":"hunter22","value":"q7W2e9RtY4uZ3pLk"}}',
+        '{"api_key":{"password":"[redacted:Password]","value":"[redacted:KeyedSecret]"}}',
+    ),
     ('{"password":{"type":"string","value":{"a":"hunter22"}}}', None),
     ('{"password":{"label":"Kennwort","minLength":8}}', None),
     (
