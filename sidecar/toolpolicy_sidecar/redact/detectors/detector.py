@@ -81,6 +81,11 @@ def invented(size: int, characters: str = ALNUM) -> str:
 
 
 AT = r"[^\s@]@[^\s@]"
+FARTHER = (
+    r"</[a-z]{2,8}>[\t\n\r ]{0,9}<[a-z]{2,8}[^<>0-9]{0,40}>[\t\n\r ]{0,3}"
+    r"|\?[\t\n\r ]{1,4}[A-Z][A-Za-z ]{1,15}: {1,2}"
+)
+"""RE2, without digits: between a name and its value in a table of HTML, and between who asks and who answers."""
 SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
 """Triggers of several detectors: what is the same is looked for once."""
 

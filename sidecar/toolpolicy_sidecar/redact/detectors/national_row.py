@@ -10,7 +10,14 @@ from functools import cache, partial
 from itertools import accumulate, chain
 
 from toolpolicy_sidecar.redact.detectors.crowd import between_words, in_crowds
-from toolpolicy_sidecar.redact.detectors.detector import Confidence, Detector, Every, Validator, beside
+from toolpolicy_sidecar.redact.detectors.detector import (
+    FARTHER,
+    Confidence,
+    Detector,
+    Every,
+    Validator,
+    beside,
+)
 from toolpolicy_sidecar.redact.expression import Bounds, Candidates, Expression
 
 Check = Callable[[bytes], bool]
@@ -112,7 +119,8 @@ def row(  # noqa: PLR0917 -- the columns of a table
     """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form. `check_of_each`: for a form
     that is always of this `size`, and shares no character with what stands beside a name. `alone`: is it more than one
     number of many?"""
-    named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)[\"'\\]{{0,2}}\s{{0,2}}[:=#>]?\s{{0,2}}[\"'\\]{{0,2}}\b({plain})\b"
+    between = rf"[\"'\\]{{0,2}}\s{{0,2}}[:=#>]?\s{{0,2}}[\"'\\]{{0,2}}|{FARTHER}"
+    named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)(?:{between})\b({plain})\b"
     group = "" if names else "?:"  # groups cost time: only where a name must be told from its value
     forms = [rf"\b({group}{form})"] if form else []
     value, validator = _value(form, names, plain), checked(check, alone)

@@ -3,7 +3,7 @@
 import re
 
 from toolpolicy_sidecar.redact.detectors import mail, telephone, telephone_national
-from toolpolicy_sidecar.redact.detectors.detector import AT, Detector
+from toolpolicy_sidecar.redact.detectors.detector import AT, FARTHER, Detector
 
 _ASCII_TELEPHONE = (
     r"phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
@@ -16,7 +16,8 @@ _TELEPHONE = (
 )
 """What stands before a number that is a telephone's."""
 _ITS_NUMBER = (
-    r"(?i:[a-z_ .#-]{0,20})[\"'\\]{0,2}[\t\n\f\r ]{0,2}[:=#>]{0,2}[\t\n\f\r ]{0,2}[\"'\\(]{0,2}"
+    r"(?i:[a-z_ .#-]{0,20})"
+    rf"(?:[\"'\\]{{0,2}}[\t\n\f\r ]{{0,2}}[:=#>]{{0,2}}[\t\n\f\r ]{{0,2}}[\"'\\(]{{0,2}}|{FARTHER})"
     r"(\(?[0-9](?:[ ().\-/]{0,3}[0-9]){6,14})"
 )
 _FIRST_DIGITS = re.compile(rb"[^0-9]*+(?<=[^0-9(])([0-9].*)", re.DOTALL)
@@ -96,6 +97,8 @@ PEOPLE: tuple[Detector, ...] = (
             "celular: 91234-5678",
             "móvil 612345678",
             "<phone>612345678</phone>",
+            "<tr><td>phone number</td>\n<td class='n'>4155552671</td></tr>",
+            "What is your phone number?\nCustomer: 4155552671",
             "phone: 905012345678",
         ),
         others=(
