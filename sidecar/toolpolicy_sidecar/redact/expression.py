@@ -103,7 +103,8 @@ class Candidates(Expression):
                 found = found if len(spans) == 1 else max(spans[1:], key=_END)
             yield found
             begin, end = found
-            if near is None and start < begin >= named and not _EQUALS.isdisjoint(text[end - 1 : end + 1]):
+            ends_in_name = end > 0 and (text[end - 1] in _EQUALS or (end < size and text[end] in _EQUALS))
+            if ends_in_name and near is None and start < begin >= named:
                 named, at = at, max(begin, end - _NAME_BYTES)  # once for each, or it would be quadratic
             while match_beside is not None and (beside := match_beside(text, at)) is not None:
                 found = beside.span(1)
