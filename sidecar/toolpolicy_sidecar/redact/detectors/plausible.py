@@ -14,7 +14,12 @@ from toolpolicy_sidecar.redact.detectors.naming import Naming, meaning, name_bef
 
 def json_header(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The first part of a JWT is JSON with `alg` or `enc` in it (RFC 7515, RFC 7516)."""
-    header = text[start:end].split(b".", 1)[0]
+    header, payload = text[start:end].split(b".", 2)[:2]
+    if (
+        payload.startswith(b"eyJ") and len(payload) >= _LONG
+    ):  # two objects side by side: nothing else looks so
+        yield start, end
+        return
     try:
         decoded = json.loads(base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)))
     except (ValueError, binascii.Error):
