@@ -26,9 +26,10 @@ def _between(typed: str) -> str:
 
 EQUALS = _between(_TYPED) + _OPENED
 """What stands between a name and its value, in most languages and in prose."""
+_FALLBACK = r"""[ ]?(?:\|\||\?\?)[ ]?["'`]?"""
 _COLUMN = r"""[,|]|[ \t]{1,20}(?:\|[ \t]{1,9})?["'`]?|\\?["']\s{0,3},\s{0,4}\\?["']{1,2}|,["']"""
-_LISTED = rf"(?:{EQUALS}|{_COLUMN})"
-"""The same, also as columns, or side by side."""
+_LISTED = rf"(?:{EQUALS}|{_COLUMN}|{_FALLBACK})"
+"""The same, also as columns, side by side, or in place of a setting that is not there."""
 
 
 def _named(names: str, equals: str, value: str) -> str:
@@ -98,8 +99,8 @@ _QUOTED_OR_BARE = (
 )
 _UNOPENED = _between(rf"(?:\s{{0,2}}:\s{{0,2}}|\s{{1,2}}){_TYPE}")
 """Without an opening, and no word goes on as the name of a type: a passport is no password."""
-_UNCLOSED = r"""\s{0,2}=\s{0,2}["'`]"""
-"""Of a value that is cut off, or longer than people would remember."""
+_UNCLOSED = r"""\s{0,2}(?:=|\|\||\?\?)\s{0,2}["'`]"""
+"""Of a value that is cut off, or longer than people would remember, or that stands in for a setting."""
 _KEYS = r"(?i:[A-Za-z0-9][_. -]?key|\bkey|\bauth|_auth)(?i:[_-]?(?:[0-9]{1,2}|value|base64|b64|hex|prod|dev|test))?"
 
 _PROVIDERS = (
@@ -159,6 +160,8 @@ NAMED: tuple[Detector, ...] = (
             'passwordStr="letmein22"',
             '"password_confirmation": "letmein22"',
             "PASSWORD_STAGING=letmein22",
+            "process.env.DB_PASSWORD || 'letmein22'",
+            'config.password ?? "letmein22"',
         ),
         (
             "password: string",
@@ -173,6 +176,8 @@ NAMED: tuple[Detector, ...] = (
             "password: must be at least 8 characters",
             'password: "Passwort"',
             "compass=north",
+            "password || confirmation2",
+            'user.password || "Password required"',
             'passport="K1234567", no pwd',
             "password (users only)",
             "User-password authentication.",
@@ -238,13 +243,16 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "NamedKey",
         "A random value beside a name that ends in key or auth.",
-        rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
+        rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|?(\\]{{1,6}}(?:is |was )?[{ALNUM}+/_-]{{5}}",
         _named(_KEYS, _LISTED, rf"([{_OF_KEYS}]{{16,}}=*)"),
         (
             f"adafruit_key = '{invented(32)}'",
             f'"encryptionKey": "{invented(43, BASE64)}="',
             f"_auth={invented(24, BASE64)}",
             f"?key={invented(32)}",
+            f"My acme key is {invented(32)}",
+            f"process.env.ACME_KEY || '{invented(32)}'",
+            f"env.ACME_KEY ?? '{invented(32)}'",
         ),
         (
             f"cache_key: {invented(32, HEX)}",
@@ -254,6 +262,8 @@ NAMED: tuple[Detector, ...] = (
             "author=Jane-Doe-and-others-2026",
             f'"key": "{invented(32, HEX)}"',
             "monkey = chimpanzee-gorilla-orang-utan",
+            f"the key is {invented(32, HEX)}",
+            f"its primary key is {invented(32, HEX)}",
         ),
         plausible.of_key,
         _of_letters_and_digits(_OF_KEYS),
@@ -261,7 +271,7 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "ProviderValue",
         "A random value beside the name of a provider of services.",
-        rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
+        rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|?(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
         rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{_OF_PROVIDERS}]{{14,}}=*)",
         (f"adafruit = '{invented(32)}'", f'"finnhub_app": "{invented(20)}"', f"DATADOG: {invented(40, HEX)}"),
         (
