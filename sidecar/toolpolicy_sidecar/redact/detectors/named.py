@@ -10,7 +10,7 @@ _IN_USE = "names in use in configuration files, code and APIs"
 _CLOSED = r"""["'`\[\]\\)]{0,4}"""
 _MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString|Buffer\.from|bytes\.fromhex|b64decode|\[\]byte)\(b?)?"
 _OPENED = _MADE + r"""(?:b["'])?["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
-_TYPE = r"""(?:&(?:'static )?)?[A-Za-z][A-Za-z0-9<>\[\]| ]{1,20}[?!]?\s{0,2}=\s{0,2}["'`]"""
+_TYPE = r"""(?:&(?:'static )?)?[A-Za-z][A-Za-z0-9<>\[\] ]{1,14}(?:\| ?[a-z]{4,9})?[?!]?\s{0,2}=\s{0,2}["'`]"""
 _TYPED = rf"\s{{0,2}}[?!]?:?\s{{0,2}}{_TYPE}"
 _LIKE = (
     r"(?:[ ](?i:for|of|in|on|at)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?|[ ]\([A-Za-z ]{2,12}\)[ ]?)?"
@@ -179,6 +179,7 @@ NAMED: tuple[Detector, ...] = (
             "password: must be at least 8 characters",
             'password: "Passwort"',
             "compass=north",
+            'pass a pooled <a href="buffer-7.html">',
             "password || confirmation2",
             'user.password || "Password required"',
             'passport="K1234567", no pwd',
