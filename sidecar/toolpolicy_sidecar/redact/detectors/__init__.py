@@ -13,8 +13,10 @@ from toolpolicy_sidecar.redact.detectors.network import NETWORK
 from toolpolicy_sidecar.redact.detectors.people import PEOPLE
 from toolpolicy_sidecar.redact.detectors.secrets import SECRETS
 from toolpolicy_sidecar.redact.detectors.shapes import SHAPES
+from toolpolicy_sidecar.redact.detectors.shapes_listed import SHAPES_LISTED
 from toolpolicy_sidecar.redact.detectors.statements import STATEMENTS
 from toolpolicy_sidecar.redact.detectors.tokens import CLOUDS, CODE, MODELS, SERVICES
+from toolpolicy_sidecar.redact.detectors.tokens_listed import LISTED
 
 __all__ = ["DETECTORS", "chosen"]
 
@@ -31,7 +33,9 @@ DETECTORS = {
         CODE,
         MODELS,
         SERVICES,
+        LISTED,
         SHAPES,
+        SHAPES_LISTED,
         SECRETS,
         NAMED,
         STATEMENTS,

@@ -128,8 +128,11 @@ def token(  # noqa: PLR0917 -- the columns of a table
     size: int,
     description: str,
     source: str,
+    *,
+    told_by: int = 1,
 ) -> Detector:
-    """A secret that begins with letters of its own: the prefix, then `size` or more characters, no dot the last."""
+    """A secret that begins with letters of its own: the prefix, then `size` or more characters, no dot the last.
+    `told_by`: so many of them the trigger asks for, more than one where words begin as the prefix does."""
     literals = "|".join(map(_literal, prefixes))
     last = characters.replace(r"\.", "")
     bounded = all(prefix.isalnum() for prefix in prefixes) or not _ENDS_OF_WORDS.isdisjoint(prefixes)
@@ -140,7 +143,7 @@ def token(  # noqa: PLR0917 -- the columns of a table
         description=description,
         source=source,
         confidence="High",
-        trigger=f"{edge}(?:{literals})[{characters}]",
+        trigger=f"{edge}(?:{literals})[{characters}]" + (f"{{{told_by}}}" if told_by > 1 else ""),
         expression=f"{edge}(?:{literals})[{characters}]{{{size - 1},}}[{last}]=*",
         examples=tuple(prefix + invented(size, characters) for prefix in prefixes),
         others=(*(prefix + invented(size - 1, characters) for prefix in prefixes), prefixes[0] + "x" * size),
@@ -167,6 +170,33 @@ _ENDS_OF_WORDS = frozenset(
         "ico-",
         "pat_",
         "mob-",
+        "ck_",
+        "ts_",
+        "org_",
+        "db-",
+        "cr-",
+        "m0-",
+        "p.eyJ1I",
+        "na1.",
+        "cal_",
+        "cog_",
+        "apk_",
+        "msk_",
+        "tid_",
+        "ptk_",
+        "ptr_",
+        "pts_",
+        "prf_",
+        "bu_",
+        "odt_",
+        "ES_",
+        "STAGE_",
+        "TEST-",
+        "VF.",
+        "STS.",
+        "NF-",
+        "mint_",
+        "secret-test-",
     )
 )
 """Beginnings of secrets with which words end, as in `task-`, `core_` and `latest_`: no letter stands before these."""

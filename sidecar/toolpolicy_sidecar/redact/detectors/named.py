@@ -9,26 +9,27 @@ _IN_USE = "names in use in configuration files, code and APIs"
 
 _CLOSED = r"""["'`\[\]\\)]{0,4}"""
 _MADE = r"(?:(?:new )?(?:String|SecretStr|Secret|SecureString|Buffer\.from|bytes\.fromhex|b64decode|\[\]byte)\(b?)?"
-_OPENED = _MADE + r"""["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
-_TYPE = r"""&?[A-Za-z][A-Za-z0-9<>\[\] ]{1,14}[?!]?\s{0,2}=\s{0,2}["'`]"""
-_TYPED = rf"\s{{0,2}}:?\s{{0,2}}{_TYPE}"
+_OPENED = _MADE + r"""(?:b["'])?["'`\\@]{0,4}(?:\{(?:[A-Za-z]{4,20} ){0,2})?"""
+_TYPE = r"""(?:&(?:'static )?)?[A-Za-z][A-Za-z0-9<>\[\] ]{1,14}(?:\| ?[a-z]{4,9})?[?!]?\s{0,2}=\s{0,2}["'`]"""
+_TYPED = rf"\s{{0,2}}[?!]?:?\s{{0,2}}{_TYPE}"
 _LIKE = (
-    r"(?:[ ](?i:for|of|in|on|at)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?)?"
-    r"(?:[-+:?.|]{0,3}=>?|={2}|:{1,3}|->|>|\(|\bis\b|\bwas\b|\bset to\b)[ \t]{0,8}(?:\r?\n[ \t]{1,12})?"
+    r"(?:[ ](?i:for|of|in|on|at)[ ][A-Za-z0-9_'@. -]{1,30}?[ ]?|[ ]\([A-Za-z ]{2,12}\)[ ]?)?"
+    r"(?:[-+:?.|]{0,3}=>?|={2}|:{1,3}(?:\*{2})?|->|>|\(|\bis\b|\bwas\b|\bset to\b)[ \t]{0,8}(?:\r?\n[ \t]{1,12})?"
     r"(?:[|>][-+]?\s{1,20})?"
 )
 _BESIDE = r"""[,;]?\s{1,20}<?["']?(?:[Vv]alue|VALUE)["']?\s?[=:>]\s?|</(?:key|name)>\s{0,20}<[a-z]{3,8}>"""
 
 
 def _between(typed: str) -> str:
-    return rf"{_CLOSED}(?:\s{{0,8}}{_LIKE}|{_BESIDE}|{typed})"
+    return rf"{_CLOSED}(?:{typed}|\s{{0,8}}{_LIKE}|{_BESIDE})"
 
 
 EQUALS = _between(_TYPED) + _OPENED
 """What stands between a name and its value, in most languages and in prose."""
-_COLUMN = r"""[,|]|[ \t]{1,20}(?:\|[ \t]{1,9})?["'`]?|\\?["']\s{0,3},\s{0,4}\\?["']{1,2}|,["']"""
-_LISTED = rf"(?:{EQUALS}|{_COLUMN})"
-"""The same, also as columns, or side by side."""
+_FALLBACK = r"""[ ]?(?:\|\||\?\?)[ ]?["'`]?|\{["']"""
+_COLUMN = r"""[,|]|[ \t]{1,20}(?:\|[ \t]{1,9})?@?["'`]?|\\?["']\s{0,3},\s{0,4}\\?["']{1,2}|,["']"""
+_LISTED = rf"(?:{EQUALS}|{_COLUMN}|{_FALLBACK})"
+"""The same, also as columns, side by side, or in place of a setting that is not there."""
 
 
 def _named(names: str, equals: str, value: str) -> str:
@@ -96,11 +97,11 @@ _OF_PROVIDERS = rf"{ALNUM}+_-"
 _QUOTED_OR_BARE = (
     r"""(?:\\?"([^"\n\\]{4,80})\\?"|'([^'\n]{4,80})'|`([^`\n\s]{4,80})`|([^\s"'`,;&<>(){}\[\]\\]{4,}))"""
 )
-_UNOPENED = _between(rf"(?:\s{{0,2}}:\s{{0,2}}|\s{{1,2}}){_TYPE}")
+_UNOPENED = _between(rf"(?:[?!]?\s{{0,2}}:\s{{0,2}}|\s{{1,2}}){_TYPE}")
 """Without an opening, and no word goes on as the name of a type: a passport is no password."""
-_UNCLOSED = r"""\s{0,2}=\s{0,2}["'`]"""
-"""Of a value that is cut off, or longer than people would remember."""
-_KEYS = r"(?i:[A-Za-z0-9][_. -]?key|\bkey|\bauth|_auth)(?i:[_-]?(?:[0-9]{1,2}|value|base64|b64|hex|prod|dev|test))?"
+_UNCLOSED = r"""\s{0,2}(?:=|\|\||\?\?)\s{0,2}["'`]"""
+"""Of a value that is cut off, or longer than people would remember, or that stands in for a setting."""
+_KEYS = r"(?i:[A-Za-z0-9][_. :-]?key|\bkey|\bauth|_auth)(?i:[_-]?(?:[0-9]{1,2}|value|base64|b64|hex|prod|dev|test))?"
 
 _PROVIDERS = (
     "abstract(?:api)?|adafruit|adobe|airbrake|airtable|aiven|alchemy|algolia|alibaba|aliyun|amplitude|anthropic|apify|"
@@ -159,6 +160,11 @@ NAMED: tuple[Detector, ...] = (
             'passwordStr="letmein22"',
             '"password_confirmation": "letmein22"',
             "PASSWORD_STAGING=letmein22",
+            "process.env.DB_PASSWORD || 'letmein22'",
+            'config.password ?? "letmein22"',
+            "password: Final[str] = 'letmein22'",
+            "password!: string = 'letmein22'",
+            "**Password:** letmein22",
         ),
         (
             "password: string",
@@ -173,6 +179,9 @@ NAMED: tuple[Detector, ...] = (
             "password: must be at least 8 characters",
             'password: "Passwort"',
             "compass=north",
+            'pass a pooled <a href="buffer-7.html">',
+            "password || confirmation2",
+            'user.password || "Password required"',
             'passport="K1234567", no pwd',
             "password (users only)",
             "User-password authentication.",
@@ -205,6 +214,12 @@ NAMED: tuple[Detector, ...] = (
             f'ACME_TOKEN ?= "{invented(24)}"',
             f"//registry.npmjs.org/:_authToken={invented(36)}",
             f"api_key: k3yid8Xw2Lq90ab1.{invented(24)}",
+            f"app.secret_key = b'{invented(32)}'",
+            f'const token: string | undefined = "{invented(32)}";',
+            f'static TOKEN: &\'static str = "{invented(32)}";',
+            f'std::string secret{{"{invented(32)}"}};',
+            f'#define API_SECRET @"{invented(32)}"',
+            f"API token (prod) -> {invented(32)}",
         ),
         (
             "token: string",
@@ -238,13 +253,16 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "NamedKey",
         "A random value beside a name that ends in key or auth.",
-        rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
+        rf"(?i:key|auth)[A-Za-z0-9_-]{{0,7}}[\"'` :=>,|?(\\\]]{{1,6}}(?:is |was )?[{ALNUM}+/_-]{{5}}",
         _named(_KEYS, _LISTED, rf"([{_OF_KEYS}]{{16,}}=*)"),
         (
             f"adafruit_key = '{invented(32)}'",
             f'"encryptionKey": "{invented(43, BASE64)}="',
             f"_auth={invented(24, BASE64)}",
             f"?key={invented(32)}",
+            f"My acme key is {invented(32)}",
+            f"process.env.ACME_KEY || '{invented(32)}'",
+            f"env.ACME_KEY ?? '{invented(32)}'",
         ),
         (
             f"cache_key: {invented(32, HEX)}",
@@ -254,6 +272,8 @@ NAMED: tuple[Detector, ...] = (
             "author=Jane-Doe-and-others-2026",
             f'"key": "{invented(32, HEX)}"',
             "monkey = chimpanzee-gorilla-orang-utan",
+            f"the key is {invented(32, HEX)}",
+            f"its primary key is {invented(32, HEX)}",
         ),
         plausible.of_key,
         _of_letters_and_digits(_OF_KEYS),
@@ -261,7 +281,7 @@ NAMED: tuple[Detector, ...] = (
     _detector(
         "ProviderValue",
         "A random value beside the name of a provider of services.",
-        rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
+        rf"(?:\b|_)(?i:{_PROVIDERS})[A-Za-z0-9_. -]{{0,12}}[\"'` :=>,|?(\\]{{1,6}}[{ALNUM}+/_-]{{5}}",
         rf"(?:\b|_)(?i:{_PROVIDERS}){_PART}{_LISTED}([{_OF_PROVIDERS}]{{14,}}=*)",
         (f"adafruit = '{invented(32)}'", f'"finnhub_app": "{invented(20)}"', f"DATADOG: {invented(40, HEX)}"),
         (

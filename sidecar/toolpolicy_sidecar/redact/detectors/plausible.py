@@ -14,7 +14,12 @@ from toolpolicy_sidecar.redact.detectors.naming import Naming, meaning, name_bef
 
 def json_header(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The first part of a JWT is JSON with `alg` or `enc` in it (RFC 7515, RFC 7516)."""
-    header = text[start:end].split(b".", 1)[0]
+    header, payload = text[start:end].split(b".", 2)[:2]
+    if (
+        payload.startswith(b"eyJ") and len(payload) >= _LONG
+    ):  # two objects side by side: nothing else looks so
+        yield start, end
+        return
     try:
         decoded = json.loads(base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)))
     except (ValueError, binascii.Error):
@@ -199,10 +204,19 @@ def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     name = nearest_name(text, start)
     if name == b"key":
         at = text.rfind(name, 0, start)
-        if at == 0 or text.find(b"=", at, start) < 0:
+        said = _SAID.search(text, max(0, at - _LONG), start)
+        if said:
+            name = said[1] + b"_key"
+        elif at == 0 or text.find(b"=", at, start) < 0:
             return
     if meaning(name) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
+
+
+_SAID = re.compile(
+    rb"(?!(?:the|this|that|an?|each|its|their|whose|which) )\b([A-Za-z0-9]{3,}) key (?:is|was)\W+\Z"
+)
+"""Whose key it is, not just some key."""
 
 
 def of_provider(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -343,10 +357,17 @@ _TURN_TO_CAPITAL = re.compile(rb"[a-z][A-Z]")
 _WORD = re.compile(rb"[a-z]{3,}|[A-Z]{3,}|[A-Z][a-z]{2,}")
 _SEPARATOR = re.compile(rb"[-_.:]")
 _SHORT = 10
+_GROUPS = re.compile(
+    rb"(?=.*[0-9])(?:[A-Z0-9]{7}(?:-[A-Z0-9]{7}){3}|[A-Z0-9]{8}(?:-[A-Z0-9]{8}){3}|[A-Z0-9]{5}(?:-[A-Z0-9]{5}){3,5}"
+    rb"|[a-z0-9]{8}(?:-[a-z0-9]{4}){3}-[a-z0-9]{12})"
+)
+"""As keys of licences and universal identifiers are written, of whatever letters: words are not of one length."""
 
 
 def _is_made_of_words(value: bytes) -> bool:
     """With a suffix that tells many apart, as `coredns-5d78c9869d-x7x4q`: a name, and what it names may be known."""
+    if _GROUPS.fullmatch(value):
+        return False
     pieces = _SEPARATOR.split(value)
     others = [piece for piece in pieces if not _WORD.fullmatch(piece)]
     words = len(pieces) - len(others)

@@ -45,7 +45,11 @@ SECRETS: tuple[Detector, ...] = (
         "High",
         r"\beyJ[A-Za-z0-9_-]{8}",
         r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)?",
-        (_JWT, f"{_JWT}.{invented(20, URL64)}.{invented(22, URL64)}"),
+        (
+            _JWT,
+            f"{_JWT}.{invented(20, URL64)}.{invented(22, URL64)}",
+            f"eyJ{invented(20)}.eyJ{invented(40)}.{invented(43, URL64)}",
+        ),
         ("eyJhbGciOiJIUzI1NiJ9", "eyJub3QiOiJ0aGF0In0.a.b"),
         plausible.json_header,
     ),
@@ -125,14 +129,15 @@ SECRETS: tuple[Detector, ...] = (
         "PasswordHash",
         "Hashes of passwords, as crypt, LDAP and web servers store them.",
         "crypt(5), RFC 2307, Apache's htpasswd, PHC string format",
-        r"\$(?:2[abxy]|[156y]|apr1|argon2[id]{1,2}|pbkdf2-sha(?:1|256|512))\$[A-Za-z0-9=./,]|\{S{0,2}(?:SHA|MD5)",
+        r"\$(?:2[abxy]|[15689y]|apr1|argon2[id]{1,2}|pbkdf2-sha(?:1|256|512))\$[A-Za-z0-9=./,]|\{S{0,2}(?:SHA|MD5)",
         r"\$(?:2[abxy]\$[0-9]{2}\$[A-Za-z0-9./]{53}|(?:[156]|apr1)\$(?:rounds=[0-9]{1,9}\$)?[A-Za-z0-9./]{1,16}\$"
         r"[A-Za-z0-9./]{21,85}[A-Za-z0-9/]|y\$[A-Za-z0-9./]{1,10}\$[A-Za-z0-9./]{8,40}\$[A-Za-z0-9./]{43}"
-        r"|argon2[id]{1,2}\$v=[0-9]{1,3}\$m=[0-9]{1,9},t=[0-9]{1,5},p=[0-9]{1,5}\$[A-Za-z0-9+/]{8,90}\$[A-Za-z0-9+/]{16,180}"
+        r"|[89]\$[A-Za-z0-9./]{8,16}\$[A-Za-z0-9./]{42}[A-Za-z0-9]|argon2[id]{1,2}\$v=[0-9]{1,3}\$m=[0-9]{1,9},t=[0-9]{1,5},p=[0-9]{1,5}\$[A-Za-z0-9+/]{8,90}\$[A-Za-z0-9+/]{16,180}"
         r"|pbkdf2-sha(?:1|256|512)\$[0-9]{1,9}\$[A-Za-z0-9./]{8,90}\$[A-Za-z0-9./]{16,90}[A-Za-z0-9/])|\{S?(?:SHA(?:256|512)?|MD5)\}[A-Za-z0-9+/]{22,}={0,2}",
         (
             f"$2b$12${invented(53)}",
             f"$6$rounds=5000${invented(16)}${invented(86)}",
+            f"$8${invented(14)}${invented(43)}",
             f"$argon2id$v=19$m=65536,t=2,p=1${invented(22)}${invented(43)}",
             f"{{SSHA}}{invented(32)}",
         ),

@@ -7,6 +7,7 @@ from toolpolicy_sidecar.redact.detectors.detector import Detector, invented, sec
 
 _STRING = r"[\"'][^\"'\n]{0,120}[\"']"
 _LITERAL = r"[\"']([^\"'\n\\]{4,120})"
+_ARGUMENT = r"""(?:"[^"\n]{0,120}"|'[^'\n]{0,120}'|[A-Za-z0-9_.$]{1,60})\s{0,4},\s{0,8}"""
 _OF_PASSWORDS = r"(?:(?i:passw|pwd|passphrase)|(?i:[_.-]|\b)(?i:pass)(?i:[_.-]|\b))"
 _OF_SECRETS = rf"(?:{_OF_PASSWORDS}|(?i:secret|token|api_?key|credential|(?:access|private|auth|encryption|signing)_?key))"
 
@@ -73,19 +74,49 @@ STATEMENTS: tuple[Detector, ...] = (
         confidence="Medium",
     ),
     secret(
+        "LoginArgument",
+        "Passwords that code hands over by their place: behind an address and a user, or behind a user.",
+        "PDO, mysqli, PyMySQL, JDBC, DBI; basic authentication in Ruby, Rust, Java",
+        r"(?i:mysqli?_p?connect|mysql\.connect|getconnection|dbi(?:->|\.|::)connect|new pdo|basic_?auth|withcredentials)[( ]",
+        r"(?i:mysqli?_p?connect|mysql\.connect|getconnection|dbi(?:->|\.|::)connect|new pdo)\(\s{0,8}"
+        + _ARGUMENT * 2
+        + _LITERAL
+        + r"|(?i:basic_?auth|withcredentials)[( ]\s{0,8}"
+        + _ARGUMENT
+        + r"(?:Some\()?"
+        + _LITERAL,
+        (
+            'mysqli_connect("localhost", "root", "letmein22", "app");',
+            "new PDO('mysql:host=db', 'root', 'letmein22');",
+            'DriverManager.getConnection(url, "app", "letmein22");',
+            '.basic_auth("app", Some("letmein22"))',
+            "http.basic_auth 'app', 'letmein22'",
+        ),
+        (
+            'mysqli_connect("localhost", "root", "");',
+            'basic_auth(user, "password")',
+            "getConnection(url, user, pw)",
+        ),
+        plausible.no_word,
+        confidence="Medium",
+    ),
+    secret(
         "FallbackSecret",
         "Secrets that stand in code for a setting that is not there.",
         "getenv and its like in Python, JavaScript, Ruby, PHP, C#, Go, Java",
-        r"(?i:env|environ|get|fetch|variable|property|config|setting)[(\[]{1,2}[\"']",
-        r"(?i:env|environ|get|fetch|getenv|environmentvariable|property|config|setting)[(\[]{1,2}[\"'][A-Za-z0-9_.-]{0,40}"
+        r"(?i:env|environ|get|put|fetch|variable|property|config|setting)[(\[]{1,2}[\"']|\benv\.[A-Z]",
+        r"(?i:env|environ|get|put|fetch|getenv|environmentvariable|property|config|setting)(?:[(\[]{1,2}[\"']|\.)[A-Za-z0-9_.-]{0,40}"
         + _OF_SECRETS
-        + r"[A-Za-z0-9_.-]{0,20}[\"'](?:[\])]{0,2} ?(?:\|\||\?\?|\bor\b)|,) ?b?"
+        + r"[A-Za-z0-9_.-]{0,20}(?:[\"']?[\])]{0,2} ?(?:\|\||\?\?|\bor\b|\{)|[\"'],) ?b?"
         + _LITERAL,
         (
             f'os.environ.get("API_TOKEN", "{invented(24)}")',
             f"ENV['API_TOKEN'] || '{invented(24)}'",
             "'password' => env('DB_PASSWORD', 'letmein22')",
             'getenv("PASSWORD") or "letmein22"',
+            'ENV.fetch("DB_PASSWORD") { "letmein22" }',
+            "process.env.SECRET || 'letmein22'",
+            'props.put("mail.smtp.password", "letmein22")',
         ),
         (
             'os.environ.get("TOKEN_URL", "https://example.com/token")',
@@ -101,14 +132,14 @@ STATEMENTS: tuple[Detector, ...] = (
         "Passwords in quotes right behind their name, or behind the name of a setting that is a line of its own.",
         "Gradle, C's #define, R, esmtprc, Dockerfile, redis.conf, nslcd.conf, kickstart, IOS",
         r"(?i:passw(?:or)?d|passphrase|_pass|\bpsk)[A-Za-z_]{0,6}\*{0,2}(?:\[[0-9]{0,4}\])?(?: ?(?:<-|=|:\*{0,2}) ?|[ \t]{1,8})\\?[\"'`]"
-        r"|\b(?:ENV|ARG|SET) [A-Z]|requirepass|masterauth|(?i:bind_?pw|root_?pw|snmp-server community|password 7 |(?:with|using) (?:the )?p(?:assw(?:or)?d|ass|w) )"
+        r"|\b(?:ENV|ARG|SET) [A-Z]|requirepass|masterauth|(?i:bind_?pw|root_?pw|snmp-server community|password 7 |(?:with|using) (?:the )?p(?:assw(?:or)?d|ass|w) |and passw(?:or)?d )"
         r"|(?i:password)[\"'`]? ?\|?\r?\n",
         r"(?i:passw(?:or)?d|passphrase|_pass|\bpsk)(?i:_[a-z]{2,6})?(?:\[[0-9]{0,4}\] ?=|\*{0,2}:\*{0,2}|<-|[ \t] ?<-)?[ \t]{0,8}"
         r"\\?[\"'`]([^\"'`\s\\]{4,80})[\"'`\\]"
         r"|\b(?:ENV|ARG|SET) [A-Z0-9_]{0,30}(?:PASSWORD|PASSWD|PASS|PWD|SECRET|TOKEN|API_?KEY)[A-Z0-9_]{0,10} [\"']?([^\s\"'$=]{4,100})"
         r"|\b(?:requirepass|masterauth|(?i:bind_?pw|root_?pw(?: --plaintext)?))(?:[ \t]{1,8}|: ?)[\"']?([^\s\"'\\]{4,100})"
         r"|\bsnmp-server community ([^\s\"']{4,60})|\bpassword 7 ([0-9A-F]{8,60})\b"
-        r"|\b(?i:with|using) (?:the )?(?i:passw(?:or)?d|pass|pw) [\"'`]?([^\s\"'`,;()\\]{5,80})"
+        r"|\b(?i:(?:with|using) (?:the )?(?:passw(?:or)?d|pass|pw)|and passw(?:or)?d) [\"'`]?([^\s\"'`,;()\\]{5,80})"
         r"|(?i:password)[\"'`]? ?\|?\r?\n(?:[|: -]{3,200}\r?\n)?[^\n]{0,200}[|,;\t] ?[\"']?([^\s|,;\"']{5,80})",
         (
             'storePassword "letmein22"',
