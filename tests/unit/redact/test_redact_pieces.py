@@ -11,6 +11,7 @@ from toolpolicy_api import snapshot
 from toolpolicy_sidecar.redact import (
     binary,
     document,
+    finder,
     pieces,
     placeholder,
     replacements,
@@ -108,7 +109,8 @@ def test_what_is_found_in_a_long_text_is_what_is_found_in_a_short_one(
     whole = redactor.text(once.value + text)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(spans, "LONG_BYTES", -1)
-        patched.setattr(spans, "_PART_BITS", 3)
+        for module in (spans, finder):
+            patched.setattr(module, "PART_BITS", 3)
         for module in (placeholder, replacements):
             patched.setattr(module, "PIECE_BYTES", size)
         patched.setattr(pieces.pieces, "__defaults__", (size,))
