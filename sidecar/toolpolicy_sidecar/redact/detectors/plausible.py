@@ -293,7 +293,8 @@ _FIRST_OF_PREFIXED = re.compile(rb"(?:[A-Za-z]{2,10}[_-])?[a-z]{2,6}(?=[_-])")
 
 def prefixed(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Not the key of a cache, or of anything else that says which one of many."""
-    head = _HEAD.search(text, max(0, start - 32), start)
+    goes_on = text[start - 1 : start] in {b"_", b"-"}
+    head = _HEAD.search(text, max(0, start - 32), start) if goes_on else None
     first = _FIRST_OF_PREFIXED.match(text, start, end)
     name = (head[0] if head else b"") + (first[0] if first else b"")
     if meaning(name) is not Naming.OTHER:
