@@ -41,8 +41,11 @@ _PLACE = frozenset(
 """Words of names of what says where to go on, or which one of many, and protects nothing."""
 
 
-_NO_SECRET = re.compile(rb"tokeni[sz]|publickeytoken|secrets?_?manager|key_?vault")
-"""What cuts texts into pieces, the mark of a library of .NET, and services that keep secrets."""
+_NO_SECRET = re.compile(
+    rb"tokeni[sz]|publickeytoken|secrets?_?manager|key_?vault|checksum|\b(?:gpg|pgp|media|resource)_?key\b"
+)
+"""What cuts texts into pieces, the mark of a library of .NET, services that keep secrets, and numbers and
+fingerprints that are called keys."""
 
 
 class Naming(Enum):
