@@ -36,8 +36,13 @@ _OTHER = re.compile(
     rb"|0[1-9][0-9]{0,3}[ /-]+(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]\b.*"  # dates
     rb"|[0-9]+\) ?(?:19|20)[0-9]{2}-(?:19|20)[0-9]{2}"  # years
 )
-_BEGINS = re.compile(rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])")
-_GOES_ON = re.compile(rb"[0-9A-Za-z_]|[-.:/](?:[0-9a-z]|[0-9A-F]{4})|[ ][0-9]")
+_OTHER_ENDING = re.compile(rb"[0-9-]*-[0-9]{3,}-[0-9]{2}|0[0-9]{2,}-[0-9]{4,}-[0-9]{3}")
+"""With dashes, of a drug, a part or a parcel of land: groups of two digits come in pairs."""
+_BEGINS = re.compile(
+    rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])"
+    rb"(?<!\b[0-9A-F]{2} )(?<![0-9][A-Z]{3} )"  # bytes, the square of a grid
+)
+_GOES_ON = re.compile(rb"[0-9A-Za-z_]|[-.:/](?:[0-9a-z]|[0-9A-F]{4})|[ ](?:[0-9]|[A-F][0-9A-F]\b)")
 
 
 def stands_alone(text: bytes, start: int, end: int) -> bool:
@@ -51,5 +56,6 @@ def stands_alone(text: bytes, start: int, end: int) -> bool:
         and _BEGINS.match(text, start) is not None
         and _GOES_ON.match(text, end) is None
         and _OTHER.fullmatch(number) is None
+        and _OTHER_ENDING.fullmatch(number) is None
         and _TRIGGER.search(text, start, end) is not None
     )
