@@ -129,7 +129,7 @@ def heads_of(length: int) -> frozenset[int]:
 
 
 def are_of_a_card(sizes: list[int], *, alone: bool) -> bool:
-    """Of groups of digits: four and more, the last one may be shorter. Smaller ones, all alike, only where nothing else is
+    """Groups of four digits and more, the last one may be shorter. Smaller ones, all alike, only where nothing else is
     in the row: measurements, bytes and draws of lots are written so."""
     rest = sizes[:-1]
     return min(rest, default=_LEAST_GROUP) >= _LEAST_GROUP or (

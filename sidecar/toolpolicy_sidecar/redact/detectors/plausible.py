@@ -66,7 +66,9 @@ _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
 _TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+[ *:!?.]*")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
 _SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*|arn:aws[a-z-]*:.*")
-_PHRASE = re.compile(rb"[A-Z\x80-\xff][A-Za-z\x80-\xff '().,:!?/-]*|.*(?:\xe3\x80[\x81\x82]|\xef\xbc\x8c).*")
+_PHRASE = re.compile(
+    rb"[A-Za-z\x80-\xff][A-Za-z\x80-\xff '().,:;!?*/-]*|.*(?:\xe3\x80[\x81\x82]|\xef\xbc\x8c).*"
+)
 """Where there are other letters than those of ASCII: the word for a password, or what is said about one."""
 _SENTENCE = re.compile(
     rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
