@@ -76,7 +76,8 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
 
     A candidate is a run of digits with single spaces or dashes; a card may stand anywhere in it, between
     an order number and a date. It begins and ends where a group does, never next to a letter, it is
-    not the fraction of a number, and its groups are those of a card. Stretches may overlap: which of them is the card, nobody can tell.
+    not the fraction of a number, and its groups are those of a card. Stretches may overlap: which of them is the
+    card, nobody can tell.
     """
     while start and text[start - 1] in DIGITS:
         start -= 1
@@ -129,12 +130,12 @@ def heads_of(length: int) -> frozenset[int]:
 
 
 def are_of_a_card(sizes: list[int], *, alone: bool) -> bool:
-    """Groups of four digits and more, the last one may be shorter. Smaller ones, all alike, only where nothing else is
-    in the row: measurements, bytes and draws of lots are written so."""
+    """Four digits, then groups of four and more, the last one may be shorter. Others, large or all alike, only where
+    nothing else is in the row: measurements, bytes and draws of lots are written so."""
     rest = sizes[:-1]
-    return min(rest, default=_LEAST_GROUP) >= _LEAST_GROUP or (
-        alone and len(set(rest)) == 1 and sizes[-1] <= sizes[0]
-    )
+    if min(rest, default=_LEAST_GROUP) >= _LEAST_GROUP:
+        return alone or not rest or rest[0] == _LEAST_GROUP
+    return alone and len(set(rest)) == 1 and sizes[-1] <= sizes[0]
 
 
 _LEAST_GROUP = 4
