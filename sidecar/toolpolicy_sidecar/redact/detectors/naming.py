@@ -48,6 +48,10 @@ _NO_SECRET = re.compile(
 fingerprints that are called keys."""
 
 
+_IDEMPOTENT = re.compile(rb"[Cc]lient(?:Request)?Token")
+"""As AWS has it in most answers. Vault's `client_token` is one to log in with."""
+
+
 class Naming(Enum):
     TELLING = "means a secret"
     OTHER = "what is known about one"
@@ -94,7 +98,7 @@ def meaning(name: bytes) -> Naming:
 
 
 def _meaning(name: bytes) -> Naming:
-    if _NO_SECRET.search(name.lower()):
+    if _NO_SECRET.search(name.lower()) or _IDEMPOTENT.fullmatch(name):
         return Naming.OTHER
     lower = name.lower().replace(b"-", b"_").replace(b".", b"_")
     words = [word.lower() for word in _WORD.findall(name)]
