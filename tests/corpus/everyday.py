@@ -80,6 +80,8 @@ def harmless(seed: int, count: int) -> Iterator[str]:
                  "ndc": [f"0{some('123456789', 3)}-{some(string.digits, 4)}-{some(string.digits, 2)}", f"0{some('123456789', 4)}-{some(string.digits, 3)}-{some(string.digits, 4)}-00"],
                  "mpn": f"092-{some(string.digits, 4)}-{some(string.digits, 3)}", "arn": f"arn:aws:rds:eu-west-1:5{some('678', 1)}{some(string.digits, 10)}:db:{name('-', 2)}",
                  "backup": f"{chance.randint(15, 26)}0{chance.randint(1, 9)}{chance.randint(10, 28)}-{chance.randint(10, 23)}{chance.randint(10, 59)}.tar"},
+        lambda: {"ClientToken": f"{some(HEX, 8)}-{some(HEX, 4)}-4{some(HEX, 3)}-8{some(HEX, 3)}-{some(HEX, 12)}", "traces": [f"{prefix}{some(string.digits, 2)}{some(HEX, 12)}" for prefix in ("be", "ad", "ae")],
+                 "answer": "<p>Try this:</p><pre><code>mysql -u root -p</code></pre><p>Worker processes</p>", "hint": chance.choice(("parola: zorunlu", "senha: obrigat\u00f3ria", "salasana: puuttuu"))},
     )  # fmt: skip
     for index in range(count):
         yield json.dumps(makers[index % len(makers)]())
