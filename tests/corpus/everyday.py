@@ -66,6 +66,22 @@ def harmless(seed: int, count: int) -> Iterator[str]:
         lambda: {"tests": chance.randint(2000, 9000), "pass": chance.randint(1000, 99999), "fail": 0, "summary": f"pass: {chance.randint(1000, 9999)}"},
         lambda: {"example": {"apiKey": "123456789abcdef", "token": "abcd12345", "password": "example_password"}},
         lambda: {"url": f"https://raw.example.com/{camel_case(1)}/open_api_{name('_', 2)}/{name('/', 3)}/master/APIMATIC/{name('-', 2)}"},
+        lambda: {"description": f"Describes the {name(' ', 2)} that is identified by <code>{camel_case(2)}Id</code>. Password: between 8 and 64 characters, with 1 digit",
+                 "hint": "Password: 8-64 characters", "user": "admin, password: your password"},
+        lambda: {"annotations": {"checksum/secret": some(HEX, 64)}, "image": f"registry.example.com/{name('-', 1)}-token:{section()}@sha256:{some(HEX, 64)}",
+                 "token": f"0x{some(HEX, 40)}", "media_key": f"3_1{some(string.digits, 18)}", "env": f"GPG_KEY={some(HEX, 40).upper()}"},
+        lambda: {"dockerfile": f"ENV TOKEN_TTL {chance.randint(1000, 9999)}s\nENV SECRET_NAME {name('-', 2)}\n", "test": f"PASS: {name('-', 2)}\nPASS {name('/', 2)}.js",
+                 "code": "cy.get('#password').type(Cypress.env('password'))\npassword: !vault |\npsk: PreSharedKey,\ndb_password = var.db_password\ncreateHmac('sha256', secret).update(body)"},
+        lambda: {"login": {"new_password": "{0} Senha", "passwordHint": "Contrase\u00f1a (8\u201364)", "confirm_password": "\ube44\ubc00\ubc88\ud638 *", "password": "Jelsz\u00f3: k\u00f6telez\u0151",
+                 "error": f"secrets \"{name('-', 1)}-password\" is forbidden: User cannot get it"}},
+        lambda: {"draw": " ".join(some(string.digits, 2) for _ in range(30)), "telegram": " ".join(some(HEX, 2).upper() for _ in range(40)) + " 8B 04 08 44 63 87",
+                 "memory": f"{chance.randint(20, 69)} 0 {chance.randint(10**6, 10**7)} {chance.randint(10**5, 10**6)} S"},
+        lambda: {"doi": f"10.1016/j.cell.{chance.randint(2000, 2026)}.{some(string.digits, 2)}.{some(string.digits, 3)}", "mgrs": f"33TWN 0{some('123456789', 4)} {some(string.digits, 5)}",
+                 "ndc": [f"0{some('123456789', 3)}-{some(string.digits, 4)}-{some(string.digits, 2)}", f"0{some('123456789', 4)}-{some(string.digits, 3)}-{some(string.digits, 4)}-00"],
+                 "mpn": f"092-{some(string.digits, 4)}-{some(string.digits, 3)}", "arn": f"arn:aws:rds:eu-west-1:5{some('678', 1)}{some(string.digits, 10)}:db:{name('-', 2)}",
+                 "backup": f"{chance.randint(15, 26)}0{chance.randint(1, 9)}{chance.randint(10, 28)}-{chance.randint(10, 23)}{chance.randint(10, 59)}.tar"},
+        lambda: {"ClientToken": f"{some(HEX, 8)}-{some(HEX, 4)}-4{some(HEX, 3)}-8{some(HEX, 3)}-{some(HEX, 12)}", "traces": [f"{prefix}{some(string.digits, 2)}{some(HEX, 12)}" for prefix in ("be", "ad", "ae")],
+                 "answer": "<p>Try this:</p><pre><code>mysql -u root -p</code></pre><p>Worker processes</p>", "hint": chance.choice(("parola: zorunlu", "senha: obrigat\u00f3ria", "salasana: puuttuu"))},
     )  # fmt: skip
     for index in range(count):
         yield json.dumps(makers[index % len(makers)]())

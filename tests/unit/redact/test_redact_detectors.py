@@ -123,6 +123,27 @@ def test_cards_at_a_windows_end_are_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert {*every_card(text, expression)} == one_by_one
 
 
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            ["4111 1111 1111 1111", "41 11 11 11 11 11 11 11", "411 111 111 111 111 1", "3782 822463 10005"]
+        )
+        | st.from_regex(r"[0-9]{1,5}", fullmatch=True)
+        | st.sampled_from(["-", "  ", ".", "x", "12:"]),
+        max_size=40,
+    ),
+    window_bytes=st.integers(40, 90),
+)
+@settings(deadline=None)
+def test_cards_among_other_groups_of_digits_are_those_one_by_one(parts: list[str], window_bytes: int) -> None:
+    text = " ".join(parts).encode()
+    expression = Expression(DETECTORS["CreditCard"].expression)
+    one_by_one = {span for match in expression.each(text) for span in payment_card(text, *match)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crowd, "WINDOW_BYTES", window_bytes)
+        assert {*every_card(text, expression)} == one_by_one
+
+
 @pytest.mark.parametrize("window_bytes", [1, 14, 50, 64])
 def test_numbers_at_a_windows_end_are_found(monkeypatch: pytest.MonkeyPatch, window_bytes: int) -> None:
     monkeypatch.setattr(crowd, "WINDOW_BYTES", window_bytes)
@@ -263,6 +284,11 @@ def test_cards_of_every_issuer_and_length(prefix: int, length: int) -> None:
         ("4111111111111111 9z", "[redacted:CreditCard] 9z"),
         ("card_4111111111111111", "card_[redacted:CreditCard]"),
         ("-4111111111111111", "-[redacted:CreditCard]"),
+        ("41 11 11 11 11 11 11 11", "[redacted:CreditCard]"),
+        ("41 11 11 11 11 11 11 11 20", "41 11 11 11 11 11 11 11 20"),
+        ("4111 1111 1111 1111 20 0", "[redacted:CreditCard] 20 0"),
+        ("27 0 8376447 527164", "27 0 8376447 527164"),
+        ("arn:aws:rds:eu-west-1:574035436470:db", "arn:aws:rds:eu-west-1:574035436470:db"),
     ],
 )
 def test_a_card_is_found_anywhere_in_a_run_of_digits(text: str, redacted: str) -> None:

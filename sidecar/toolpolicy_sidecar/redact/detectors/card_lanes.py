@@ -12,9 +12,10 @@ from toolpolicy_sidecar.redact.detectors.cards import (
     CARD_LENGTHS,
     DIGITS,
     LETTERS,
-    ends_uuid,
+    are_of_a_card,
     heads_of,
     is_article,
+    is_of_a_name,
     lengths_of,
     payment_card,
 )
@@ -60,7 +61,7 @@ def _cards_that_begin_in(text: bytes, start: int, end: int) -> tuple[list[Bounds
         if start <= begin + place < end:
             stop = begin + cards[begin]
             bounds = begin + place, stop + place + groups.count(1, counted, stop)
-            if not ends_uuid(text, *bounds):
+            if not is_of_a_name(text, *bounds):
                 found.append(bounds)
     return found, end
 
@@ -106,9 +107,20 @@ def _cards(shape: bytes) -> dict[int, int]:
                     and length in lengths_of(number)
                     and number.isdigit()
                     and not is_article(number)
+                    and are_of_a_card(_sizes(shape, at, at + length), alone=_is_alone(shape, at, at + length))
                 ):
                     found[at] = length
     return found
+
+
+def _sizes(shape: bytes, start: int, end: int) -> list[int]:
+    """Of the groups of a card."""
+    return [1 + len(rest) for rest in shape[start + 1 : end].translate(_BEGINS_GROUP).split(b"\1")]
+
+
+def _is_alone(shape: bytes, start: int, end: int) -> bool:
+    """There is no other group in its row."""
+    return shape[start - 1] >> _DIGIT != 1 and shape[end] >> _DIGIT != 1
 
 
 class _Sums:

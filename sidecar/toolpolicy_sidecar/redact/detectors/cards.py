@@ -75,8 +75,9 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
     """Every stretch of whole digit groups that has an issuer's prefix and length and a right check digit.
 
     A candidate is a run of digits with single spaces or dashes; a card may stand anywhere in it, between
-    an order number and a date. It begins and ends where a group does, never next to a letter, and it is
-    not the fraction of a number. Stretches may overlap: which of them is the card, nobody can tell.
+    an order number and a date. It begins and ends where a group does, never next to a letter, it is
+    not the fraction of a number, and its groups are those of a card. Stretches may overlap: which of them is the
+    card, nobody can tell.
     """
     while start and text[start - 1] in DIGITS:
         start -= 1
@@ -103,9 +104,17 @@ def payment_card(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]
             number = digits[size : size + length]
             if number not in known:
                 known[number] = luhn(number) and not is_article(number)
-            if known[number]:
-                bounds = start + size + group, start + size + length + ends[size + length]
-                if not ends_uuid(text, *bounds):
+            if not known[number]:
+                continue
+            last = ends[size + length]
+            alone = (
+                group == 0
+                and last == len(groups) - 1
+                and not _IN_A_ROW.search(text, max(0, start - 2), start)
+            )
+            if are_of_a_card([*map(len, groups[group : last + 1])], alone=alone):
+                bounds = start + size + group, start + size + length + last
+                if not is_of_a_name(text, *bounds):
                     yield bounds
                 break
 
@@ -120,17 +129,34 @@ def heads_of(length: int) -> frozenset[int]:
     return frozenset(int(prefix[:2]) for prefix, lengths in _LENGTHS.items() if length in lengths)
 
 
+def are_of_a_card(sizes: list[int], *, alone: bool) -> bool:
+    """Four digits, then groups of four and more, the last one may be shorter. Others, large or all alike, only where
+    nothing else is in the row: measurements, bytes and draws of lots are written so."""
+    rest = sizes[:-1]
+    if min(rest, default=_LEAST_GROUP) >= _LEAST_GROUP:
+        return alone or not rest or rest[0] == _LEAST_GROUP
+    return alone and len(set(rest)) == 1 and sizes[-1] <= sizes[0]
+
+
+_LEAST_GROUP = 4
+_IN_A_ROW = re.compile(rb"[0-9][ -]\Z")
+
+
 def is_article(digits: bytes) -> bool:
     """Thirteen digits, as on old cards, may as well be the number of an article, which has a check digit too."""
     return len(digits) == 13 and ean13(digits)
 
 
 _END_OF_UUID = re.compile(rb"-[0-9]{4}-[0-9]{12}")
+_ACCOUNT_OF_ARN = re.compile(rb":[0-9]{12}:")
 
 
-def ends_uuid(text: bytes, start: int, end: int) -> bool:
-    """Its last two groups, which are all digits where somebody typed it."""
-    return start > 0 and _END_OF_UUID.fullmatch(text, start - 1, end) is not None
+def is_of_a_name(text: bytes, start: int, end: int) -> bool:
+    """The last two groups of a UUID, which are all digits where somebody typed it; the account in a name of AWS."""
+    return start > 0 and (
+        _END_OF_UUID.fullmatch(text, start - 1, end) is not None
+        or _ACCOUNT_OF_ARN.fullmatch(text, start - 1, end + 1) is not None
+    )
 
 
 def _is_fraction(text: bytes, start: int) -> bool:

@@ -197,9 +197,14 @@ _ENDS_OF_WORDS = frozenset(
         "NF-",
         "mint_",
         "secret-test-",
+        "hf_",
+        "r8_",
+        "p8-",
+        "uw_",
     )
 )
-"""Beginnings of secrets with which words end, as in `task-`, `core_` and `latest_`: no letter stands before these."""
+"""Beginnings of secrets with which words end, as in `task-`, `core_` and `latest_`, or so short that they
+are met within base64: no letter stands before these."""
 _PLAIN = frozenset(string.ascii_letters + string.digits + "_-")
 
 

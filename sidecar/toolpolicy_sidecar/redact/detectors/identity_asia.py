@@ -4,7 +4,7 @@ from functools import partial
 
 from toolpolicy_sidecar.redact.detectors import checksums, national
 from toolpolicy_sidecar.redact.detectors.detector import SIX_AND_THREE, Detector
-from toolpolicy_sidecar.redact.detectors.national_row import row
+from toolpolicy_sidecar.redact.detectors.national_row import of_three_fours, row
 
 ASIA: tuple[Detector, ...] = (
     row(
@@ -52,12 +52,13 @@ ASIA: tuple[Detector, ...] = (
         "[2-9][0-9]{11}",
         checksums.verhoeff,
         ("2341 2341 2346", "aadhaar: 234123412346"),
-        ("2341 2341 2347",),
+        ("2341 2341 2347", "2341 2341 2346 0039 5549"),
         trigger="[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
         check_of_each=partial(
             checksums.verhoeff_of_each, size=14, places=(0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13)
         ),
         size=14,
+        alone=of_three_fours,
     ),
     row(
         "IndianPAN",

@@ -98,7 +98,7 @@ EUROPE: tuple[Detector, ...] = (
         "[0-9]{10}|[0-9]{12}",
         national.personnummer,
         ("811218-9876", "19811218-9876", "personnummer: 8112189876"),
-        ("811218-9877", "811318-9876"),
+        ("811218-9877", "811318-9876", "backup-230505-0003"),
         trigger=SIX_AND_THREE,
     ),
     row(

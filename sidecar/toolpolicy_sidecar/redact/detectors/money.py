@@ -1,5 +1,6 @@
 """Payment cards and bank accounts."""
 
+import re
 import string
 from collections.abc import Iterator
 
@@ -43,10 +44,15 @@ def iban(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def is_iban(compact: bytes) -> bool:
-    """Without spaces."""
-    return int(b"".join([_AS_DIGITS[character] for character in compact[4:] + compact[:4]])) % 97 == 1
+    """Without spaces. No id of a trace or an object either: behind letters of
+    hexadecimal these countries have digits."""
+    return (
+        not _HEXADECIMAL.fullmatch(compact)
+        and int(b"".join([_AS_DIGITS[character] for character in compact[4:] + compact[:4]])) % 97 == 1
+    )
 
 
+_HEXADECIMAL = re.compile(rb"(?:ae|ba|be|de|ee)[0-9a-f]*[a-f][0-9a-f]*|ad[0-9]{2}(?![0-9]{8})[0-9a-f]*")
 _AS_DIGITS = {character: b"%d" % int(chr(character), 36) for character in string.ascii_letters.encode()} | {
     digit: bytes([digit]) for digit in string.digits.encode()
 }
@@ -121,6 +127,8 @@ MONEY: tuple[Detector, ...] = (
             "DE89370400440532013000A1",
             "IS2600000000",
             "ee92fd6f-e0f7-4391-85fd-4b50921b973f",
+            "be97f099057bfb0b",
+            "ae782fc39b1e1f40fd943d9a",
         ),
         validator=iban,
     ),

@@ -41,8 +41,15 @@ _PLACE = frozenset(
 """Words of names of what says where to go on, or which one of many, and protects nothing."""
 
 
-_NO_SECRET = re.compile(rb"tokeni[sz]|publickeytoken|secrets?_?manager|key_?vault")
-"""What cuts texts into pieces, the mark of a library of .NET, and services that keep secrets."""
+_NO_SECRET = re.compile(
+    rb"tokeni[sz]|publickeytoken|secrets?_?manager|key_?vault|checksum|\b(?:gpg|pgp|media|resource)_?key\b"
+)
+"""What cuts texts into pieces, the mark of a library of .NET, services that keep secrets, and numbers and
+fingerprints that are called keys."""
+
+
+_IDEMPOTENT = re.compile(rb"[Cc]lient(?:Request)?Token")
+"""As AWS has it in most answers. Vault's `client_token` is one to log in with."""
 
 
 class Naming(Enum):
@@ -91,7 +98,7 @@ def meaning(name: bytes) -> Naming:
 
 
 def _meaning(name: bytes) -> Naming:
-    if _NO_SECRET.search(name.lower()):
+    if _NO_SECRET.search(name.lower()) or _IDEMPOTENT.fullmatch(name):
         return Naming.OTHER
     lower = name.lower().replace(b"-", b"_").replace(b".", b"_")
     words = [word.lower() for word in _WORD.findall(name)]

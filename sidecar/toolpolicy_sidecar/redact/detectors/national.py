@@ -59,8 +59,15 @@ def pesel(digits: bytes) -> bool:
 
 
 def personnummer(digits: bytes) -> bool:
+    """Of the years 2010 to 2039 not what may be a time of the day: so backups and recordings are named."""
     last = digits.replace(b"+", b"")[-10:]
     day = int(last[4:6])
+    if (
+        (len(digits) == 10 or digits[:2] == b"20")
+        and b"10" <= last[:2] < b"40"
+        and last[6:8] < b"24" > last[8:]
+    ):
+        return False
     return month_and_day(last[2:4], b"%d" % (day - 60 if day > 60 else day)) and luhn(last)
 
 

@@ -6,7 +6,7 @@ from toolpolicy_sidecar.redact.detectors import mail, telephone, telephone_natio
 from toolpolicy_sidecar.redact.detectors.detector import AT, FARTHER, Detector
 
 _ASCII_TELEPHONE = (
-    r"phone|\btel\b|\btel[._:-]|mobile|\bcell|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
+    r"phone|\btel\b|\btel[._:-]|mobile|\bcell(?:[^.0-9]|\.[^0-9])|\bfax|telefon|telephone|whatsapp|\bcall\b|\bsms\b"
     r"|handy|\b(?:my|our|his|her|their|your) number\b|\breach (?:me|us|him|her|them)\b|\bdial\b"
     r"|\b(?:ring|text|contact) (?:me|us|him|her|them)\b|\banswering (?:at|on)\b|\bcelular|\bmovil|\bgsm\b|\bph[.:#]"
 )
@@ -109,6 +109,7 @@ PEOPLE: tuple[Detector, ...] = (
             "call 20261121100000",
             "sms-2016-10-24",
             "phone_seen_at: 1763807112345",
+            "10.1016/j.cell.2510.38.850",
         ),
         validator=telephone.of_some_country,
         every=telephone.every_of_some_country,
@@ -176,6 +177,12 @@ PEOPLE: tuple[Detector, ...] = (
             "01 02 03 04 05",
             "0399 0308 0301",
             "12 0412 345 678",
+            "0608-3771-10",
+            "05076-103-0500 BF 04 08 44 63 87",
+            "092-3018-134",
+            "33TWN 04357 17386",
+            "001-3299448333",
+            "395-0049473606",
             "(11) 2019-2020",
             "+999 123 456 789",
             "+0123456789",

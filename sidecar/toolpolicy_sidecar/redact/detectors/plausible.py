@@ -45,16 +45,21 @@ def basic_credentials(text: bytes, start: int, end: int) -> Iterator[tuple[int, 
 
 _STAND_IN = re.compile(
     rb"(?i)(?:"
-    rb"[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
+    rb"[$%@#]?[{(<\[]{1,2}[^})>\]]*[})>\]]{0,2}(?:</.*)?|\$[A-Za-z_]\w*|%\w{1,20}%?|[*x.#_?-]+|(.)\1*"
     rb"|(?:your|process|os|env|environ|config|conf|settings|self|this|args|input|props|options|params|req|request|var"
     rb"|local|data|module|secrets?|steps|inputs|github|context|ctx|app|std|system|user)[._-].*"
     rb"|(?:my|the|an?|some|new|old|test|insert|enter|put|add|replace)[._-][a-z._-]*"
     rb"|none|null|nil|undefined|true|false|yes|no|on|off|string|text|number|integer|int|boolean|bool|object|array|any"
-    rb"|bytes|str|varchar|optional\[?str\]?|secretstr|password|passwd|passphrase|passwort|secret|token|api_?key|key"
+    rb"|bytes|user_?name|str|varchar|optional\[?str\]?|secretstr|password|passwd|passphrase|passwort|secret|token|api_?key|key"
     rb"|required|optional|example|change_?me|change_?it|redacted|masked|hidden|removed|encrypted|placeholder|default"
     rb"|(?:in)?correct|(?:in)?valid|expired|missing|unknown|unset|empty|disabled|enabled|reset|forgotten|bearer|basic"
-    rb"|(?:confirm|current|new|old|forgot|show|hide|weak|strong|your|example|sample|plain)[_-]?password|pass|pwd|field|input|hash(?:ed)?|plain(?:text)?"
+    rb"|(?:my|confirm|current|new|old|forgot|show|hide|weak|strong|your|example|sample|plain)[_-]?password|pass|pwd|field|input|hash(?:ed)?|plain(?:text)?"
     rb"|[\^~v]?[0-9]+(?:\.[0-9]+){1,3}|(?:[a-z]+[_-]){1,3}(?:password|passwd|passphrase)"
+    rb"|[0-9]{1,3} ?(?:-|\xe2\x80\x93) ?[0-9]{1,3}|\{[0-9a-z]{0,12}\} .*|your"
+    rb"|!(?:vault|unsafe|ref|sub|getatt|importvalue|reference|env|secret)"
+    rb"|fehlt|erforderlich|ung\xc3\xbcltig|falsch|requise?|absent|aucune?|nessuna|richiesta|mancante|assente|ninguna"
+    rb"|requerid[ao]|obligatori[ao]|inv(?:a|\xc3\xa1)lid[ao]|vac\xc3\xada|obrigat\xc3\xb3ri[ao]|vazia|nenhuma"
+    rb"|vereist|verplicht|gerekli|zorunlu|obbligatori[ao]|puuttuu|kailangan|obave?zno|saknas|mangler|brak|pakollinen|wymagane|povinn\xc3\xa9"
     rb"|(?:[a-z]+[ -])?(?:adgangskode|palavra-passe|wachtwoord|passord|lozinka|geslo|heslo|haslo|parole?|salasana"
     rb"|senha|clave)"
     rb")[.,;:!]?"
@@ -63,10 +68,12 @@ _STAND_IN = re.compile(
 _WITH_A_VARIABLE = re.compile(rb".*\$[{(]?[A-Za-z_].*")
 _VARIABLE = re.compile(rb"\$(?:[{(].*|[A-Za-z_]\w*)")
 _SHELL_VARIABLE = re.compile(rb"\$\{?PWD\W*$")
-_TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+")
+_TITLE = re.compile(rb"[A-Z][a-z]+|[^\x00-\x7f]+[ *:!?.]*")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
 _SELECTOR = re.compile(rb"[#/.][A-Za-z][A-Za-z_/.-]*|https?://.*|arn:aws[a-z-]*:.*")
-_PHRASE = re.compile(rb"[A-Z\x80-\xff][A-Za-z\x80-\xff '().,:!?/-]*|.*(?:\xe3\x80[\x81\x82]|\xef\xbc\x8c).*")
+_PHRASE = re.compile(
+    rb"[A-Za-z\x80-\xff][A-Za-z\x80-\xff '().,:;!?*/-]*|.*(?:\xe3\x80[\x81\x82]|\xef\xbc\x8c).*"
+)
 """Where there are other letters than those of ASCII: the word for a password, or what is said about one."""
 _SENTENCE = re.compile(
     rb"(?i)^[^0-9]*\b(?:your?|enter|please|must|should|is|are|was|has|have|be|been|not?|to|can|will|required|invalid|wrong"
@@ -78,7 +85,14 @@ _MOST_PASSED = 5
 _NAME = re.compile(rb"[A-Za-z_][\w.-]*+:")
 _NEXT_LINE = re.compile(rb">\s*\n\s*\Z")
 """Behind what stands in for a password, `<PASSWORD>`, the next name."""
-_GOES_ON_AS_PROSE = re.compile(rb"[.,]? +[a-z]+(?:[ ,.!?']|$)")
+_GOES_ON_AS_PROSE = re.compile(rb"[.,]? +(?:[a-z]+(?:[\s,.!?'`]|$)|[0-9]+ (?:and|or|to) )")
+_TEST = re.compile(rb"\bPASS(?:ED)?\W*$")
+_NAMES_OF_FILES = re.compile(rb"[A-Za-z0-9]+(?:[-_./][A-Za-z0-9]+)+")
+_TYPE = re.compile(
+    rb"(?:[A-Z][a-z]+)+(?:Keys?|Password|Secret|Token|String|Str|Input|Field|Hash|Type|Props|Schema|Config|Credentials?"
+    rb"|Options?|Value|Info|Policy|Provider|Validator|Form|Control)"
+)
+"""Of a parameter or a member in code."""
 
 
 def _is_stand_in(value: bytes) -> bool:
@@ -116,18 +130,25 @@ def password(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         return
     if value.isdigit() and len(value) <= _MOST_PASSED and nearest_name(text, start).lower() == b"pass":
         return
+    if not quoted and _TYPE.fullmatch(value) and text[end : end + 1] in _BEHIND_A_TYPE:
+        return
+    if not quoted and _NAMES_OF_FILES.fullmatch(value) and _TEST.search(text, max(0, start - 8), start):
+        return
     if not quoted and _NAME.fullmatch(value) and _NEXT_LINE.search(text, max(0, start - 48), start):
         return
     if not quoted and value.isalpha() and text[start - 1 : start] == b"(":  # a variable, or a remark
         return
     before = text[max(0, start - 16) : start].lower()
     in_a_sentence = _GOES_ON_AS_PROSE.match(text, end) or before.endswith((b" is ", b" was ", b" to "))
-    in_a_sentence = in_a_sentence or (value.endswith(b".") and before.endswith(b"password "))
-    if not quoted and in_a_sentence and value.rstrip(b".,;!").isalpha():
+    in_a_sentence = in_a_sentence or (value.endswith(b".") and before.endswith((b"password ", b"-psk ")))
+    if not quoted and in_a_sentence and value.rstrip(b".,;:!").isalpha():
         return
     if value.find(b" ") >= 0 and _SENTENCE.search(value):
         return
     yield start, end
+
+
+_BEHIND_A_TYPE = frozenset((b",", b";", b")", b"|", b">", b"?"))
 
 
 def no_word(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -135,6 +156,18 @@ def no_word(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     value = text[start:end]
     if not value.isalpha() and not value.isdigit() and not _NAMES.fullmatch(value):
         yield from password(text, start, end)
+
+
+def of_setting(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """As before, unless the name is that of something known about a password, such as `TOKEN_TTL`."""
+    if meaning(nearest_name(text, start)) is not Naming.OTHER:
+        yield from no_word(text, start, end)
+
+
+def in_a_statement(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """As before, but no marks around something that a document speaks of."""
+    if text[start : start + 1] not in {b"<", b"*"}:
+        yield from no_word(text, start, end)
 
 
 _NAMES = re.compile(rb"-.*|[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.,;:!?]?|[a-z]+://.*")
@@ -194,8 +227,16 @@ def random(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Beside a name that means a secret."""
     if text[end : end + 1] in {b"$", b"{"}:  # something is put in here
         return
+    if _PUBLIC.fullmatch(text, start, end) or _CHECKSUM.search(text, max(0, start - 64), start):
+        return
     if name_before(text, start) is Naming.TELLING and is_random(text[start:end]):
         yield start, end
+
+
+_PUBLIC = re.compile(rb".*@sha256:[0-9a-f]{64}|0x[0-9a-fA-F]{40}")
+"""An image behind a name with a tag; the address of an account or a contract, which is no key: keys have 64 digits."""
+_CHECKSUM = re.compile(rb"checksum/[\w.-]*\W{1,6}\Z")
+"""As Helm notes it, to restart what reads a secret."""
 
 
 def of_key(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

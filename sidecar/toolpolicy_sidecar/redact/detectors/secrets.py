@@ -161,7 +161,7 @@ SECRETS: tuple[Detector, ...] = (
         r"\b(?:curl|sshpass|mysql(?:dump|admin)?|docker login|redis-cli|psexec|smbclient|ldapsearch) ",
         r"\bcurl\b[^\n]{0,300}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']{1,80}:([^\s\"'@]{3,100})"
         r"|\bsshpass [^\n]{0,40}?-p ?[\"']?([^\s\"']{3,100})"
-        r"|\b(?:mysql|mysqldump|mysqladmin)\b[^\n]{0,200}?\s-p[\"']?([^\s\"'=]{4,100})"
+        r"|\b(?:mysql|mysqldump|mysqladmin)\b[^\n]{0,200}?\s-p[\"']?([^\s\"'=<][^\s\"'=]{3,100})"
         r"|\b(?:docker login|psexec)\b[^\n]{0,200}?\s-p[ =][\"']?([^\s\"']{4,100})"
         r"|\bredis-cli\b[^\n]{0,100}?\s(?:-a|--pass) [\"']?([^\s\"']{4,100})"
         r"|\bldapsearch\b[^\n]{0,200}?\s-w [\"']?([^\s\"']{4,100})"

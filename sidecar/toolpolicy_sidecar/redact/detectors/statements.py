@@ -8,6 +8,7 @@ from toolpolicy_sidecar.redact.detectors.detector import Detector, invented, sec
 _STRING = r"[\"'][^\"'\n]{0,120}[\"']"
 _LITERAL = r"[\"']([^\"'\n\\]{4,120})"
 _ARGUMENT = r"""(?:"[^"\n]{0,120}"|'[^'\n]{0,120}'|[A-Za-z0-9_.$]{1,60})\s{0,4},\s{0,8}"""
+_IDENTIFIED_BY = r"identified\s+(?:with\s+[\"'`]?[a-z0-9_]{1,40}[\"'`]?\s+(?:by|as)|by)\s+(?:password\s+)?"
 _OF_PASSWORDS = r"(?:(?i:passw|pwd|passphrase)|(?i:[_.-]|\b)(?i:pass)(?i:[_.-]|\b))"
 _OF_SECRETS = rf"(?:{_OF_PASSWORDS}|(?i:secret|token|api_?key|credential|(?:access|private|auth|encryption|signing)_?key))"
 
@@ -17,9 +18,9 @@ STATEMENTS: tuple[Detector, ...] = (
         "Passwords in the statements of SQL that make and change users.",
         "the manuals of MySQL, PostgreSQL, Oracle and SQL Server: CREATE USER, ALTER ROLE, SET PASSWORD",
         r"(?i:\bidentified\s(?:with|by)\s|\b(?:create|alter)\s(?:user|role|login|group)\s|\bpassword ?\(\s?[\"'])",
-        r"\b(?i:identified\s+(?:with\s+[\"'`]?[a-z0-9_]{1,40}[\"'`]?\s+(?:by|as)|by)\s+(?:password\s+)?)[\"'`]?"
-        r"([^\s\"'`;,()\\]{4,100})"
-        r"|\b(?i:(?:create|alter)\s(?:user|role|login|group)\s[^;\n]{0,120}?\bpassword\s{0,2}=?\s{0,2})[NE]?[\"']?"
+        rf"\b(?i:{_IDENTIFIED_BY})[\"']([^\s\"'`;,()\\]{{4,100}})"
+        rf"|\b(?i:(?:(?:create|alter)\s(?:user|role)\s[^;\n]{{1,120}}?|to\s+[^\s;]{{1,100}})\s+{_IDENTIFIED_BY})([^\s\"'`;,()\\]{{4,100}})"
+        r"|\b(?i:(?:create|alter)\s(?:user|role|login|group)\s[^;\n]{0,120}?\bpassword(?:\s{1,2}=?|=)\s{0,2})[NE]?[\"']?"
         r"([^\s\"';,()\\]{4,100})"
         r"|(?i:\bset\s[^;\n]{0,120}?=\s{0,2}password ?\(\s?)" + _LITERAL,
         (
@@ -32,9 +33,13 @@ STATEMENTS: tuple[Detector, ...] = (
         (
             "CREATE USER jane IDENTIFIED BY PASSWORD '?'",
             "identified by its hash",
+            "the server identified by <code>ServerId</code>",
+            "a scan identified by **scanId**",
+            "each of them is identified by order-id-2",
+            "Create a user with username:password@host",
             "ALTER ROLE jane PASSWORD NULL",
         ),
-        plausible.no_word,
+        plausible.in_a_statement,
         confidence="Medium",
     ),
     secret(
@@ -132,15 +137,13 @@ STATEMENTS: tuple[Detector, ...] = (
         "Passwords in quotes right behind their name, or behind the name of a setting that is a line of its own.",
         "Gradle, C's #define, R, esmtprc, Dockerfile, redis.conf, nslcd.conf, kickstart, IOS",
         r"(?i:passw(?:or)?d|passphrase|_pass|\bpsk)[A-Za-z_]{0,6}\*{0,2}(?:\[[0-9]{0,4}\])?(?: ?(?:<-|=|:\*{0,2}) ?|[ \t]{1,8})\\?[\"'`]"
-        r"|\b(?:ENV|ARG|SET) [A-Z]|requirepass|masterauth|(?i:bind_?pw|root_?pw|snmp-server community|password 7 |(?:with|using) (?:the )?p(?:assw(?:or)?d|ass|w) |and passw(?:or)?d )"
-        r"|(?i:password)[\"'`]? ?\|?\r?\n",
-        r"(?i:passw(?:or)?d|passphrase|_pass|\bpsk)(?i:_[a-z]{2,6})?(?:\[[0-9]{0,4}\] ?=|\*{0,2}:\*{0,2}|<-|[ \t] ?<-)?[ \t]{0,8}"
+        r"|\b(?:ENV|ARG|SET) [A-Z]|requirepass|masterauth|(?i:bind_?pw|root_?pw|snmp-server community|password 7 |(?:with|using) (?:the )?p(?:assw(?:or)?d|ass|w) |and passw(?:or)?d )",
+        r"(?i:passw(?:or)?d|passphrase|_pass|\bpsk)(?i:_[a-z]{2,6})?(?:(?:\[[0-9]{0,4}\] ?=|\*{0,2}:\*{0,2}|[ \t]? ?<-)[ \t]{0,8}|[ \t]{1,8})"
         r"\\?[\"'`]([^\"'`\s\\]{4,80})[\"'`\\]"
         r"|\b(?:ENV|ARG|SET) [A-Z0-9_]{0,30}(?:PASSWORD|PASSWD|PASS|PWD|SECRET|TOKEN|API_?KEY)[A-Z0-9_]{0,10} [\"']?([^\s\"'$=]{4,100})"
         r"|\b(?:requirepass|masterauth|(?i:bind_?pw|root_?pw(?: --plaintext)?))(?:[ \t]{1,8}|: ?)[\"']?([^\s\"'\\]{4,100})"
         r"|\bsnmp-server community ([^\s\"']{4,60})|\bpassword 7 ([0-9A-F]{8,60})\b"
-        r"|\b(?i:(?:with|using) (?:the )?(?:passw(?:or)?d|pass|pw)|and passw(?:or)?d) [\"'`]?([^\s\"'`,;()\\]{5,80})"
-        r"|(?i:password)[\"'`]? ?\|?\r?\n(?:[|: -]{3,200}\r?\n)?[^\n]{0,200}[|,;\t] ?[\"']?([^\s|,;\"']{5,80})",
+        r"|\b(?i:(?:with|using) (?:the )?(?:passw(?:or)?d|pass|pw)|and passw(?:or)?d) [\"'`]?([^\s\"'`,;()\\]{5,80})",
         (
             'storePassword "letmein22"',
             'password[255] = "letmein22"',
@@ -151,18 +154,19 @@ STATEMENTS: tuple[Detector, ...] = (
             "bindpw letmein22",
             "username jane password 7 094F471A1A0A57",
             "log in as jane with password letmein22",
-            "| user | password |\n|---|---|\n| jane | letmein22 |",
         ),
         (
             'the password "incorrect"',
             "**Password:** `required`",
             "ENV PASSWORD_FILE /run/secrets/db",
+            "ENV TOKEN_TTL 3600s",
+            "cy.get('#password').type(Cypress.env('password'))",
             "requirepass yourpassword",
             "snmp-server community public",
             "with password authentication",
             "pass `--build-from-source` to it",
         ),
-        plausible.no_word,
+        plausible.of_setting,
         confidence="Medium",
     ),
     secret(

@@ -34,7 +34,9 @@ _GROUPED = re.compile(rb"\+([2-9][0-9]{1,2})(?:[ .-]\(?[0-9]{1,5}\)?){2,5}(?:$| 
 group it may have a digit too many or one too few."""
 _DATE_OR_FRACTION = re.compile(rb"(?:19|20)[0-9]{2}([-./])[0-9]{2}\1[0-9]{2}|[0-9]\.[0-9]++(?![-. /()])")
 _BEGINNING_OF_UUID = re.compile(rb"[0-9a-fA-F]{8}-\Z")
-_BEFORE_DECIMALS = re.compile(rb"[0-9]\.\Z")
+_BEFORE_DECIMALS = re.compile(rb"[0-9][.-]\Z")
+_OF_TICKET = re.compile(rb"00[0-9]-[0-9]{10}")
+"""To fly with, behind the number of the company."""
 _DATES_OR_FRACTIONS = re.compile(rb"(?m)^" + _DATE_OR_FRACTION.pattern)
 
 
@@ -44,7 +46,9 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]
         return
     number = text[start:end]
     if number.startswith(b"00") and (
-        text[end : end + 1].isalpha() or _BEFORE_DECIMALS.search(text, max(0, start - 2), start)
+        text[end : end + 1].isalpha()
+        or _BEFORE_DECIMALS.search(text, max(0, start - 2), start)
+        or _OF_TICKET.fullmatch(number)
     ):
         return  # of something else, or of a fraction
     if number.startswith(b"+ ") and _DATE_OR_FRACTION.match(number, 2):

@@ -37,10 +37,14 @@ _OTHER = (
     rb"|0[1-9][ /-]+[01][0-9][ -](?:19|20)[0-9]{2}\b.*"
     rb"|0[1-9][0-9]{0,3}[ /-]+(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]\b.*"  # dates
     rb"|[0-9]+\) ?(?:19|20)[0-9]{2}-(?:19|20)[0-9]{2}"  # years
+    rb"|[0-9-]*-[0-9]{3,}-[0-9]{2}|0[0-9]{2,}-[0-9]{4,}-[0-9]{3}"  # a drug, a part, a parcel of land
 )
-_BEGINS = rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])"
+_BEGINS = (
+    rb"(?<![0-9A-Za-z_])(?<![0-9][-./_:+ ])(?<![A-Za-z_][-._])"
+    rb"(?<!\b[0-9A-F]{2} )(?<![0-9][A-Z]{3} )"  # bytes, the square of a grid
+)
 _ALONE = re.compile(rb"%b\(*+(?!(?:%b)\Z)(?=.*?(?:%b))" % (_BEGINS, _OTHER, TRIGGER.encode()))
-_GOES_ON = re.compile(rb"[0-9A-Za-z_]|[-.:/](?:[0-9a-z]|[0-9A-F]{4})|[ ][0-9]")
+_GOES_ON = re.compile(rb"[0-9A-Za-z_]|[-.:/](?:[0-9a-z]|[0-9A-F]{4})|[ ](?:[0-9]|[A-F][0-9A-F]\b)")
 
 
 def stands_alone(text: bytes, start: int, end: int) -> bool:
