@@ -84,7 +84,10 @@ class Scanner:
         self._anchored = [rule.expression() for rule in rules if rule.anchored]
         triggers = dict.fromkeys(rule.sign for rule in rules if not rule.anchored)
         self._union = union(triggers)
-        remarkable = None if self.anchored else union([*triggers, DISGUISE])
+        if self.anchored or self._union is None:
+            remarkable = None
+        else:
+            remarkable = self._union.and_also(DISGUISED) if detectors else union([*triggers, DISGUISE])
         self.search: Callable[[bytes, int], Bounds | None] = remarkable.first if remarkable else _anywhere
         by_sign: dict[str, list[int]] = {}
         for order, rule in enumerate(detectors, len(patterns)):
@@ -136,18 +139,23 @@ class Scanner:
     def may_hit(self, text: bytes) -> bool:
         """False: no rule hits this text, and no rule that is not anchored hits a part of it that stands
         between quotes or separators (to RE2 these are no part of a word, like the end of the text)."""
-        if self._union is None or self._union.first(text) is not None:
+        if self._union is None or self._union.stands_in(text):
             return True
         return any(expression.first(text) is not None for expression in self._anchored)
 
-    def suspect(self, data: bytes, at: int) -> Bounds:
-        """The first span from `at` on that touches strings and numbers of a JSON document that a rule may hit, except
-        those with escapes. A match may reach over several of them, and none begins unseen: a match found in its
-        stead would cover its first byte."""
+    def suspects_in(self, data: bytes) -> Callable[[int], Bounds]:
+        """Gives the first span from a place on, which is behind the last one, that touches strings and numbers of a JSON
+        document that a rule may hit, except those with escapes. A match may reach over several of them, and none begins
+        unseen: a match found in its stead would cover its first byte."""
         if self._union is None or self.anchored:
-            return at, len(data)
-        start, end = self._union.first(data, at) or NOWHERE
-        return start, max(end, start + 1)  # an empty match may stand before another rule's hit
+            return lambda at: (at, len(data))
+        first = self._union.walk(data)
+
+        def suspect(at: int) -> Bounds:
+            start, end = first(at) or NOWHERE
+            return start, max(end, start + 1)  # an empty match may stand before another rule's hit
+
+        return suspect
 
     def regions(
         self, text: bytes, key: bytes = b"", *, opened: bool = False, plain: bool = False
@@ -218,9 +226,7 @@ class Scanner:
 
     def tells(self, key: bytes) -> bool:
         """False: no rule that wants to know names finds anything under this one."""
-        return self.keyed and (
-            self._union is None or self._union.first(b'%b": "%b' % (key, _ANY_VALUE)) is not None
-        )
+        return self.keyed and (self._union is None or self._union.stands_in(b'%b": "%b' % (key, _ANY_VALUE)))
 
     def few_regions(self, text: bytes, at: int, most: int) -> list[Region]:
         """The same where `in_place` holds, for an ASCII text that reads in no other way. Nothing for more than `most`
@@ -253,12 +259,12 @@ class Scanner:
 
     def _suspected(self, text: bytes) -> Sequence[int]:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
-        if self._signs is None:
+        if not self._of_signs:
             return self._patterns
-        if len(text) > SHORT_BYTES and self._union is not None and self._union.first(text) is None:
+        if len(text) > SHORT_BYTES and self._union is not None and not self._union.stands_in(text):
             return self._patterns if self.anchored else ()
         orders = [*self._patterns]
-        for index in self._signs.Match(text) or ():
+        for index in self._signs(text):
             orders += self._of_signs[index]
         orders.sort()
         return orders

@@ -37,12 +37,12 @@ def suspects(
     patience = scanner.patience(len(data))
     found: list[Found] = []
     begun, end, disguise = at, 0, -1
-    begin = NOWHERE[0]
+    begin, suspect = NOWHERE[0], scanner.suspects_in(data)
     named: dict[int, Named] = {}
     while True:
         if end <= at:
             patience.spend()
-            begin, end = scanner.suspect(data, at)
+            begin, end = suspect(at)
         if disguise < at:
             disguise = _disguised(data, at)
         place = min(max(begin, at), disguise, *named)
