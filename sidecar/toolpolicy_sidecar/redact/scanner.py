@@ -144,9 +144,9 @@ class Scanner:
         return any(expression.first(text) is not None for expression in self._anchored)
 
     def suspects_in(self, data: bytes) -> Callable[[int], Bounds]:
-        """Gives the first span from a place on, which is behind the last one, that touches strings and numbers of a JSON
-        document that a rule may hit, except those with escapes. A match may reach over several of them, and none begins
-        unseen: a match found in its stead would cover its first byte."""
+        """Gives the first span from a place on, which is behind the last one, that touches strings and numbers of a
+        JSON document that a rule may hit, except those with escapes. A match may reach over several of them, and none
+        begins unseen: a match found in its stead would cover its first byte."""
         if self._union is None or self.anchored:
             return lambda at: (at, len(data))
         first = self._union.walk(data)

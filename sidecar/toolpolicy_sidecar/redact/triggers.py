@@ -1,8 +1,8 @@
 """One search for all that is looked for: is any of it there, and which?
 
-An automaton has a state for each combination of what may have begun. Names and beginnings of tokens on the one hand, and
-forms of digits and random letters on the other, combine to more than fits into its memory: on documents that are not
-like each other it would be made anew again and again, at a hundredth of the speed. So each of the two has its own.
+An automaton has a state for each combination of what may have begun. Names and beginnings of tokens on the one hand,
+and forms of digits and random letters on the other, combine to more than fits into its memory: on documents that are
+not like each other it would be made anew again and again, at a hundredth of the speed. So each of the two has its own.
 """
 
 import re
