@@ -2,7 +2,7 @@
 
 import re
 
-from toolpolicy_sidecar.redact.detectors import plausible
+from toolpolicy_sidecar.redact.detectors import passwords, plausible
 from toolpolicy_sidecar.redact.detectors.detector import ALNUM, BASE64, HEX, Detector, Validator, invented
 
 _IN_USE = "names in use in configuration files, code and APIs"
@@ -191,7 +191,7 @@ NAMED: tuple[Detector, ...] = (
             '"ChangePassword": "arn:aws:iam::aws:policy/ChangePassword"',
             "MasterPassword: <MASTER_PASSWORD>\n  StorageEncrypted: true",
         ),
-        plausible.password,
+        passwords.password,
     ),
     _detector(
         "KeyedSecret",

@@ -1,6 +1,6 @@
 """Secrets that have a form, but no beginning of their own: keys, signed tokens, addresses with a password."""
 
-from toolpolicy_sidecar.redact.detectors import plausible
+from toolpolicy_sidecar.redact.detectors import passwords, plausible
 from toolpolicy_sidecar.redact.detectors.detector import (
     AT,
     BASE64,
@@ -61,7 +61,7 @@ SECRETS: tuple[Detector, ...] = (
         r"(?i:https?|ftps?|sftp|ssh|git(?:\+https?)?|wss?)://[^\s/:@\"'?#]{0,100}:([^\s/@\"'?#]{1,200}@[^\s/@\"'?#,:]{1,60}|[^\s/@\"'?#]{2,200})@[A-Za-z0-9\[]",
         (f"https://jane:{invented(12)}@example.com/x", f"ftp://:{invented(8)}@10.1.1.1"),
         ("https://jane@example.com", "http://example.com:8080/a@b", "https://u:${PASSWORD}@example.com"),
-        plausible.password,
+        passwords.password,
     ),
     secret(
         "ConnectionString",
@@ -78,7 +78,7 @@ SECRETS: tuple[Detector, ...] = (
             "postgres://jane:p@ssw0rd@db.internal/app",
         ),
         ("postgresql://db.internal:5432/app", "redis://cache:6379", "mysql://root:<password>@localhost"),
-        plausible.password,
+        passwords.password,
     ),
     secret(
         "LoginAtPort",
@@ -88,7 +88,7 @@ SECRETS: tuple[Detector, ...] = (
         r"\b[A-Za-z][A-Za-z0-9_.-]{1,40}:([^\s/:@\"'`,;<>()]{4,100})@[A-Za-z0-9.-]{2,100}:[0-9]{2,5}\b",
         ("proxy = 'jane:letmein22@proxy.internal:3128'",),
         ("mailto:jane@example.com:25", "git:user@host:22", "scp:${PASSWORD}@host:8080"),
-        plausible.no_word,
+        passwords.no_word,
         confidence="Medium",
     ),
     secret(
@@ -175,7 +175,7 @@ SECRETS: tuple[Detector, ...] = (
             "redis-cli -h cache -a letmein22 ping",
         ),
         ("curl -u $USER:$PASSWORD https://example.com", "mysql -u root -p app", "docker login registry"),
-        plausible.password,
+        passwords.password,
         confidence="Medium",
     ),
     secret(
@@ -194,7 +194,7 @@ SECRETS: tuple[Detector, ...] = (
             'new NetworkCredential("jane", "letmein22")',
         ),
         ("the default login and password page", "localhost:5432", "new NetworkCredential(user, secret)"),
-        plausible.password,
+        passwords.password,
         confidence="Medium",
     ),
     secret(

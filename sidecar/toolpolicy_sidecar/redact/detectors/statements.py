@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501 -- one alternative a line reads best
 
-from toolpolicy_sidecar.redact.detectors import plausible
+from toolpolicy_sidecar.redact.detectors import passwords, plausible
 from toolpolicy_sidecar.redact.detectors.detector import Detector, invented, secret
 
 _STRING = r"[\"'][^\"'\n]{0,120}[\"']"
@@ -39,7 +39,7 @@ STATEMENTS: tuple[Detector, ...] = (
             "Create a user with username:password@host",
             "ALTER ROLE jane PASSWORD NULL",
         ),
-        plausible.in_a_statement,
+        passwords.in_a_statement,
         confidence="Medium",
     ),
     secret(
@@ -75,7 +75,7 @@ STATEMENTS: tuple[Detector, ...] = (
             "jwt.verify(token, publicKey)",
             'ConvertTo-SecureString "$env:PASSWORD" -AsPlainText',
         ),
-        plausible.no_word,
+        passwords.no_word,
         confidence="Medium",
     ),
     secret(
@@ -102,7 +102,7 @@ STATEMENTS: tuple[Detector, ...] = (
             'basic_auth(user, "password")',
             "getConnection(url, user, pw)",
         ),
-        plausible.no_word,
+        passwords.no_word,
         confidence="Medium",
     ),
     secret(
@@ -129,7 +129,7 @@ STATEMENTS: tuple[Detector, ...] = (
             'getenv("SECRET_NAME", "my-secret")',
             'config.get("token", "value")',
         ),
-        plausible.no_word,
+        passwords.no_word,
         confidence="Medium",
     ),
     secret(
@@ -166,7 +166,7 @@ STATEMENTS: tuple[Detector, ...] = (
             "with password authentication",
             "pass `--build-from-source` to it",
         ),
-        plausible.of_setting,
+        passwords.of_setting,
         confidence="Medium",
     ),
     secret(
@@ -205,7 +205,7 @@ STATEMENTS: tuple[Detector, ...] = (
             "zip -r out.zip in",
             "http -a $USER:$PASSWORD https://example.com",
         ),
-        plausible.no_word,
+        passwords.no_word,
         confidence="Medium",
     ),
     secret(
@@ -225,7 +225,7 @@ STATEMENTS: tuple[Detector, ...] = (
             'variable "db_password" {\n  default = ""\n}',
             "  DBPassword:\n    Type: String\n    NoEcho: true\n",
         ),
-        plausible.no_word,
+        passwords.no_word,
         confidence="Medium",
     ),
     secret(
