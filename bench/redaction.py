@@ -69,7 +69,20 @@ def unlike(count: int) -> list[bytes]:
     """Documents of about 3 KB, of which none is like another: what is looked for begins in each at other places, and
     hardly ever goes on."""
     chance = random.Random(4)  # noqa: S311 -- stable, not secret
-    names = "id title url sha at size port author state page labels ref token_type".split()
+    names = (
+        "id",
+        "title",
+        "url",
+        "sha",
+        "at",
+        "size",
+        "port",
+        "author",
+        "state",
+        "page",
+        "labels",
+        "token_type",
+    )
 
     def word() -> str:
         return "".join(chance.choices(string.ascii_letters, k=chance.randint(2, 9)))

@@ -261,10 +261,11 @@ class Scanner:
         """The orders of all rules that may hit: every pattern, and the detectors whose sign is there."""
         if not self._of_signs:
             return self._patterns
-        if len(text) > SHORT_BYTES and self._union is not None and not self._union.stands_in(text):
+        kinds = self._union.kinds_in(text) if len(text) > SHORT_BYTES and self._union else None
+        if kinds == []:
             return self._patterns if self.anchored else ()
         orders = [*self._patterns]
-        for index in self._signs(text):
+        for index in self._signs(text, kinds):
             orders += self._of_signs[index]
         orders.sort()
         return orders
