@@ -11,9 +11,9 @@ _MEMBER = (
 _BEGINS = rb'(?=["0-9-])'
 """A string or a number."""
 
-IS_NAME = re.compile(rb"(?:%b,%b\"[Vv]alue\")?+%b:%b" % (_S, _S, _S, _S))
+IS_NAME = re.compile(rb"(?:%b,%b\"[Vv]alue\")?%b:%b" % (_S, _S, _S, _S))
 """Between a name and its value: `"name": value`, or `{"name": "name", "value": value}`."""
-_PASSED = rb"(?:(?:null|true|false)" + _S + rb"," + _S + rb")*+"
+_PASSED = rb"(?:(?:null|true|false)" + _S + rb"," + _S + rb"){0,64}"
 _IN_LIST = re.compile(rb"\[" + _S + _PASSED + _BEGINS)
 _NEXT = re.compile(_S + rb"," + _S + _PASSED + _BEGINS)
 _IN_OBJECT = re.compile(

@@ -40,7 +40,7 @@ _base64 = partial(binascii.b2a_base64, newline=False)
 _MANY = 8
 _WINDOW_BYTES = 64 * 1024
 _LONGEST_BREAK_BYTES = 2
-_WORDS = re.compile(rb"([A-Za-z0-9+/_-]{14,}+={0,2}+)(\r?\n)?+|\n")
+_WORDS = re.compile(rb"([A-Za-z0-9+/_-]{14,}+={0,2}+)(\r?\n)?|\n")
 """Behind a line break it may go on."""
 _WORD = frozenset(bytes((character,)) for character in CHARACTERS - {ord("=")})
 

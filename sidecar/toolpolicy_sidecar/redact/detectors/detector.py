@@ -90,7 +90,7 @@ SIX_AND_THREE = "[0-9]{6}[-+A-FU-Y][0-9]{3}"
 """Triggers of several detectors: what is the same is looked for once."""
 
 
-_PIECE = r"(?>(?:[A-Za-z]?[a-z]*+(?:[A-Z][a-z]++)*+|[A-Z]++|[0-9]{1,4}+)(?=[-_./]|\Z))"
+_PIECE = r"(?>(?:[A-Za-z]?[a-z]*+(?:[A-Z][a-z]++)*|[A-Z]++|[0-9]{1,4}+)(?=[-_./]|\Z))"
 _SEVERAL_WORDS = re.compile(rf"{_PIECE}(?:[-_./]{_PIECE}){{3,}}+".encode())
 
 

@@ -58,16 +58,15 @@ def in_no_row(text: bytes, start: int, end: int) -> bool:
     return not (_ROW_BEFORE.search(text, max(0, start - 10), start) or _ROW_BEHIND.match(text, end))
 
 
-_FOURS_BEFORE = re.compile(rb"(?<![0-9])(?:[0-9]{4}[ -])*\Z")
-_FOURS_BEHIND = re.compile(rb"(?:[ -][0-9]{4}(?![0-9]))*")
+_FOURS = re.compile(rb"(?:[ -][0-9]{4}(?![0-9]))*")
 _TWELVE_FOURS = 60
 """Bytes, with what is between them."""
 
 
 def of_three_fours(text: bytes, start: int, end: int) -> bool:
     """Three groups of four digits, and as many for others beside it: no part of a number of four or five groups."""
-    before = _FOURS_BEFORE.search(text, max(0, start - _TWELVE_FOURS), start)
-    behind = _FOURS_BEHIND.match(text, end, end + _TWELVE_FOURS)
+    before = _FOURS.match(text[max(0, start - _TWELVE_FOURS - 1) : start][::-1])  # to look back takes a tenth so
+    behind = _FOURS.match(text, end, end + _TWELVE_FOURS)
     sizes = (len(beside[0]) // 5 for beside in (before, behind) if beside)
     return all(groups % 3 == 0 for groups in sizes)
 
