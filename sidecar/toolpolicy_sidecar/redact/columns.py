@@ -59,7 +59,12 @@ def _column(delimiter: bytes, column: int) -> re.Pattern[bytes]:
         before = rb"[ \t]*+\|?(?:[^|\r\n]*+\|){%d}[ \t]*+" % column
         return re.compile(rb"(?m)^%b([^|\r\n]*+)(?=\||\r?$)" % before)
     others = b"\\" + delimiter
-    before = rb'(?:(?:"[^"]{0,1024}+(?:""[^"]{0,1024}+){0,64}"|[^%b\r\n"]*+)%b){%d}' % (others, others, column)
+    before = rb'(?:(?:"[^"]{0,1024}+(?:""[^"]{0,1024}+){0,64}"|[^%b\r\n"]*+)%b){%d}' % (
+        others,
+        others,
+        column,
+    )
     return re.compile(
-        rb'(?m)^%b(?:"([^"]{0,1024}+(?:""[^"]{0,1024}+){0,64})"|([^%b\r\n"]*+))(?=%b|\r?$)' % (before, others, others)
+        rb'(?m)^%b(?:"([^"]{0,1024}+(?:""[^"]{0,1024}+){0,64})"|([^%b\r\n"]*+))(?=%b|\r?$)'
+        % (before, others, others)
     )

@@ -65,7 +65,10 @@ _TWELVE_FOURS = 60
 
 def of_three_fours(text: bytes, start: int, end: int) -> bool:
     """Three groups of four digits, and as many for others beside it: no part of a number of four or five groups."""
-    before = _FOURS.match(text[max(0, start - _TWELVE_FOURS - 1) : start][::-1])  # to look back takes a tenth so
+    backwards = text[max(0, start - _TWELVE_FOURS - 1) : start][
+        ::-1
+    ]  # a search for where they begin takes ten times
+    before = _FOURS.match(backwards)
     behind = _FOURS.match(text, end, end + _TWELVE_FOURS)
     sizes = (len(beside[0]) // 5 for beside in (before, behind) if beside)
     return all(groups % 3 == 0 for groups in sizes)
