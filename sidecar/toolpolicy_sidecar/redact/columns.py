@@ -47,9 +47,9 @@ def cells_under(text: bytes, tells: Callable[[bytes], bool]) -> Iterator[Cell]:
         telling = ((column, name) for column, name in enumerate(map(one_of, names)) if tells(name))
         for column, name in islice(telling, _MOST_TELLING):
             for row in _column(delimiter[0], column).finditer(text, at, end):
-                written = row[row.lastindex or 0].rstrip()
+                cell = row.lastindex or 0
+                written, begin = row[cell].rstrip(), row.start(cell)
                 if written:
-                    begin = row.start(row.lastindex or 0)
                     yield Cell(name, begin, begin + len(written))
 
 

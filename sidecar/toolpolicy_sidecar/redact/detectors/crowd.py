@@ -1,8 +1,11 @@
 """Where thousands of candidates stand side by side: to ask for each of them costs more than to ask for all."""
 
+import re
 import string
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
 
 from toolpolicy_sidecar.redact.detectors.detector import Validator
 from toolpolicy_sidecar.redact.expression import Bounds, Expression
@@ -44,6 +47,29 @@ def in_crowds(
                 if len(text) > WINDOW_BYTES:
                     time.sleep(_PAUSE_S)
         last = at
+
+
+class Window(NamedTuple):
+    """What stands side by side in one: `written`, from where to where, what is `between` (before the first, and behind
+    the last one too), and from where to go on."""
+
+    written: list[bytes]
+    bounds: list[Bounds]
+    between: list[bytes]
+    goes_on: int
+
+
+def split(text: bytes, candidate: re.Pattern[bytes], start: int, end: int) -> Window:
+    """All that match and begin there. `candidate` has one group, which is all of it: so each is found in a fifth of the
+    time that a search by the engine takes."""
+    end = between_words(text, start, end)
+    parts = candidate.split(text[start : end + REACH_BYTES])
+    places = [*accumulate(map(len, parts), initial=start)]
+    bounds = [*zip(places[1::2], places[2::2], strict=False)]
+    while bounds and bounds[-1][0] >= end:
+        bounds.pop()
+    goes_on = max(end, bounds[-1][1]) if bounds else end
+    return Window(parts[1 : 2 * len(bounds) : 2], bounds, parts[: 2 * len(bounds) + 1 : 2], goes_on)
 
 
 def between_words(text: bytes, start: int, end: int) -> int:

@@ -81,6 +81,8 @@ def invented(size: int, characters: str = ALNUM) -> str:
 
 
 AT = r"[^\s@]@[^\s@]"
+SCANNING = "docs.github.com/code-security, supported secret scanning patterns"
+"""The source of many forms of tokens."""
 FARTHER = (
     r"</[a-z]{2,8}>[\t\n\r ]{0,9}<[a-z]{2,8}[^<>0-9]{0,40}>[\t\n\r ]{0,3}"
     r"|\?[\t\n\r ]{1,4}[A-Z][A-Za-z ]{1,15}: {1,2}"

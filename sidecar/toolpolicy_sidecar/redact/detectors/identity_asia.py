@@ -57,7 +57,6 @@ ASIA: tuple[Detector, ...] = (
         check_of_each=partial(
             checksums.verhoeff_of_each, size=14, places=(0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13)
         ),
-        size=14,
         alone=of_three_fours,
     ),
     row(

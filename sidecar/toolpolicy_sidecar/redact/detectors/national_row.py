@@ -7,9 +7,9 @@ what they are. Where a number has a check digit it must be right.
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from itertools import accumulate, chain
+from itertools import chain
 
-from toolpolicy_sidecar.redact.detectors.crowd import between_words, in_crowds
+from toolpolicy_sidecar.redact.detectors.crowd import in_crowds, split
 from toolpolicy_sidecar.redact.detectors.detector import (
     FARTHER,
     Confidence,
@@ -88,25 +88,18 @@ CheckOfEach = Callable[[bytes], bytes]
 """Gets many numbers as they are written, all of the same length and none between them; gives 1 or 0 for each."""
 
 
-def _every(
-    named: Callable[[], Expression], form: str, size: int, validator: Validator, check: CheckOfEach
-) -> Every:
+def _every(named: Callable[[], Expression], form: str, validator: Validator, check: CheckOfEach) -> Every:
     """Of a form that is always so long, and shares no character with a number beside its name."""
     unnamed, each = cache(partial(Expression, form)), re.compile(f"({form})".encode())
 
     def in_window(text: bytes, start: int, end: int) -> tuple[list[Bounds], int]:
-        end = between_words(text, start, end)
-        parts = each.split(text[start : end + size])
-        places = [*accumulate(map(len, parts), initial=start)]
-        right = check(b"".join(parts[1::2]))
+        written, bounds, _, goes_on = split(text, each, start, end)
+        right = check(b"".join(written))
         found: list[Bounds] = []
         at = -1
         while (at := right.find(1, at + 1)) >= 0:
-            begin = places[2 * at + 1]
-            if begin < end:
-                found += validator(text, begin, begin + size)
-        ends = (begin + size for begin in reversed(places[1:-1:2]) if begin < end)
-        return found, max(end, next(ends, end))
+            found += validator(text, *bounds[at])
+        return found, goes_on
 
     def every(text: bytes, _: Expression) -> Iterator[Bounds]:
         beside_names = (span for match in named().each(text) for span in validator(text, *match))
@@ -129,12 +122,11 @@ def row(  # noqa: PLR0917 -- the columns of a table
     trigger: str = "",
     confidence: Confidence = "Medium",
     check_of_each: CheckOfEach | None = None,
-    size: int = 0,
     alone: Alone = always,
 ) -> Detector:
     """`form` stands for itself; `plain` only after one of `names`. `trigger`: of the form. `check_of_each`: for a form
-    that is always of this `size`, and shares no character with what stands beside a name. `alone`: is it more than one
-    number of many?"""
+    that is always of the same size, and shares no character with what stands beside a name. `alone`: is it more than
+    one number of many?"""
     between = rf"[\"'\\]{{0,2}}\s{{0,2}}[:=#>]?\s{{0,2}}[\"'\\]{{0,2}}|{FARTHER}"
     named = rf"(?i:{names})(?i:[a-z_ .#'-]{{0,40}}?)(?:{between})\b({plain})\b"
     group = "" if names else "?:"  # groups cost time: only where a name must be told from its value
@@ -143,7 +135,7 @@ def row(  # noqa: PLR0917 -- the columns of a table
     every = None
     if check_of_each is not None:
         beside_name = cache(partial(Candidates, named, value))
-        every = _every(beside_name, rf"\b{form}", size, validator, check_of_each)
+        every = _every(beside_name, rf"\b{form}", validator, check_of_each)
     return Detector(
         name=name,
         groups=("PII",),

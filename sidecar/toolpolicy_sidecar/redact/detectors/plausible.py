@@ -132,13 +132,9 @@ def with_digits(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]")
-
-
 def whole(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Not a part of a longer run of base64, in which any few characters stand somewhere, and not a path of words."""
-    part = _OF_BASE64.match(text, end) or (start and _OF_BASE64.match(text, start - 1))
-    if not part and _DIGIT.search(text, start, end):
+    if not _is_part(text, start, end) and _DIGIT.search(text, start, end):
         yield start, end
 
 
@@ -159,14 +155,20 @@ def of_prefix(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def alone(text: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Letters of both kinds and digits, and no part of anything longer."""
-    around = text[max(0, start - 1) : start] + text[end : end + 1]
     value = text[start:end]
-    if not _PART_OF_MORE.search(around) and is_mixed(value) and has_entropy(value, LEAST_BITS_ALONE):
+    if not _is_part(text, start, end) and is_mixed(value) and has_entropy(value, LEAST_BITS_ALONE):
         yield start, end
 
 
 LEAST_BITS_ALONE = 3.7
-_PART_OF_MORE = re.compile(rb"[A-Za-z0-9+/_-]")
+_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]")
+
+
+def _is_part(text: bytes, start: int, end: int) -> bool:
+    """Of a longer run of base64."""
+    return _OF_BASE64.search(text[max(0, start - 1) : start] + text[end : end + 1]) is not None
+
+
 _MORE_OF_BASE64 = re.compile(rb"[A-Za-z0-9+/=]")
 
 

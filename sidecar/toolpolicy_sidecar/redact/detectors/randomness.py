@@ -25,9 +25,6 @@ _CONSONANTS = re.compile(rb"(?i)[bcdfghjklmnpqrstvwxz]{5}")
 _TURN = re.compile(rb"(?=[a-z][A-Z]|[A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z])")
 
 
-_MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
-
-
 def is_random(value: bytes) -> bool:
     """Rather than words, a path, a date or a variable's name."""
     mixed = value.isalnum() and not value.isalpha() and not value.isdigit()  # then it is nothing of all this
@@ -102,6 +99,7 @@ def _is_made_of_words(value: bytes) -> bool:
     return words >= 1 and max(map(len, others), default=0) <= _SHORT
 
 
+_MEMBER = re.compile(rb"[A-Za-z_$][\w$]*+(?:(?:\.|->|::)[A-Za-z_$][\w$]*+)+")
 _OF_NAMES = re.compile(rb"\.|->|::")
 _HASHED = re.compile(rb"(?:[A-Za-z]*[0-9]){4,}[A-Za-z]*")
 _LEAST_HASHED = 12

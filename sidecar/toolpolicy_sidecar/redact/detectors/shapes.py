@@ -5,6 +5,7 @@ from toolpolicy_sidecar.redact.detectors.detector import (
     BASE64,
     HEX,
     LOWER,
+    SCANNING,
     UPPER,
     URL64,
     Detector,
@@ -12,8 +13,6 @@ from toolpolicy_sidecar.redact.detectors.detector import (
     secret,
 )
 from toolpolicy_sidecar.redact.detectors.named import EQUALS
-
-_SCANNING = "docs.github.com/code-security, supported secret scanning patterns"
 
 SHAPES: tuple[Detector, ...] = (
     secret(
@@ -28,7 +27,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "AzureClientSecret",
         "Client secrets of Microsoft Entra ID.",
-        _SCANNING,
+        SCANNING,
         r"[0-9]Q~[A-Za-z0-9_.~-]",
         r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_.~-]{31,34}",
         ("q7W8Q~" + invented(34, URL64),),
@@ -55,7 +54,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "SendGridKey",
         "Keys of SendGrid.",
-        _SCANNING,
+        SCANNING,
         r"\bSG\.[A-Za-z0-9_-]",
         r"\bSG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}",
         (f"SG.{invented(22, URL64)}.{invented(43, URL64)}",),
@@ -64,7 +63,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "MailchimpKey",
         "Keys of Mailchimp, with their data centre.",
-        _SCANNING,
+        SCANNING,
         r"[0-9a-f]-us[0-9]",
         r"\b[0-9a-f]{32}-us[0-9]{1,2}\b",
         (f"{invented(32, HEX)}-us12",),
@@ -172,7 +171,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "MailgunSigningKey",
         "Keys of Mailgun in three parts.",
-        _SCANNING,
+        SCANNING,
         r"-[0-9a-f]{8}-[0-9a-f]{8}",
         r"\b[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8}\b",
         (f"{invented(32, HEX)}-{invented(8, HEX)}-{invented(8, HEX)}",),
@@ -272,7 +271,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "FirecrawlKey",
         "Keys of Firecrawl.",
-        _SCANNING,
+        SCANNING,
         r"\bfc-[0-9a-fA-F]{9}",
         r"\bfc-[0-9a-fA-F]{32}\b",
         (f"fc-{invented(32, HEX)}",),
@@ -309,7 +308,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "CheckoutKey",
         "Secret keys of Checkout.com's older accounts.",
-        _SCANNING,
+        SCANNING,
         r"\bsk_(?:test_)?[0-9a-f]{8}-",
         r"\bsk_(?:test_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
         (f"sk_{invented(8, HEX)}-3fa0-4bc1-95de-{invented(12, HEX)}",),
@@ -328,7 +327,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "TableauToken",
         "Personal access tokens of Tableau.",
-        _SCANNING,
+        SCANNING,
         r"==:[A-Za-z0-9]{32}",
         r"[A-Za-z0-9+/]{22}==:[A-Za-z0-9]{32}\b",
         (f"{invented(22, BASE64)}==:{invented(32)}",),
@@ -370,7 +369,7 @@ SHAPES: tuple[Detector, ...] = (
     secret(
         "SquareAccessToken",
         "Access tokens of Square.",
-        _SCANNING,
+        SCANNING,
         r"\bEAAA[A-Za-z0-9_-]{8}",
         r"\bEAAA[A-Za-z0-9_-]{22,60}",
         (f"EAAA{invented(60, URL64)}",),

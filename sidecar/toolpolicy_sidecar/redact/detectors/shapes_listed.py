@@ -1,9 +1,15 @@
 """More secrets of single providers that a beginning alone does not tell: of those in the lists of other scanners."""
 
 from toolpolicy_sidecar.redact.detectors import plausible
-from toolpolicy_sidecar.redact.detectors.detector import HEX, LOWER, URL64, Detector, invented, secret
-
-_SCANNING = "docs.github.com/code-security, supported secret scanning patterns"
+from toolpolicy_sidecar.redact.detectors.detector import (
+    HEX,
+    LOWER,
+    SCANNING,
+    URL64,
+    Detector,
+    invented,
+    secret,
+)
 
 SHAPES_LISTED: tuple[Detector, ...] = (
     secret(
@@ -77,7 +83,7 @@ SHAPES_LISTED: tuple[Detector, ...] = (
     secret(
         "OpenAIMarkedKey",
         "Keys of OpenAI, by the mark in their middle.",
-        _SCANNING,
+        SCANNING,
         r"T3BlbkFJ[A-Za-z0-9_-]{4}",
         r"\bsk-[A-Za-z0-9_-]{8,150}T3BlbkFJ[A-Za-z0-9_-]{16,}",
         (f"sk-{invented(20)}T3BlbkFJ{invented(20)}",),

@@ -25,8 +25,6 @@ _LEAST_ABROAD = 11
 """Digits: where a number stands as a country's own, and as one with the country's code and no plus."""
 _VARIETY = 4
 """With no more different characters it is no number of somebody."""
-_BEFORE_NONE = bytes(bytes((character,)).isalnum() for character in range(256))
-_BEHIND_NONE = bytes(bytes((character,)).isdigit() for character in range(256))
 _EXTENSION = re.compile(rb"[xe]")
 _OF_E164 = range(9, 16)
 _GROUPED = re.compile(rb"\+([2-9][0-9]{1,2})(?:[ .-]\(?[0-9]{1,5}\)?){2,5}(?:$| ?[xe])")
@@ -42,7 +40,7 @@ _DATES_OR_FRACTIONS = re.compile(rb"(?m)^" + _DATE_OR_FRACTION.pattern)
 
 def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]:
     """With a country's code; or in the form of North America, which its separators give away."""
-    if text[start - 1 : start].isalnum() or text[end : end + 1].isdigit():
+    if _is_part(text, start, end):
         return
     number = text[start:end]
     if number.startswith(b"00") and (
@@ -64,17 +62,14 @@ def written_for_the_world(text: bytes, start: int, end: int) -> Iterator[Bounds]
 
 def every_for_the_world(text: bytes, candidate: Expression) -> Iterator[Bounds]:
     """All of them."""
-    of_part = partial(_of_world, text, b" %b " % text)
-    return chain.from_iterable(map(of_part, _parts(candidate.each(text))))
+    return chain.from_iterable(map(partial(_of_world, text), _parts(candidate.each(text))))
 
 
-def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
-    """Mostly it is enough to know the country's code and how many digits there are. `framed`: the text with a space
-    before and behind."""
+def _of_world(text: bytes, found: list[Bounds]) -> list[Bounds]:
+    """Mostly it is enough to know the country's code and how many digits there are."""
     numbers = [text[start:end] for start, end in found]
-    of_each = _digits(numbers)
     valid: list[Bounds] = []
-    for bounds, number, digits in zip(found, numbers, of_each, strict=True):
+    for bounds, number, digits in zip(found, numbers, _digits(numbers), strict=True):
         if number[:1] == b"0" != number[1:2]:
             if telephone_national.is_one(number, digits) and telephone_national.is_alone(text, *bounds):
                 valid.append(bounds)
@@ -86,8 +81,7 @@ def _of_world(text: bytes, framed: bytes, found: list[Bounds]) -> list[Bounds]:
             and digits[:2] != b"00"
             and numbering.is_long_enough(digits[:3], len(digits))
         ):
-            before, behind = framed[bounds[0]], framed[bounds[1] + 1]
-            if not (_BEFORE_NONE[before] or _BEHIND_NONE[behind]):
+            if not _is_part(text, *bounds):
                 valid.append(bounds)
         else:
             valid += written_for_the_world(text, *bounds)
@@ -117,6 +111,11 @@ def _of_some_country(text: bytes, found: list[Bounds]) -> Iterator[Bounds]:
     if _DATES_OR_FRACTIONS.search(b"\n".join(numbers)):
         valid = map(and_, valid, [_DATE_OR_FRACTION.match(number) is None for number in numbers])
     return (bounds for bounds in compress(found, valid) if not text[bounds[1] : bounds[1] + 1].isalnum())
+
+
+def _is_part(text: bytes, start: int, end: int) -> bool:
+    """Of a word, or of a longer number."""
+    return text[start - 1 : start].isalnum() or text[end : end + 1].isdigit()
 
 
 def _parts(found: Iterator[Bounds]) -> Iterator[list[Bounds]]:
